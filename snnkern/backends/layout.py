@@ -1,0 +1,48 @@
+"""Memory layouts: kernels see every tensor as rows [T, N] of one dense block of neurons.
+
+Any layout of x will do in which time is outermost and one step is dense (contiguous, channels-last, any other
+permutation); everything else is copied once. All other tensors of a call are brought to the layout of x.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def rows(x: Tensor) -> Tensor:
+    """x itself if it is [T, N] in memory, else a contiguous copy."""
+    if x.is_contiguous():
+        return x
+    step = x.numel() // x.shape[0]
+    outermost = x.shape[0] == 1 or x.stride(0) == step
+    return x if outermost and _dense(x.shape[1:], x.stride()[1:]) else x.contiguous()
+
+
+def _dense(sizes: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether these strides visit every place of a block exactly once."""
+    expected = 1
+    for stride, size in sorted((b, a) for a, b in zip(sizes, strides, strict=True) if a != 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def strides_of(x: Tensor) -> tuple[int, ...]:
+    """The strides of a tensor that holds any number of steps in the layout of x."""
+    return (x.numel() // x.shape[0], *x.stride()[1:])
+
+
+def new_like(x: Tensor, steps: int, dtype: torch.dtype | None = None) -> Tensor:
+    """An empty tensor of `steps` steps in the layout of x."""
+    size = (steps, *x.shape[1:])
+    return torch.empty_strided(size, strides_of(x), dtype=dtype or x.dtype, device=x.device)
+
+
+def like(t: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """t in the layout of x and of this dtype: itself where it is already."""
+    if t.dtype == dtype and t.shape[1:] == x.shape[1:] and t.stride()[1:] == x.stride()[1:]:
+        if t.shape[0] == 1 or t.stride(0) == t.numel() // t.shape[0]:
+            return t
+    return new_like(x, t.shape[0], dtype).copy_(t)
