@@ -46,3 +46,24 @@ def like(t: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
         if t.shape[0] == 1 or t.stride(0) == t.numel() // t.shape[0]:
             return t
     return new_like(x, t.shape[0], dtype).copy_(t)
+
+
+def pooled_size(
+    x: Tensor,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    ceil_mode: bool,
+) -> tuple[int, int]:
+    """Height and width after a pool over [..., H, W]. Raises ValueError if the window does not fit."""
+    sizes = []
+    for size, k, step, pad, gap in zip(x.shape[-2:], kernel, stride, padding, dilation, strict=True):
+        if 2 * pad > k:
+            raise ValueError(f'padding must be at most half of kernel_size, got {pad} and {k}')
+        room = size + 2 * pad - gap * (k - 1) - 1
+        if room < 0:
+            raise ValueError(f'kernel_size {k} with dilation {gap} must fit into {size} + 2 * {pad} cells')
+        count = (room + (step - 1 if ceil_mode else 0)) // step + 1
+        sizes.append(count - 1 if ceil_mode and (count - 1) * step >= size + pad else count)
+    return sizes[0], sizes[1]

@@ -57,6 +57,8 @@ def run_bwd(
     grad_state = None if grad_state is None else layout.like(grad_state, x, dtype)
     grad_s = layout.new_like(x, T).zero_() if grad_s is None else layout.like(grad_s, x, x.dtype)
     chosen = backends.select('multistep', x.device, x.dtype, backend)
+    if checkpoints is None and chosen is not reference and stored(T, x.dtype):  # forward ran elsewhere
+        checkpoints = chosen.multistep_fwd(x, state, spec, T, True, False)[2]
     return chosen.multistep_bwd(grad_s, grad_state, x, state, checkpoints, spec, T, want_state)
 
 

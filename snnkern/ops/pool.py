@@ -4,10 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from snnkern import backends
-from snnkern.backends import reference
+from snnkern.backends import layout, reference
 from snnkern.ops._library import define, plain
 
 OP = 'lateral_pool2d'
@@ -19,8 +18,7 @@ def _run(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil:
 
 
 def _fake(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, scale: float, backend: str) -> Tensor:
-    pooled = F.max_pool2d(x.flatten(0, -4), kernel, stride, padding, dilation, ceil)
-    return x.new_empty((*x.shape[:-2], *pooled.shape[-2:]))
+    return x.new_empty((*x.shape[:-2], *layout.pooled_size(x, kernel, stride, padding, dilation, ceil)))
 
 
 _op = define(
@@ -33,7 +31,8 @@ _op = define(
 
 
 def lateral_pool2d(x: Tensor, *arguments: Any) -> Tensor:
-    """Pooled spikes; arguments as in the op's schema, checked already."""
+    """Pooled spikes; arguments as in the op's schema. Raises ValueError if the window does not fit."""
+    layout.pooled_size(x, *arguments[:5])
     if x.requires_grad and torch.is_grad_enabled():
         return reference.lateral_pool2d(x, *arguments[:-1])
     return (_run if plain(x) else _op)(x, *arguments)

@@ -1,0 +1,22 @@
+// The CPU side: picks the best instruction set of this machine and the number of threads.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/multistep.h"
+#include "kernels/pool.h"
+
+namespace snn::cpu {
+
+void multistep_fwd(const ForwardArgs& args, int threads);
+void multistep_bwd(const BackwardArgs& args, int threads);
+void lateral_pool(const PoolArgs& args, int threads);
+
+// The instruction sets that this machine can run, best first; `choose` takes one of them for all later calls and
+// throws std::invalid_argument for any other name.
+std::vector<std::string> instruction_sets();
+std::string chosen();
+void choose(const std::string& name);
+
+}  // namespace snn::cpu

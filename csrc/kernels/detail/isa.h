@@ -1,0 +1,17 @@
+// The functions that are compiled once for each instruction set.
+#pragma once
+
+#include "kernels/multistep.h"
+#include "kernels/pool.h"
+#include "math/hd.h"
+
+namespace snn {
+inline namespace SNN_ISA {
+
+// threads: how many to use; streamed: outputs are too large to stay in the cache.
+void multistep_fwd(const ForwardArgs& args, int threads, bool streamed);
+void multistep_bwd(const BackwardArgs& args, int threads, bool streamed);
+void lateral_pool(const PoolArgs& args, int threads);
+
+}  // namespace SNN_ISA
+}  // namespace snn

@@ -1,0 +1,118 @@
+// Rows of a tile between storage types and float32, and stores that go around the cache.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "math/hd.h"
+
+namespace snn {
+inline namespace SNN_ISA {
+
+using Half = std::uint16_t;
+
+inline std::uint32_t bits_of(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return bits;
+}
+
+inline float float_of(std::uint32_t bits) {
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+
+inline float from_bf16(Half x) { return float_of(static_cast<std::uint32_t>(x) << 16); }
+
+inline Half to_bf16(float x) {
+  const std::uint32_t bits = bits_of(x);
+  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;  // to nearest, ties to even
+  return static_cast<Half>(x != x ? 0x7fc0u : rounded);
+}
+
+// float16 by integer arithmetic; the F16C instructions take the bulk of a row where there are any.
+inline float from_f16(Half x) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(x & 0x8000u) << 16;
+  const std::uint32_t magnitude = x & 0x7fffu;
+  const float scaled = float_of(magnitude << 13) * float_of(0x77800000u);  // times 2^112: exponent 15 -> 127
+  const std::uint32_t bits = magnitude >= 0x7c00u ? (magnitude << 13) | 0x7f800000u : bits_of(scaled);
+  return float_of(sign | bits);
+}
+
+inline Half to_f16(float x) {
+  const std::uint32_t sign = (bits_of(x) >> 16) & 0x8000u;
+  const std::uint32_t magnitude = bits_of(x) & 0x7fffffffu;
+  const std::uint32_t normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+  const std::uint32_t tiny = bits_of(float_of(magnitude) + 0.5f) - 0x3f000000u;  // adding 0.5 rounds at 2^-24
+  std::uint32_t bits = magnitude < 0x38800000u ? tiny : normal;
+  bits = magnitude >= 0x477ff000u ? 0x7c00u : bits;
+  bits = magnitude > 0x7f800000u ? 0x7e00u : bits;
+  return static_cast<Half>(sign | bits);
+}
+
+inline void load_f16(float* to, const Half* from, std::int64_t m) {
+  std::int64_t j = 0;
+#if defined(__F16C__)
+  for (; j + 8 <= m; j += 8)
+    _mm256_storeu_ps(to + j, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + j))));
+#endif
+  for (; j < m; ++j) to[j] = from_f16(from[j]);
+}
+
+inline void store_f16(Half* to, const float* from, std::int64_t m) {
+  std::int64_t j = 0;
+#if defined(__F16C__)
+  for (; j + 8 <= m; j += 8)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), _mm256_cvtps_ph(_mm256_loadu_ps(from + j), 0));
+#endif
+  for (; j < m; ++j) to[j] = to_f16(from[j]);
+}
+
+inline void load_bf16(float* __restrict__ to, const Half* __restrict__ from, std::int64_t m) {
+  for (std::int64_t j = 0; j < m; ++j) to[j] = from_bf16(from[j]);
+}
+
+inline void store_bf16(Half* __restrict__ to, const float* __restrict__ from, std::int64_t m) {
+  for (std::int64_t j = 0; j < m; ++j) to[j] = to_bf16(from[j]);
+}
+
+// Stores that do not read the line first and leave the cache alone: for outputs that do not fit there.
+inline void stream(void* to, const void* from, std::int64_t bytes) {
+  char* d = static_cast<char*>(to);
+  const char* s = static_cast<const char*>(from);
+#if defined(__SSE2__)
+  const std::int64_t head = (16 - (reinterpret_cast<std::uintptr_t>(d) & 15)) & 15;
+  if (bytes < 64) return static_cast<void>(std::memcpy(d, s, bytes));
+  std::memcpy(d, s, head);
+  std::int64_t i = head;
+  for (; i + 16 <= bytes && ((reinterpret_cast<std::uintptr_t>(d) + i) & 63); i += 16)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(d + i), _mm_loadu_si128(reinterpret_cast<const __m128i*>(s + i)));
+#if defined(__AVX512F__)
+  for (; i + 64 <= bytes; i += 64)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(d + i), _mm512_loadu_si512(s + i));
+#elif defined(__AVX__)
+  for (; i + 32 <= bytes; i += 32)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(d + i), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(s + i)));
+#endif
+  for (; i + 16 <= bytes; i += 16)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(d + i), _mm_loadu_si128(reinterpret_cast<const __m128i*>(s + i)));
+  std::memcpy(d + i, s + i, bytes - i);
+#else
+  std::memcpy(d, s, bytes);
+#endif
+}
+
+// Streamed stores become visible to other threads in order only after this.
+inline void stream_end() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+}  // namespace SNN_ISA
+}  // namespace snn

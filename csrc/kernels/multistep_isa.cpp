@@ -1,0 +1,200 @@
+// The multistep loops of one instruction set (compiled once for each, SNN_ISA names it).
+//
+// Time is the outer loop, neurons are the inner one, inside a tile whose potentials stay in the L1 cache. Each
+// stage of a tile (load to float32, step, surrogate, adjoint, store) is one short loop over a row that the
+// compiler vectorises; only step and surrogate are types, the rest is decided once a row.
+#include "kernels/detail/isa.h"
+#include "kernels/detail/rows.h"
+#include "math/step.h"
+
+namespace snn {
+inline namespace SNN_ISA {
+namespace {
+
+using Size = std::int64_t;
+constexpr Size kTile = 2048;     // forward: v, one row in, one row out
+constexpr Size kTileBack = 1024;  // backward: as many rows of h as there are steps between checkpoints
+constexpr Size kInterval = 16;   // at most
+
+// Part of a row of [T, n] in memory, seen as float32: in place where it is, through `buffer` otherwise.
+struct Row {
+  void* base;
+  Dtype dtype;
+  bool streamed;
+
+  char* at(Size offset) const { return static_cast<char*>(base) + offset * bytes_of(dtype); }
+
+  const float* read(Size offset, Size m, float* buffer) const {
+    if (dtype == Dtype::f32) return reinterpret_cast<const float*>(at(offset));
+    const Half* from = reinterpret_cast<const Half*>(at(offset));
+    dtype == Dtype::f16 ? load_f16(buffer, from, m) : load_bf16(buffer, from, m);
+    return buffer;
+  }
+
+  float* target(Size offset, float* buffer) const {
+    return dtype == Dtype::f32 && !streamed ? reinterpret_cast<float*>(at(offset)) : buffer;
+  }
+
+  void write(Size offset, Size m, const float* row) const {
+    alignas(64) Half packed[kTile];
+    if (dtype == Dtype::f32) {
+      if (streamed) stream(at(offset), row, 4 * m);
+      return;
+    }
+    Half* to = streamed ? packed : reinterpret_cast<Half*>(at(offset));
+    dtype == Dtype::f16 ? store_f16(to, row, m) : store_bf16(to, row, m);
+    if (streamed) stream(at(offset), packed, 2 * m);
+  }
+};
+
+Row row_of(const void* base, const MultistepArgs& args, bool streamed) {
+  return {const_cast<void*>(base), args.dtype, streamed};
+}
+
+Size tile_size(Size n, Size most, int threads) {
+  const Size share = (n / threads + 63) / 64 * 64;
+  return share < 64 ? 64 : share < most ? share : most;
+}
+
+void fill(float* v, const float* from, float start, Size m) {
+  for (Size j = 0; j < m; ++j) v[j] = from ? from[j] : start;
+}
+
+void copy(float* to, const float* from, Size m) {
+  for (Size j = 0; j < m; ++j) to[j] = from[j];
+}
+
+template <class S>
+void emit_row(const S& step, const float* __restrict__ x, float* __restrict__ v, float* __restrict__ s, Size m) {
+  for (Size j = 0; j < m; ++j) s[j] = step.forward(x[j], v[j]);
+}
+
+template <class S>
+void charge_row(const S& step, const float* __restrict__ x, float* __restrict__ v, float* __restrict__ h, Size m) {
+  for (Size j = 0; j < m; ++j) step.forward(x[j], v[j], h[j]);
+}
+
+template <class S>
+void adjoint_row(const S& step, const float* __restrict__ g, const float* __restrict__ slope,
+                 const float* __restrict__ h, float* __restrict__ gv, float* __restrict__ gx, Size m) {
+  for (Size j = 0; j < m; ++j) gx[j] = step.backward(g[j], slope[j], h[j], gv[j]);
+}
+
+// ds/dh of a row: a function chosen once, so that surrogates do not multiply the other types.
+using SlopeRow = void (*)(const Spec&, float theta, int levels, const float* h, float* p, Size m);
+
+template <class Surrogate>
+void slope_row(const Spec& spec, float theta, int levels, const float* __restrict__ h, float* __restrict__ p,
+               Size m) {
+  const Surrogate surrogate(spec.surrogate_values);
+  for (Size j = 0; j < m; ++j) p[j] = surrogate.grad(h[j] - theta);
+  for (int k = 2; k <= levels; ++k)
+    for (Size j = 0; j < m; ++j) p[j] += surrogate.grad(h[j] - k * theta);
+}
+
+SlopeRow slope_row_of(const Spec& spec) {
+  SlopeRow found = nullptr;
+  visit_surrogate(spec, [&](auto surrogate) { found = slope_row<decltype(surrogate)>; });
+  return found;
+}
+
+template <class S>
+void forward_tile(const ForwardArgs& args, const S& step, Size lo, Size m, bool streamed) {
+  alignas(64) float v[kTile], in[kTile], out[kTile];
+  const Row x = row_of(args.x, args, false), s = row_of(args.s, args, streamed);
+  fill(v, args.v0 ? args.v0 + lo : nullptr, step.reset.start(), m);
+  const float* current = nullptr;
+  for (Size t = 0; t < args.T; ++t) {
+    const Size here = t * args.n + lo;
+    if (t == 0 || !args.constant) current = x.read(args.constant ? lo : here, m, in);
+    float* row = s.target(here, out);
+    emit_row(step, current, v, row, m);
+    s.write(here, m, row);
+    const Size next = t + 1;
+    if (args.checkpoints && next % args.interval == 0 && next < args.T)
+      copy(args.checkpoints + (next / args.interval - 1) * args.n + lo, v, m);
+  }
+  if (args.v_last) copy(args.v_last + lo, v, m);
+}
+
+// One tile backward: chunk by chunk from the end, each recomputed from the potential before it.
+template <class S>
+void backward_tile(const BackwardArgs& args, const S& step, SlopeRow slope, Size lo, Size m, bool streamed) {
+  alignas(64) float h[kInterval][kTileBack], v[kTileBack], gv[kTileBack], p[kTileBack];
+  alignas(64) float in[kTileBack], grad[kTileBack], out[kTileBack], sum[kTileBack];
+  const Row x = row_of(args.x, args, false), g = row_of(args.grad_s, args, false);
+  const Row gx = row_of(args.grad_x, args, streamed && !args.constant);
+  fill(gv, args.grad_last ? args.grad_last + lo : nullptr, 0.f, m);
+  fill(sum, nullptr, 0.f, m);
+  const float* current = args.constant ? x.read(lo, m, in) : nullptr;
+  for (Size chunk = (args.T - 1) / args.interval; chunk >= 0; --chunk) {
+    const Size first = chunk * args.interval;
+    const Size last = first + args.interval < args.T ? first + args.interval : args.T;
+    const float* before = chunk ? args.checkpoints + (chunk - 1) * args.n : args.v0;
+    fill(v, before ? before + lo : nullptr, step.reset.start(), m);
+    for (Size t = first; t < last; ++t) {
+      if (!args.constant) current = x.read(t * args.n + lo, m, in);
+      charge_row(step, current, v, h[t - first], m);
+    }
+    for (Size t = last - 1; t >= first; --t) {
+      const Size here = t * args.n + lo;
+      float* row = args.constant ? out : gx.target(here, out);
+      slope(args.spec, step.fire.theta, step.fire.levels, h[t - first], p, m);
+      adjoint_row(step, g.read(here, m, grad), p, h[t - first], gv, row, m);
+      if (args.constant)
+        for (Size j = 0; j < m; ++j) sum[j] += row[j];
+      else
+        gx.write(here, m, row);
+    }
+  }
+  if (args.constant) {
+    float* row = gx.target(lo, out);
+    copy(row, sum, m);
+    gx.write(lo, m, row);
+  }
+  if (args.grad_v0) copy(args.grad_v0 + lo, gv, m);
+}
+
+// f(step) with the types of the neuron's charge, fire and reset.
+template <class F>
+void visit_step(const Spec& spec, F&& f) {
+  visit_charge(spec, [&](auto charge) {
+    visit_fire(spec, [&](auto fire) {
+      visit_reset(spec, [&](auto reset) {
+        f(Step<decltype(charge), decltype(fire), decltype(reset)>{charge, fire, reset});
+      });
+    });
+  });
+}
+
+// f(lo, m) for every tile of n neurons, spread over the threads.
+template <class F>
+void for_tiles(Size n, Size most, int threads, bool streamed, F&& f) {
+  const Size tile = tile_size(n, most, threads), tiles = (n + tile - 1) / tile;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+#pragma omp for schedule(static) nowait
+    for (Size i = 0; i < tiles; ++i) f(i * tile, n - i * tile < tile ? n - i * tile : tile);
+    if (streamed) stream_end();
+  }
+}
+
+}  // namespace
+
+void multistep_fwd(const ForwardArgs& args, int threads, bool streamed) {
+  visit_step(args.spec, [&](auto step) {
+    for_tiles(args.n, kTile, threads, streamed,
+              [&](Size lo, Size m) { forward_tile(args, step, lo, m, streamed); });
+  });
+}
+
+void multistep_bwd(const BackwardArgs& args, int threads, bool streamed) {
+  const SlopeRow slope = slope_row_of(args.spec);
+  visit_step(args.spec, [&](auto step) {
+    for_tiles(args.n, kTileBack, threads, streamed,
+              [&](Size lo, Size m) { backward_tile(args, step, slope, lo, m, streamed); });
+  });
+}
+
+}  // namespace SNN_ISA
+}  // namespace snn
