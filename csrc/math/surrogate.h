@@ -10,7 +10,7 @@ inline namespace SNN_ISA {
 struct ATan {
   float alpha, slope;
   SNN_HD explicit ATan(const float* values) : alpha(values[0]), slope(1.57079632679f * values[0]) {}
-  SNN_HD float grad(float z) const { return 0.5f * alpha / (1.f + slope * z * (slope * z)); }
+  SNN_HD float grad(float z) const { return ratio(0.5f * alpha, 1.f + slope * z * (slope * z)); }
 };
 
 struct Sigmoid {
@@ -19,7 +19,7 @@ struct Sigmoid {
   SNN_HD float grad(float z) const {
     const float e = exp_(-abs_(alpha * z));  // even in z: the smaller power never overflows
     const float one = 1.f + e;
-    return alpha * e / (one * one);
+    return ratio(alpha * e, one * one);
   }
 };
 
@@ -39,38 +39,13 @@ struct Rectangle {
 };
 
 template <class F>
-void visit_surrogate(const Spec& spec, F&& f) {
+SNN_HD void visit_surrogate(const Spec& spec, F&& f) {
   switch (spec.surrogate) {
 #define SNN_CASE(name) \
   case SurrogateId::name: return f(name(spec.surrogate_values));
     SNN_SURROGATES(SNN_CASE)
 #undef SNN_CASE
   }
-}
-
-struct AnySurrogate {
-  SurrogateId id;
-  float values[1];
-
-  SNN_HD explicit AnySurrogate(const Spec& spec)
-      : id(spec.surrogate), values{spec.surrogate_values[0]} {}
-  SNN_HD float grad(float z) const {
-    switch (id) {
-#define SNN_CASE(name) \
-  case SurrogateId::name: return name(values).grad(z);
-      SNN_SURROGATES(SNN_CASE)
-#undef SNN_CASE
-    }
-    return 0.f;
-  }
-};
-
-// ds/dh of a fire: the derivative at each threshold k * theta that it counts.
-template <class Fire, class Surrogate>
-SNN_HD float slope(const Fire& fire, const Surrogate& surrogate, float h) {
-  float sum = surrogate.grad(h - fire.theta);
-  for (int k = 2; k <= fire.levels; ++k) sum += surrogate.grad(h - k * fire.theta);
-  return sum;
 }
 
 }  // namespace SNN_ISA

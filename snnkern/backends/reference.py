@@ -82,19 +82,19 @@ def multistep_bwd(
     create_graph: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of x and, if wanted, of the initial state; create_graph: differentiable themselves."""
-    if not x.requires_grad or not create_graph:
-        x = x.detach().requires_grad_()
-    if not create_graph:
-        state = state.detach().requires_grad_(want_state) if state is not None else None
     with torch.enable_grad():
-        trace = run(x, state, Neuron.parse(spec), T)
+        # Aliases: torch.func hands in tensors of a level that is over, which only claim to need a gradient.
+        given = [t if t is None else t.view_as(t) if create_graph else t.detach() for t in (x, state)]
+        create_graph = create_graph and any(t.requires_grad for t in (*given, grad_s, grad_state) if t is not None)
+        start, v0 = (t if t is None or t.requires_grad else t.detach().requires_grad_() for t in given)
+        assert start is not None
+        trace = run(start, v0, Neuron.parse(spec), T)
         pairs = [(trace.s, grad_s), (trace.state, grad_state)]
         outputs, grads = zip(*[(o, g) for o, g in pairs if g is not None], strict=True)
-        inputs = (x, state) if want_state else (x,)
+        inputs = [start, v0] if want_state and v0 is not None else [start]
         found = torch.autograd.grad(outputs, inputs, grads, create_graph=create_graph, materialize_grads=True)
-    if create_graph:
-        return found[0], found[1] if want_state else None
-    return _laid_out(found[0], x), _laid_out(found[1], x) if want_state else None
+    results = found if create_graph else [_laid_out(g, x) for g in found]
+    return results[0], results[1] if want_state else None
 
 
 def lateral_pool2d(

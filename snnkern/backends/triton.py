@@ -24,7 +24,9 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 LANES = 64 if torch.version.hip else 32
 WARPS = 4
 ACCESS = 16  # bytes of one load or store of a thread
-GROUP = 4  # loads under way at once
+VALUES = 16  # values that a thread loads at once, as float32 one register each
+# Without a stated ceiling ptxas spills a few bytes where that lets one more block run.
+REGISTERS = {} if torch.version.hip else {'maxnreg': 255}
 
 
 def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -79,19 +81,20 @@ def _backward_arguments(spec: str) -> dict[str, Any]:
 
 
 def _shape(x: Tensor, T: int) -> tuple[tuple[int], dict[str, Any]]:
-    """The grid, and what both kernels need to know of x; a thread holds the widest vector that divides a row."""
-    N = x.numel() // x.shape[0]
-    vector = math.gcd(N, ACCESS // x.element_size())
+    """The grid, and what both kernels need to know of x. A thread holds the widest vector that divides N."""
+    N, widest = x.numel() // x.shape[0], ACCESS // x.element_size()
+    vector = math.gcd(N, widest)
     block = LANES * WARPS * vector
     options = {
         'vectors': N // vector,
         'T': T,
         'CONSTANT': x.shape[0] < T,
-        'GROUP': _short(T, GROUP),
+        'GROUP': _short(T, VALUES // widest),
         'VECTOR': vector,
         'BLOCK': block,
         'num_warps': WARPS,
         'enable_fp_fusion': False,
+        **REGISTERS,
     }
     return (-(-N // block),), options
 

@@ -1,0 +1,233 @@
+"""Derivatives: proven with the smooth spike in float64, of second order, under torch.func, after misuse."""
+
+from functools import partial
+
+import pytest
+import torch
+from cases import AXES, NEURONS, pairwise
+from torch.autograd import gradcheck, gradgradcheck
+
+from snnkern import IF, LIF, ATan, Binary, Burst, Hard, Neuron, Rectangle, Sigmoid, Soft, Triangle, nn
+from snnkern.backends import reference
+from snnkern.functional import lif, multistep
+from snnkern.surrogates import SURROGATES
+from snnkern.testing import assert_grads_close
+
+SMOOTH = (ATan(1.3), Sigmoid(2.0))
+LIVE = (Hard(), Hard(-0.2), Soft())
+NEURON = Neuron(LIF(1.7, 0.1), Binary(0.8), Hard(-0.1), Sigmoid(2.0))
+
+
+def smooth(x, v0, neuron):
+    """Spikes, last state and every potential with the surrogate's primal as the spike."""
+    trace = reference.run(x, v0, neuron, x.shape[0], smooth_spikes=True)
+    return trace.s, trace.state, trace.h
+
+
+def doubles(T, N):
+    return torch.randn(T, N, dtype=torch.double, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ('charge', 'fire', 'reset', 'surrogate'),
+    pairwise(AXES['charge'], AXES['fire'], LIVE, SMOOTH),
+)
+def test_gradcheck_of_the_smooth_recurrence(charge, fire, reset, surrogate):
+    assert gradcheck(
+        partial(smooth, neuron=Neuron(charge, fire, reset, surrogate)), (doubles(4, 3), doubles(1, 3))
+    )
+
+
+@pytest.mark.parametrize('reset', LIVE)
+def test_gradgradcheck_of_the_smooth_recurrence(reset):
+    neuron = Neuron(LIF(1.7), Burst(0.75, 2), reset, Sigmoid(2.0))
+    assert gradgradcheck(partial(smooth, neuron=neuron), (doubles(3, 2), doubles(1, 2)))
+
+
+def hand_written(x, v0, neuron, grad_s, grad_v, spikes):
+    """Backward as csrc/math/step.h spells it, with any function as the spike."""
+    charge, fire, reset, surrogate = neuron.parts
+    theta, v, rows = fire.v_threshold, v0, []
+    for x_t in x:
+        h = charge.charge(v, x_t)
+        s = spikes(h)
+        v = h * (1 - s) + reset.v_reset * s if isinstance(reset, Hard) else h - s * theta
+        rows.append((h, s))
+    dh_dv, dh_dx = (1.0, 1.0) if isinstance(charge, IF) else (1 - 1 / charge.tau, 1 / charge.tau)
+    dh_dx = dh_dx if getattr(charge, 'decay_input', True) else 1.0
+    grads, gv = [], grad_v
+    for (h, s), g in zip(reversed(rows), grad_s.flip(0), strict=True):
+        drop = (h - reset.v_reset if isinstance(reset, Hard) else theta) * (not reset.detach)
+        keep = 1 - s if isinstance(reset, Hard) else 1.0
+        slope = sum(surrogate.grad(h - k * theta) for k in range(1, fire.levels + 1))
+        gh = (g * (theta if fire.real_units else 1.0) - gv * drop) * slope + gv * keep
+        gv = gh * dh_dv
+        grads.insert(0, gh * dh_dx)
+    return torch.stack(grads), gv
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=lambda n: n.spec.replace(' ', '_'))
+def test_reference_is_the_adjoint(neuron):
+    """The algebra of the kernels is the true gradient of the smooth spike, and the reference's of the real."""
+    x, v0 = doubles(6, 50), doubles(1, 50)
+    grad_s, grad_v = torch.randn_like(x), torch.randn_like(v0)
+    if not neuron.reset.detach:
+        s, v, _ = smooth(x, v0, neuron)
+        soft = partial(_soft, neuron=neuron)
+        actual = hand_written(x, v0[0], neuron, grad_s, grad_v[0], soft)
+        expected = torch.autograd.grad([s, v], [x, v0], [grad_s, grad_v])
+        assert_grads_close(actual[0].detach(), expected[0])
+        assert_grads_close(actual[1].detach(), expected[1][0])
+    s, v = multistep(x, neuron, v0=v0[0], return_state=True, backend='reference')
+    expected = torch.autograd.grad([s, v], [x, v0], [grad_s, grad_v[0]])
+    if neuron.fire.levels == 1:  # for a burst the kernels' keep is 0 or 1, not 1 - s
+        actual = hand_written(x, v0[0], neuron, grad_s, grad_v[0], neuron.fire.spikes)
+        assert_grads_close(actual[0].detach(), expected[0])
+        assert_grads_close(actual[1].detach(), expected[1][0])
+
+
+def _soft(h, neuron):
+    _, fire, _, surrogate = neuron.parts
+    return sum(surrogate.primal(h - k * fire.v_threshold) for k in range(1, fire.levels + 1))
+
+
+@pytest.mark.parametrize('kind', SURROGATES)
+@pytest.mark.parametrize('alpha', [0.5, 1.0, 2.0, 7.3])
+def test_surrogate_is_the_derivative_of_its_primal(kind, alpha):
+    """Everywhere but at the corners of Triangle and Rectangle."""
+    z = torch.linspace(-3, 3, 1201, dtype=torch.double)
+    z = z[(z.abs() - 1 / alpha).abs() > 1e-3].requires_grad_()
+    surrogate = kind(alpha)
+    (expected,) = torch.autograd.grad(surrogate.primal(z).sum(), z)
+    torch.testing.assert_close(surrogate.grad(z.detach()), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_detached_reset_cuts_that_path_only():
+    """The last step has no reset behind it: there the two are equal."""
+    x = torch.randn(8, 200, requires_grad=True)
+    grads = [torch.autograd.grad(lif(x, detach_reset=d).sum(), x)[0] for d in (False, True)]
+    assert not torch.allclose(*grads)
+    last = [torch.autograd.grad(lif(x, detach_reset=d)[-1].sum(), x)[0][-1] for d in (False, True)]
+    assert torch.equal(*last)
+
+
+def test_only_the_state_is_used():
+    x, v0 = torch.randn(5, 33, requires_grad=True), torch.randn(33, requires_grad=True)
+    both = []
+    for backend in ('native', 'reference'):
+        v = multistep(x, NEURON, v0=v0, return_state=True, backend=backend)[1]
+        both.append(torch.autograd.grad(v.square().sum(), [x, v0]))
+    for actual, expected in zip(*both, strict=True):
+        assert_grads_close(actual, expected)
+        assert expected.count_nonzero()
+
+
+def test_only_v0_learns():
+    x, v0 = torch.randn(20, 33), torch.randn(33, requires_grad=True)
+    grads = [
+        torch.autograd.grad(multistep(x, NEURON, v0=v0, backend=b).sum(), v0)[0]
+        for b in ('native', 'reference')
+    ]
+    assert_grads_close(*grads)
+
+
+def second(x, v0, neuron, backend):
+    """Gradients of a function of gradients."""
+    s, v = multistep(x, neuron, v0=v0, return_state=True, backend=backend)
+    first = torch.autograd.grad(s.sum() + v.square().sum(), [x, v0], create_graph=True)
+    return torch.autograd.grad(sum(g.square().sum() for g in first), [x, v0])
+
+
+@pytest.mark.parametrize('neuron', [NEURON, Neuron(IF(), Burst(0.75, 2), Soft(), ATan())])
+def test_double_backward_is_that_of_the_reference(neuron):
+    x, v0 = torch.randn(5, 33, requires_grad=True), torch.randn(33, requires_grad=True)
+    trace = reference.run(x, v0.unsqueeze(0), neuron, 5)
+    first = torch.autograd.grad(trace.s.sum() + trace.state.square().sum(), [x, v0], create_graph=True)
+    expected = torch.autograd.grad(sum(g.square().sum() for g in first), [x, v0])
+    for backend in ('native', 'reference'):
+        for a, b in zip(second(x, v0, neuron, backend), expected, strict=True):
+            assert_grads_close(a, b)
+
+
+def test_double_backward_through_a_gradient_that_needs_no_grad():
+    """What `once_differentiable` drops silently: the dependence of the first gradient on x."""
+    x = torch.randn(5, 33, requires_grad=True)
+    s = multistep(x, NEURON)
+    (first,) = torch.autograd.grad(s, x, torch.ones_like(s), create_graph=True)
+    assert first.requires_grad
+    (found,) = torch.autograd.grad(first.square().sum(), x)
+    assert found.count_nonzero()
+
+
+def test_second_derivative_of_the_smooth_neuron_by_differences():
+    x = torch.randn(3, 4, dtype=torch.double, requires_grad=True)
+    trace = smooth(x, None, NEURON)[0].sum()
+    (g,) = torch.autograd.grad(trace, x, create_graph=True)
+    (row,) = torch.autograd.grad(g[0, 0], x)
+    e = torch.zeros_like(x)
+    e[0, 0] = 1e-6
+    up, down = (torch.autograd.grad(smooth(x + d, None, NEURON)[0].sum(), x)[0] for d in (e, -e))
+    torch.testing.assert_close((up - down) / 2e-6, row, rtol=1e-5, atol=1e-8)
+
+
+def test_torch_func():
+    x = torch.randn(5, 33, requires_grad=True)
+    (expected,) = torch.autograd.grad(lif(x).square().sum(), x)
+    found = torch.func.grad(lambda x: lif(x).square().sum())(x.detach())
+    assert_grads_close(found, expected)
+    _, pull = torch.func.vjp(lif, x.detach())
+    (found,) = pull(2 * lif(x.detach()))
+    assert_grads_close(found, expected)
+    assert not found.requires_grad
+
+
+def test_torch_func_for_parameters():
+    """The usual use: a model called with a dictionary of its parameters."""
+    net = torch.nn.Sequential(torch.nn.Linear(8, 8), nn.LIF(), torch.nn.Linear(8, 1))
+    x = torch.randn(5, 3, 8)
+    parameters = {name: p.detach() for name, p in net.named_parameters()}
+    nn.reset(net)
+    expected = torch.autograd.grad(net(x).sum(), list(net.parameters()))
+    nn.reset(net)
+    found = torch.func.grad(lambda p: torch.func.functional_call(net, p, x).sum())(parameters)
+    nn.reset(net)
+    for a, b in zip(found.values(), expected, strict=True):
+        assert_grads_close(a, b)
+
+
+def test_torch_func_of_second_order():
+    x = torch.randn(4, 6)
+    first = torch.func.grad(lambda x: multistep(x, NEURON).sum())
+    found = torch.func.grad(lambda x: first(x).square().sum())(x)
+    y = x.clone().requires_grad_()
+    (g,) = torch.autograd.grad(multistep(y, NEURON).sum(), y, create_graph=True)
+    assert_grads_close(found, torch.autograd.grad(g.square().sum(), y)[0])
+    assert found.count_nonzero()
+
+
+@pytest.mark.parametrize('backend', ['native', 'reference'])
+def test_in_place_change_of_x_is_seen(backend):
+    x = torch.randn(5, 33, requires_grad=True)
+    current = x * 1
+    s = lif(current, backend=backend)
+    current.add_(1)
+    with pytest.raises(RuntimeError, match='modified by an inplace operation'):
+        s.sum().backward()
+
+
+def test_backward_twice():
+    x = torch.randn(5, 33, requires_grad=True)
+    s = lif(x)
+    s.sum().backward(retain_graph=True)
+    first = x.grad.clone()
+    s.sum().backward()
+    assert torch.equal(x.grad, 2 * first)
+    with pytest.raises(RuntimeError, match='second time'):
+        s.sum().backward()
+
+
+@pytest.mark.parametrize('surrogate', [Triangle(), Rectangle()])
+def test_far_from_the_threshold_nothing_learns(surrogate):
+    x = torch.full((4, 33), -50.0, requires_grad=True)
+    lif(x, surrogate=surrogate).sum().backward()
+    assert not x.grad.any()

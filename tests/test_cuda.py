@@ -1,0 +1,164 @@
+"""The CUDA kernels: nvcc's real output and the library's own launch code, run by the PTX emulator."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cases
+import emulator
+import pytest
+import torch
+from cases import CASES, FEW, Case
+from parity import check
+
+from snnkern import IF, LIF, Burst, Hard, Neuron, Sigmoid, Soft, functional
+from snnkern.backends import checkpoint_interval, forget, layout, native
+from snnkern.testing import assert_grads_close, assert_spikes_equal
+
+ROOT = Path(__file__).resolve().parents[1]
+DTYPES = cases.AXES['dtype']
+
+if not shutil.which('nvcc'):
+    pytest.skip('no nvcc: the CUDA kernels cannot be compiled here', allow_module_level=True)
+ptxsim = emulator.load()
+
+
+@pytest.fixture(scope='session')
+def library() -> Path:
+    """`_cuda` with a shared CUDA runtime (which the emulator replaces) and PTX for sm_75 and sm_90."""
+    folder = ROOT / 'build' / 'emulator'
+    options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', '-DSNNKERN_CUDA_ARCHS=75-virtual;90-virtual']
+    cmake = [sys.executable, '-m', 'cmake'] if shutil.which('cmake') is None else ['cmake']
+    configure = [*cmake, '-G', 'Ninja', '-S', ROOT, '-B', folder, f'-DPython_EXECUTABLE={sys.executable}', *options]
+    for command in (configure, [*cmake, '--build', folder, '--target', '_cuda']):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return next(folder.glob('_cuda*.so'))
+
+
+@pytest.fixture(scope='session')
+def gpus(library: Path) -> dict:
+    """One emulated GPU per architecture."""
+    return {arch: ptxsim.FakeGPU.extension('snnkern._cuda', library, arch=arch) for arch in (75, 90)}
+
+
+@pytest.fixture
+def gpu(request, gpus, monkeypatch):
+    """CPU tensors run on the emulated GPU (parameter: its architecture, else 90); outputs are poisoned."""
+    gpu = gpus[getattr(request, 'param', 90)]
+
+    def new(x, steps, dtype=None):
+        made = layout.new_like(x, steps, dtype).fill_(torch.nan)
+        if made.numel():
+            gpu.register(made, written=False)
+        return made
+
+    device = native.Device(lambda: gpu.module, lambda x: (0, 0), new)
+    monkeypatch.setitem(native.DEVICES, 'cpu', device)
+    forget()
+    gpu.runs.clear()
+    with gpu.track(automatic=True):
+        yield gpu
+    forget()
+
+
+def last_runs(gpu, count):
+    return [run.traffic() for run in gpu.runs[-count:]]
+
+
+def test_lists_agree(gpus):
+    module = gpus[90].module
+    from snnkern.neurons import AXES
+
+    for axis, kinds in AXES.items():
+        assert getattr(module, f'{axis}s'.upper()) == [kind.__name__ for kind in kinds]
+
+
+TURNS = [pytest.param((75, 90)[i % 2], case, id=str(case)) for i, case in enumerate(CASES)]
+
+
+@pytest.mark.parametrize(('gpu', 'case'), TURNS, indirect=['gpu'])
+def test_case(gpu, case):
+    check(native, case, *case.inputs())
+    assert len(gpu.runs) == 2
+
+
+@pytest.mark.parametrize('gpu', [75, 90], indirect=True)
+@pytest.mark.parametrize('case', FEW, ids=str)
+def test_both_architectures(gpu, case):
+    check(native, case, *case.inputs())
+
+
+def test_channels_last_through_autograd(gpu):
+    x = (2 * torch.randn(4, 2, 5, 6, 3)).permute(0, 1, 4, 2, 3).requires_grad_()
+    v0 = torch.rand(x.shape[1:], requires_grad=True)
+    grads = torch.randn(x.shape), torch.randn(x.shape[1:])
+    found = {}
+    for name in ('native', 'reference'):
+        s, v = functional.multistep(x, Neuron(), v0=v0, return_state=True, backend=name)
+        found[name] = s, v, *torch.autograd.grad((s, v), (x, v0), grads)
+    assert len(gpu.runs) == 2
+    assert found['native'][0].stride() == x.stride() != x.contiguous().stride()
+    for actual, expected in zip(found['native'][:2], found['reference'][:2], strict=True):
+        assert_spikes_equal(actual, expected)
+    for actual, expected in zip(found['native'][2:], found['reference'][2:], strict=True):
+        assert_grads_close(actual, expected)
+
+
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('T', [4, 16, 40])
+def test_bytes_and_widths(gpu, dtype, T):
+    """Exactly the bytes that must move, in 16-byte accesses: 8 + 12 a step in float32, 4 + 6 in half."""
+    case = Case(Neuron(), dtype, T, 4096, v0=True, state=True)
+    check(native, case, *case.inputs())
+    kept = -(-T // checkpoint_interval(dtype)) - 1
+    row = dtype.itemsize * T
+    expected = 2 * row + 4 * (2 + kept), 3 * row + 4 * (3 + kept)  # states: v0, v_last; v0, grad_last, grad_v0
+    for traffic, nbytes in zip(last_runs(gpu, 2), expected, strict=True):
+        assert traffic.load + traffic.store == 4096 * nbytes
+        assert traffic.min_width == 16
+        if dtype == torch.float32:  # eight potentials of a half vector are two accesses of half a sector each
+            assert traffic.sector_ratio == 1.0
+
+
+def test_constant_input_is_read_once(gpu):
+    case = Case(Neuron(), T=40, N=4096, constant=True)
+    check(native, case, *case.inputs())
+    forward, backward = last_runs(gpu, 2)
+    assert forward.load == 4 * 4096
+    assert backward.store == 4 * 4096
+
+
+@pytest.mark.parametrize('offset', [1, 3])
+def test_misaligned_memory(gpu, offset):
+    case = Case(Neuron(), T=5, N=128)
+    x, _ = case.inputs()
+    memory = torch.empty(x.numel() + offset)
+    check(native, case, memory[offset:].view_as(x).copy_(x), None)
+    assert all(traffic.min_width == 4 for traffic in last_runs(gpu, 2))
+
+
+def test_special_values(gpu):
+    """NaN makes no spike and stays, infinities reset, a potential exactly at the threshold fires."""
+    values = [torch.nan, torch.inf, -torch.inf, 1.0, 1.0 - 2**-24, 1e-40, -1e-40, 3.4e38]
+    x = torch.tensor(values).repeat(3, 5)
+    for neuron in (Neuron(IF()), Neuron(LIF(1.5), reset=Soft()), Neuron(IF(), Burst(0.5, 3), Hard(0.1))):
+        check(native, Case(neuron, T=3, N=x.shape[1], state=True), x, None)
+
+
+def test_empty_input_launches_nothing(gpu):
+    assert functional.lif(torch.empty(4, 0)).shape == (4, 0)
+    assert gpu.runs == []
+
+
+def test_a_failed_launch_is_an_exception(gpu, monkeypatch):
+    device = native.Device(lambda: gpu.module, lambda x: (7, 0))  # there is one device, number 0
+    monkeypatch.setitem(native.DEVICES, 'cpu', device)
+    with pytest.raises(RuntimeError, match='CUDA: '):
+        functional.lif(torch.randn(4, 33))
+
+
+def test_heaviest_neuron(gpu):
+    neuron = Neuron(LIF(1.5, 0.1), Burst(0.75, 5, real_units=True), Hard(-0.1), Sigmoid())
+    check(native, Case(neuron, T=17, N=260, v0=True, state=True), *Case(neuron, T=17, N=260, v0=True).inputs())

@@ -1,0 +1,39 @@
+"""Facts of the machine code that nvcc made for every architecture: no GPU and no emulation needed."""
+
+import re
+from functools import lru_cache
+from importlib.util import find_spec
+
+import emulator
+import pytest
+
+ARCHITECTURES = ('sm_75', 'sm_80', 'sm_90', 'sm_100', 'sm_120')
+FOUND = find_spec('snnkern._cuda')
+if FOUND is None:
+    pytest.skip('snnkern._cuda is not built (no nvcc)', allow_module_level=True)
+ptxsim = emulator.load()
+
+
+@lru_cache
+def kernels(arch):
+    facts = ptxsim.sass_facts(FOUND.origin, arch)
+    return {name: fact for name, fact in facts.items() if re.search(r'\d(forward|backward)I', name)}
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_no_spills_no_stack(arch):
+    """2 directions x 3 charges x 3 dtypes x 2 widths, all of their variables in registers."""
+    facts = kernels(arch)
+    assert len(facts) == 36
+    for name, fact in facts.items():
+        assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_vectors_move_128_bits(arch):
+    """Kernels for aligned input touch global memory by 16 bytes only; registers leave half of an SM's threads."""
+    wide = {name: fact for name, fact in kernels(arch).items() if re.search(r'Li[48]E', name)}
+    assert len(wide) == 18
+    for name, fact in wide.items():
+        assert fact.loads.keys() == fact.stores.keys() == {'128'}, name
+        assert fact.registers <= 128, name

@@ -1,0 +1,212 @@
+"""Native CPU, on every instruction set, against the reference: spikes, states, gradients."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from cases import CASES, FEW, NEURONS, Case, pairwise
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snnkern import IF, LIF, ATan, Binary, Burst, Hard, Neuron, Rectangle, Sigmoid, Soft, Triangle
+from snnkern.functional import multistep
+from snnkern.testing import assert_grads_close, assert_spikes_equal
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+SIZES = pairwise(FEW, (0, 1, 31, 33, 1000, 4099), (1, 3, 4, 16, 17, 40), DTYPES, (False, True), (False, True))
+
+
+def compare(case, x, v0):
+    """Everything that one call gives equals or is close to what the reference gives."""
+    check(case, *(outcome(case, x, v0, name, case.gradients()) for name in ('native', 'reference')))
+
+
+def check(case, found, expected):
+    """Equal spikes and states, close gradients."""
+    for actual, wanted in zip(found[0], expected[0], strict=True):
+        assert_spikes_equal(actual, wanted)
+    for actual, wanted in zip(found[1], expected[1], strict=True):
+        assert_grads_close(actual, wanted, case.dtype)
+
+
+def both(x, neuron, **arguments):
+    """Pairs of what native CPU and the reference give: spikes, last states."""
+    arguments |= {'neuron': neuron, 'return_state': True}
+    return zip(*(multistep(x, backend=b, **arguments) for b in ('native', 'reference')), strict=True)
+
+
+def outcome(case, x, v0, backend, grads):
+    """(s, v or nothing), (gradient of x, gradient of v0 or nothing)."""
+    x, v0 = x.detach().requires_grad_(), None if v0 is None else v0.detach().requires_grad_()
+    start, T = (None if v0 is None else v0[0]), (case.T if case.constant else None)
+    one = x[0] if case.constant else x
+    result = multistep(one, case.neuron, v0=start, return_state=case.state, T=T, backend=backend)
+    result = result if case.state else (result,)
+    upstream = [g for g in (grads[0], None if grads[1] is None else grads[1][0]) if g is not None]
+    inputs = [t for t in (x, v0) if t is not None]
+    return result, torch.autograd.grad(result, inputs, upstream)
+
+
+@pytest.mark.parametrize('case', CASES, ids=str)
+@pytest.mark.usefixtures('poisoned')
+def test_case(case, isa):
+    compare(case, *case.inputs())
+
+
+@pytest.mark.parametrize(('case', 'N', 'T', 'dtype', 'v0', 'state'), SIZES)
+@pytest.mark.usefixtures('poisoned')
+def test_sizes(case, N, T, dtype, v0, state, isa):
+    case = replace(case, N=N, T=T, dtype=dtype, v0=v0, state=state)
+    compare(case, *case.inputs())
+
+
+@pytest.mark.parametrize(('dtype', 'constant'), list(zip(DTYPES, (False, True, False), strict=True)))
+@pytest.mark.usefixtures('poisoned', 'two_threads')
+def test_many_tiles_around_the_cache(dtype, constant, cpu):
+    """From 8 MiB on outputs are streamed; an odd N puts rows at every alignment."""
+    N = 300_001 if dtype == torch.float32 else 600_001
+    case = Case(Neuron(surrogate=Triangle()), dtype, 7, N, True, True, constant)
+    assert case.T * case.N * dtype.itemsize >= 1 << 23
+    x, v0 = case.inputs()
+    expected = outcome(case, x, v0, 'reference', case.gradients())
+    for name in cpu.instruction_sets():
+        cpu.choose_instruction_set(name)
+        check(case, outcome(case, x, v0, 'native', case.gradients()), expected)
+
+
+@pytest.mark.usefixtures('two_threads')
+def test_threads_change_nothing():
+    case = Case(Neuron(), T=5, N=100_003, v0=True, state=True)
+    x, v0 = case.inputs()
+    two = outcome(case, x, v0, 'native', case.gradients())
+    torch.set_num_threads(1)
+    one = outcome(case, x, v0, 'native', case.gradients())
+    for a, b in zip((*two[0], *two[1]), (*one[0], *one[1]), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('T', [1, 4, 40])
+def test_float64_runs_on_the_reference(T):
+    x, v0 = torch.randn(T, 33, dtype=torch.double), torch.randn(33, dtype=torch.double)
+    s, v = multistep(x, Neuron(), v0=v0, return_state=True)
+    assert s.dtype == v.dtype == torch.double
+    assert torch.equal(s.float(), multistep(x.float(), Neuron(), v0=v0.float()))
+
+
+INF = torch.inf
+SPECIAL = [torch.nan, INF, -INF, 0.0, -0.0, 1e-42, -1e-42, 1e38, -1e38, 3.4e38, 1.0, 0.7, 0.5, 2.0]
+
+
+@pytest.mark.parametrize('neuron', NEURONS[:24], ids=lambda n: n.spec.replace(' ', '_'))
+@pytest.mark.usefixtures('poisoned')
+def test_special_values(neuron, isa):
+    """NaN, infinities, denormals and huge numbers: as input, and as potential that meets ordinary input."""
+    values = torch.tensor(SPECIAL)
+    x = torch.cartesian_prod(values, values, torch.tensor([0.3, -0.2, 5.0])).T.contiguous()
+    v0 = values.repeat(x.shape[1] // len(values))
+    case = Case(neuron, T=3, N=x.shape[1], v0=True, state=True)
+    for start in (None, v0):
+        for actual, expected in both(x, neuron, v0=start):
+            assert_spikes_equal(actual, expected)
+    finite = x.isfinite().all(0) & (x.abs() < 1e30).all(0)
+    clean = replace(case, N=int(finite.sum()), v0=False)
+    compare(clean, x[:, finite], None)
+
+
+@pytest.mark.parametrize('theta', [1.0, 0.7, 0.1, 1 / 3, 1e-3, 123.4])
+@pytest.mark.parametrize('kind', [Binary, Burst])
+def test_at_the_threshold(theta, kind, isa):
+    """h just below, at and just above each multiple of theta."""
+    levels = (torch.arange(-2, 9, dtype=torch.double) * theta).float()
+    near = [levels]
+    for _ in range(3):
+        near = [levels, *(torch.nextafter(t, torch.tensor(far)) for t in near for far in (-INF, INF))]
+    x = torch.cat(near).unsqueeze(0)
+    for reset in (Hard(), Soft()):
+        neuron = Neuron(IF(), kind(theta), reset)
+        for actual, expected in both(x, neuron):
+            assert_spikes_equal(actual, expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_every_half_value(dtype, isa):
+    """All 65536 numbers go in as currents and come out as emitted values of their own."""
+    x = torch.arange(65536).to(torch.int32).to(torch.int16).view(dtype).unsqueeze(0)
+    neuron = Neuron(IF(), Burst(2.0**-8, 1 << 15, real_units=True), Soft(), Rectangle())
+    with torch.no_grad():
+        for actual, expected in both(x, neuron):
+            assert_spikes_equal(actual, expected)
+
+
+@pytest.mark.parametrize('v0', [0.5, -1, 1e9])
+def test_v0_number(v0):
+    x = torch.randn(4, 5, 7)
+    expected = multistep(x, Neuron(), v0=torch.full((5, 7), float(v0)), return_state=True)
+    for actual, other in zip(multistep(x, Neuron(), v0=v0, return_state=True), expected, strict=True):
+        assert_spikes_equal(actual, other)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_v0_of_another_dtype(dtype):
+    x, v0 = torch.randn(4, 33), torch.randn(33).to(dtype).requires_grad_()
+    s, v = multistep(x, Neuron(), v0=v0, return_state=True)
+    assert v.dtype == torch.float32
+    assert torch.equal(s, multistep(x, Neuron(), v0=v0.float()))
+    v.sum().backward()
+    assert v0.grad.dtype == dtype
+    assert v0.grad.count_nonzero()
+
+
+@pytest.mark.parametrize('reset', [Hard(-0.3), Soft()])
+def test_no_v0_starts_at_v_reset(reset):
+    x = torch.randn(4, 33)
+    neuron = Neuron(reset=reset)
+    assert torch.equal(multistep(x, neuron), multistep(x, neuron, v0=reset.v_start))
+
+
+def test_state_continues_a_sequence():
+    """Two halves with the state between them are the whole, gradients included."""
+    x = torch.randn(20, 33, requires_grad=True)
+    whole = multistep(x, Neuron())
+    first, v = multistep(x[:7], Neuron(), return_state=True)
+    halves = torch.cat([first, multistep(x[7:], Neuron(), v0=v)])
+    assert torch.equal(whole, halves)
+    upstream = torch.randn_like(whole)
+    expected, actual = (torch.autograd.grad(s, x, upstream)[0] for s in (whole, halves))
+    assert_grads_close(actual, expected)
+
+
+def test_inputs_stay():
+    case = Case(Neuron(), T=17, N=99, v0=True, state=True)
+    x, v0 = case.inputs()
+    grads = case.gradients()
+    before = [t.clone() for t in (x, v0, *grads)]
+    outcome(case, x, v0, 'native', grads)
+    for t, old in zip((x, v0, *grads), before, strict=True):
+        assert torch.equal(t, old)
+
+
+number = st.floats(-1.5, 1.5).map(lambda value: round(value, 2))
+positive = st.floats(0.1, 5.0).map(lambda value: round(value, 2))
+charges = st.one_of(st.just(IF()), st.builds(LIF, positive, number, st.booleans()))
+bursts = st.builds(Burst, positive, st.integers(1, 6), st.booleans())
+fires = st.one_of(st.builds(Binary, number, st.booleans()), bursts)
+resets = st.one_of(st.builds(Hard, number, st.booleans()), st.builds(Soft, st.booleans()))
+surrogates = st.one_of(*(st.builds(kind, positive) for kind in (ATan, Sigmoid, Triangle)))
+
+
+@given(
+    charge=charges,
+    fire=fires,
+    reset=resets,
+    surrogate=surrogates,
+    T=st.integers(1, 20),
+    shape=st.lists(st.integers(0, 12), max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_any_neuron_of_any_shape(charge, fire, reset, surrogate, T, shape, seed):
+    g = torch.Generator().manual_seed(seed)
+    neuron = Neuron(charge, fire, reset, surrogate)
+    x = torch.randint(-20, 40, (T, *shape), generator=g) / 10
+    for actual, expected in both(x, neuron):
+        assert_spikes_equal(actual, expected)
