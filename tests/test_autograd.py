@@ -44,23 +44,23 @@ def test_gradgradcheck_of_the_smooth_recurrence(reset):
     assert gradgradcheck(partial(smooth, neuron=neuron), (doubles(3, 2), doubles(1, 2)))
 
 
-def hand_written(x, v0, neuron, grad_s, grad_v, spikes):
-    """Backward as csrc/math/step.h spells it, with any function as the spike."""
+def hand_written(x, v0, neuron, grad_s, grad_v, spikes, keep):
+    """Backward as csrc/math/step.h spells it; spikes, keep: s of h, and what a hard reset leaves after s."""
     charge, fire, reset, surrogate = neuron.parts
     theta, v, rows = fire.v_threshold, v0, []
     for x_t in x:
         h = charge.charge(v, x_t)
         s = spikes(h)
-        v = h * (1 - s) + reset.v_reset * s if isinstance(reset, Hard) else h - s * theta
+        v = h * keep(s) + reset.v_reset * (1 - keep(s)) if isinstance(reset, Hard) else h - s * theta
         rows.append((h, s))
     dh_dv, dh_dx = (1.0, 1.0) if isinstance(charge, IF) else (1 - 1 / charge.tau, 1 / charge.tau)
     dh_dx = dh_dx if getattr(charge, 'decay_input', True) else 1.0
     grads, gv = [], grad_v
     for (h, s), g in zip(reversed(rows), grad_s.flip(0), strict=True):
         drop = (h - reset.v_reset if isinstance(reset, Hard) else theta) * (not reset.detach)
-        keep = 1 - s if isinstance(reset, Hard) else 1.0
+        kept = keep(s) if isinstance(reset, Hard) else 1.0
         slope = sum(surrogate.grad(h - k * theta) for k in range(1, fire.levels + 1))
-        gh = (g * (theta if fire.real_units else 1.0) - gv * drop) * slope + gv * keep
+        gh = (g * (theta if fire.real_units else 1.0) - gv * drop) * slope + gv * kept
         gv = gh * dh_dv
         grads.insert(0, gh * dh_dx)
     return torch.stack(grads), gv
@@ -68,22 +68,21 @@ def hand_written(x, v0, neuron, grad_s, grad_v, spikes):
 
 @pytest.mark.parametrize('neuron', NEURONS, ids=lambda n: n.spec.replace(' ', '_'))
 def test_reference_is_the_adjoint(neuron):
-    """The algebra of the kernels is the true gradient of the smooth spike, and the reference's of the real."""
+    """The kernels' algebra is the true gradient of the smooth spike, and the reference's of the real one."""
     x, v0 = doubles(6, 50), doubles(1, 50)
     grad_s, grad_v = torch.randn_like(x), torch.randn_like(v0)
+    arguments = x, v0[0], neuron, grad_s, grad_v[0]
     if not neuron.reset.detach:
         s, v, _ = smooth(x, v0, neuron)
-        soft = partial(_soft, neuron=neuron)
-        actual = hand_written(x, v0[0], neuron, grad_s, grad_v[0], soft)
         expected = torch.autograd.grad([s, v], [x, v0], [grad_s, grad_v])
+        actual = hand_written(*arguments, partial(_soft, neuron=neuron), lambda s: 1 - s)
         assert_grads_close(actual[0].detach(), expected[0])
         assert_grads_close(actual[1].detach(), expected[1][0])
     s, v = multistep(x, neuron, v0=v0[0], return_state=True, backend='reference')
     expected = torch.autograd.grad([s, v], [x, v0], [grad_s, grad_v[0]])
-    if neuron.fire.levels == 1:  # for a burst the kernels' keep is 0 or 1, not 1 - s
-        actual = hand_written(x, v0[0], neuron, grad_s, grad_v[0], neuron.fire.spikes)
-        assert_grads_close(actual[0].detach(), expected[0])
-        assert_grads_close(actual[1].detach(), expected[1][0])
+    actual = hand_written(*arguments, neuron.fire.spikes, lambda s: (s == 0).double())
+    assert_grads_close(actual[0].detach(), expected[0])
+    assert_grads_close(actual[1].detach(), expected[1][0])
 
 
 def _soft(h, neuron):

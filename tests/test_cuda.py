@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cases
@@ -38,9 +39,13 @@ def library() -> Path:
 
 
 @pytest.fixture(scope='session')
-def gpus(library: Path) -> dict:
+def gpus(library: Path) -> Iterator[dict]:
     """One emulated GPU per architecture."""
-    return {arch: ptxsim.FakeGPU.extension('snnkern._cuda', library, arch=arch) for arch in (75, 90)}
+    made = {arch: ptxsim.FakeGPU.extension('snnkern._cuda', library, arch=arch) for arch in (75, 90)}
+    yield made
+    for gpu in reversed(made.values()):
+        gpu.close()
+        gpu._folder.cleanup()  # or its finalizer warns
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import emulator
 import pytest
 import torch
 from cases import CASES, FEW, Case
+from parity import backward, check, forward
 
 from snnkern import (
     IF,
@@ -57,29 +58,6 @@ def driver(request, monkeypatch):
     assert driver.races == []
 
 
-def forward(module, case, x, v0):
-    return module.multistep_fwd(x, v0, case.neuron.spec, case.T, True, case.state)
-
-
-def backward(module, case, x, v0, checkpoints):
-    arguments = (x, v0, checkpoints, case.neuron.spec, case.T, case.v0)
-    return module.multistep_bwd(*case.gradients(), *arguments)
-
-
-def check(case, x, v0):
-    """Spikes, last state and checkpoints equal those of the reference, gradients are close to its."""
-    results = forward(backend, case, x, v0)
-    for actual, expected in zip(results, forward(reference, case, x, v0), strict=True):
-        assert (actual is None) == (expected is None)
-        if expected is not None:
-            assert_spikes_equal(actual, expected)
-    grads = backward(backend, case, x, v0, results[2])
-    for actual, expected in zip(grads, backward(reference, case, x, v0, None), strict=True):
-        assert (actual is None) == (expected is None)
-        if expected is not None:
-            assert_grads_close(actual, expected, case.dtype)
-
-
 def test_lists_agree():
     from snnkern.backends import triton_math
 
@@ -94,7 +72,7 @@ TURNS = [pytest.param((75, 90)[i % 2], case, id=str(case)) for i, case in enumer
 
 @pytest.mark.parametrize(('driver', 'case'), TURNS, indirect=['driver'])
 def test_case(driver, case):
-    check(case, *case.inputs())
+    check(backend, case, *case.inputs())
     assert f'.target sm_{driver.arch}' in driver.runs[-1][0].asm['ptx']
 
 
@@ -125,7 +103,7 @@ def test_not_finite(driver, neuron):
     x[1:, 3:6] = torch.tensor([0.5, -0.0, torch.nan])
     case = Case(neuron, T=3, N=len(odd), state=True, v0=True)
     for v0 in (torch.zeros(1, len(odd)), torch.full((1, len(odd)), torch.nan)):
-        check(case, x, v0)
+        check(backend, case, x, v0)
     assert forward(backend, case, x, None)[0][:, 0].eq(0).all()
 
 
@@ -138,7 +116,7 @@ def test_rows_without_whole_vectors(driver, dtype, N):
 def test_memory_between_vectors(driver, dtype):
     case = Case(Neuron(), dtype, T=3, N=8)
     x, _ = case.inputs()
-    check(case, torch.cat([x.new_zeros(1), x.flatten()])[1:].view_as(x), None)
+    check(backend, case, torch.cat([x.new_zeros(1), x.flatten()])[1:].view_as(x), None)
 
 
 PLAIN, STATE, ALL = (False, False, False), (True, True, False), (True, True, True)
@@ -161,14 +139,14 @@ def test_traffic(driver, dtype, flags):
             moved = run.traffic()
             assert moved.load + moved.store == pytest.approx(expected * case.N, rel=0.05)
             assert moved.min_width == 16
-            # Eight float32 of the state lie in two accesses, each half of every sector; the cache joins them.
-            assert moved.sector_ratio == 1 or (dtype.itemsize == 2 and moved.sector_ratio < 1.25)
+            if dtype == torch.float32:  # half: a thread's 8 float32 of the state are two accesses 32 bytes apart
+                assert moved.sector_ratio == 1
 
 
 @pytest.mark.parametrize('dtype', DTYPES[:2], ids=str)
 def test_few_variants(driver, dtype):
     """T compiles nothing new but the chunks of short runs: counted over T = 1..64."""
-    for T in (*range(1, 19), 31, 32, 33, 48, 63, 64):
+    for T in (*range(1, 11), 15, 16, 17, 32, 33, 64):
         case = Case(Neuron(), dtype, T, 8)
         x, _ = case.inputs()
         backward(backend, case, x, None, forward(backend, case, x, None)[2])
@@ -178,10 +156,11 @@ def test_few_variants(driver, dtype):
 
 
 MACHINES = [(arch, dtype) for arch in (75, 80, 90, 100, 120) for dtype in (torch.float32, torch.bfloat16)]
-BY_TURNS = [pytest.param(*m, marks=pytest.mark.slow if i % 4 in (1, 2) else ()) for i, m in enumerate(MACHINES)]
+SLOW = [pytest.mark.slow if i % 4 in (1, 2) else () for i in range(len(MACHINES))]  # one dtype each by turns
+GATES = [pytest.param(*machine, marks=slow) for machine, slow in zip(MACHINES, SLOW, strict=True)]
 
 
-@pytest.mark.parametrize(('driver', 'dtype'), BY_TURNS, indirect=['driver'])
+@pytest.mark.parametrize(('driver', 'dtype'), GATES, indirect=['driver'])
 def test_machine_code(driver, dtype):
     """No spills, no stack, only wide accesses; and forward has no fused multiply-add (spikes to the bit)."""
     case = Case(HEAVY, dtype, 40, 8, v0=True, state=True)

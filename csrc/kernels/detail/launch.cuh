@@ -20,8 +20,9 @@ template <class Charge>
 using GpuStep = Step<Charge, AnyFire, AnyReset>;
 
 inline void check(cudaError_t error) {
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorName(error) + ": " + cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // else the next launch would report this error again
+  throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorName(error) + ": " + cudaGetErrorString(error));
 }
 
 // A statically linked runtime has a current device of its own: set it, and put back what was there.
