@@ -16,7 +16,7 @@ from snnkern.recipes import demo as recipe
 from snnkern.recipes.files import as_json
 
 app = typer.Typer(
-    name='snnkern', no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 COLUMNS = (
     ('T', 'timesteps', 'd'),
@@ -25,8 +25,8 @@ COLUMNS = (
     ('spikes/\nneuron/\nstep', 'spikes_per_neuron_per_step', '.3f'),
     ('loop\ns', 'loop_seconds', '.2f'),
     ('snnkern\ns', 'snnkern_seconds', '.2f'),
-    ('neurons\nfaster', 'neuron_speedup', '.1f'),
-    ('network\nfaster', 'network_speedup', '.1f'),
+    ('neurons\ntimes\nfaster', 'neuron_speedup', '.1f'),
+    ('network\ntimes\nfaster', 'network_speedup', '.1f'),
 )
 
 
@@ -61,7 +61,9 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="A folder with torchvision's MNIST; without: the shipped digits.")
     ] = None,
-    download: Annotated[bool, typer.Option('--download', help='Fetch the full MNIST with torchvision.')] = False,
+    download: Annotated[
+        bool, typer.Option('--download', help='Let torchvision fetch the full MNIST.')
+    ] = False,
     out: Annotated[Path, typer.Option(help='Where the report and the pictures go.')] = Path('demo'),
     json: Annotated[bool, typer.Option('--json', help='Print the report as JSON and nothing else.')] = False,
     backend: Annotated[
@@ -89,9 +91,8 @@ def demo(
 
 
 def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn('{task.description:<42}'), BarColumn(), TimeElapsedColumn(), console=console, transient=True
-    )
+    columns = (TextColumn('{task.description:<42}'), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def _settings(epochs: int, timesteps: str, seed: int, backend: str | None) -> recipe.Settings:
@@ -99,7 +100,8 @@ def _settings(epochs: int, timesteps: str, seed: int, backend: str | None) -> re
     try:
         steps = tuple(dict.fromkeys(int(word) for word in timesteps.split(',')))
     except ValueError:
-        raise typer.BadParameter(f'--timesteps must be integers with commas between, got {timesteps!r}') from None
+        message = f'--timesteps must be integers with commas between, got {timesteps!r}'
+        raise typer.BadParameter(message) from None
     try:
         with snnkern.use_backend(backend) if backend else nullcontext():
             return recipe.Settings(epochs, steps, seed, backend)
@@ -123,7 +125,7 @@ def _show(report: dict[str, Any]) -> None:
     for head, _, _ in COLUMNS:
         table.add_column(head, justify='right', no_wrap=True)
     for row in report['rows']:
-        table.add_row(*[format(row[key], form) + ('x' if 'speedup' in key else '') for _, key, form in COLUMNS])
+        table.add_row(*[format(row[key], form) for _, key, form in COLUMNS])
     console.print(table)
     differing = report['spikes_differing']
     same = 'equal, spike for spike' if differing == 0 else f'DIFFERENT in {differing} places'

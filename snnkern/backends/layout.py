@@ -36,6 +36,8 @@ def strides_of(x: Tensor) -> tuple[int, ...]:
 
 def new_like(x: Tensor, steps: int, dtype: torch.dtype | None = None) -> Tensor:
     """An empty tensor of `steps` steps in the layout of x."""
+    if dtype is None and steps == x.shape[0]:
+        return torch.empty_like(x)
     size = (steps, *x.shape[1:])
     return torch.empty_strided(size, strides_of(x), dtype=dtype or x.dtype, device=x.device)
 

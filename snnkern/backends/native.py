@@ -57,15 +57,14 @@ def _cuda() -> ModuleType | str:
 
 def _recycled(x: Tensor, steps: int, dtype: torch.dtype | None = None) -> Tensor:
     """As layout.new_like; large ones from blocks that are kept when their last tensor goes."""
-    dtype = dtype or x.dtype
-    size = (steps, *x.shape[1:])
-    nbytes = x.numel() // x.shape[0] * steps * dtype.itemsize
+    nbytes = x.numel() // x.shape[0] * steps * (dtype or x.dtype).itemsize
     if nbytes < LARGE:
         return layout.new_like(x, steps, dtype)
     module = _cpu()
     assert isinstance(module, ModuleType)
     storage = torch.frombuffer(module.Block(nbytes), dtype=torch.uint8).untyped_storage()
-    return torch.empty(0, dtype=dtype).set_(storage, 0, size, layout.strides_of(x))
+    size = (steps, *x.shape[1:])
+    return torch.empty(0, dtype=dtype or x.dtype).set_(storage, 0, size, layout.strides_of(x))
 
 
 def _stream(x: Tensor) -> tuple[int, ...]:

@@ -85,7 +85,8 @@ def multistep_bwd(
     with torch.enable_grad():
         # Aliases: torch.func hands in tensors of a level that is over, which only claim to need a gradient.
         given = [t if t is None else t.view_as(t) if create_graph else t.detach() for t in (x, state)]
-        create_graph = create_graph and any(t.requires_grad for t in (*given, grad_s, grad_state) if t is not None)
+        sources = [t for t in (*given, grad_s, grad_state) if t is not None]
+        create_graph = create_graph and any(t.requires_grad for t in sources)
         start, v0 = (t if t is None or t.requires_grad else t.detach().requires_grad_() for t in given)
         assert start is not None
         trace = run(start, v0, Neuron.parse(spec), T)

@@ -54,7 +54,7 @@ def _observe_relus(net: fx.GraphModule) -> dict[fx.Node, str]:
             continue
         before = graph.source(node)
         if graph.in_place(net, node) and len(before.users) > 1:
-            raise ConversionError(f'{graph.describe(net, node)} overwrites an input that is used elsewhere too')
+            raise ConversionError(f'{graph.describe(net, node)} overwrites an input that is used elsewhere')
         name = f'neuron_{len(names)}'
         net.add_submodule(name, Observer())
         with net.graph.inserting_before(node):
@@ -86,7 +86,7 @@ def _theta(observer: nn.Module, was: str, percentile: float) -> float:
     assert isinstance(observer, Observer)
     theta = observer.percentile(percentile)
     if not 0 < theta < float('inf'):
-        raise ConversionError(f'{was} has no positive finite output on the calibration inputs (theta = {theta})')
+        raise ConversionError(f'{was} has no positive finite output in calibration (theta = {theta})')
     return theta
 
 
@@ -152,8 +152,8 @@ def _repeat_constants(
     for before in node.all_input_nodes:
         if before not in scale and graph.is_size(before):
             raise ConversionError(
-                f'{graph.describe(net, node)} uses a size taken before the first ReLU, where time is not in the '
-                'batch yet: use flatten(1), or take the size from the tensor itself'
+                f'{graph.describe(net, node)} uses a size taken before the first ReLU, where time is not in '
+                'the batch yet: use flatten(1), or take the size from the tensor itself'
             )
         if before not in scale and before.op != 'get_attr':
             with net.graph.inserting_before(node):

@@ -66,7 +66,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
         return fx.symbolic_trace(twin)
     except Exception as error:  # a traced forward may raise anything
         raise ConversionError(
-            f'torch.fx cannot trace {type(model).__name__} ({error}); forward must not branch on tensor values'
+            f'torch.fx cannot trace {type(model).__name__}, whose forward must not branch on values: {error}'
         ) from error
 
 
@@ -132,7 +132,9 @@ def max_pool(net: fx.GraphModule, node: fx.Node) -> nn.MaxPool2d | None:
         found = module_of(net, node)
         return found if isinstance(found, nn.MaxPool2d) else None
     if node.op == 'call_function' and node.target in MAX_POOL_FUNCTIONS:
-        return _pool_module(*node.args, **node.kwargs)
+        args: Any = node.args
+        kwargs: Any = node.kwargs
+        return _pool_module(*args, **kwargs)
     return None
 
 
@@ -183,7 +185,7 @@ def check_affine(net: fx.GraphModule, node: fx.Node) -> None:
     if not known:
         raise ConversionError(f'cannot convert {describe(net, node)}: {SUPPORTED}')
     if node.target in (torch.cat, torch.flatten, 'flatten') and _dim(node) == 0:
-        raise ConversionError(f'{describe(net, node)} works on dimension 0, which holds time and batch: use 1')
+        raise ConversionError(f'{describe(net, node)} works on dimension 0, which holds time and batch')
 
 
 def _dim(node: fx.Node) -> object:

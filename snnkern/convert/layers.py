@@ -44,7 +44,7 @@ class SpikingReLU(nn.Module):
 
 
 class LateralPool(nn.Module):
-    """The lateral pool in the place of a max-pool. pool: its geometry; scale: theta of the neurons before it."""
+    """The lateral pool in the place of a max-pool. pool: its geometry; scale: the neurons' theta."""
 
     def __init__(self, pool: nn.MaxPool2d, scale: float) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Observer(nn.Module):
         return y
 
     def percentile(self, p: float) -> float:
-        """The smallest value that a share p of the sample does not exceed; the largest one where that is 0."""
+        """The value that a share p of the sample does not exceed; the largest one where that is 0."""
         values = torch.cat(self.kept)
         found = values.kthvalue(max(1, round(p * values.numel()))).values.item()
         return found if found > 0 else values.max().item()

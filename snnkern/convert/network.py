@@ -60,7 +60,7 @@ class SNN(nn.Module):
         return [m for m in found if isinstance(m, SpikingReLU | LateralPool)]
 
     def chunk(self, T: int, megabytes: float = 4.0) -> int:
-        """How many inputs to run at a time so that the largest layer's T steps take about so many MB (float32).
+        """How many inputs to run at a time: the largest layer's T steps then take about so many MB.
 
         Activations that stay in the cache are worth more than large batches.
         """

@@ -1,6 +1,7 @@
 """Real data: 10,000 MNIST digits that come with the package (see NOTICE), or the full set by torchvision."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,11 +49,11 @@ def mnist(root: str | Path | None = None, download: bool = False) -> Mnist:
 
 def _shipped(path: Path) -> Mnist:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open('rb') as raw, np.load(raw, allow_pickle=False) as file:
             arrays = [file[name] for name in Mnist._fields[:-1]]
     except FileNotFoundError:
         raise DataError(f'the shipped digits are missing: no file {path}; reinstall snnkern') from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f'the shipped digits are broken ({path}: {error}); reinstall snnkern') from error
     return _checked(arrays, 'the 10,000 MNIST test digits shipped with snnkern, 8,000 / 2,000', path)
 
@@ -81,4 +82,5 @@ def _checked(arrays: list[Bytes], source: str, path: Path) -> Mnist:
         images = x.dtype == np.uint8 and x.shape == (len(x), SIDE, SIDE) and len(x) > 0
         if not (images and y.dtype == np.uint8 and y.shape == (len(x),) and y.max() <= 9):
             raise DataError(f'{path} holds no MNIST digits: {x.dtype} {x.shape}, {y.dtype} {y.shape}')
-    return Mnist(*arrays, source)
+    x_train, y_train, x_test, y_test = arrays
+    return Mnist(x_train, y_train, x_test, y_test, source)

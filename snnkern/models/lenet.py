@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class LeNet5(nn.Module):
-    """Three 5 x 5 convolutions (6, 16, 120 channels) with BatchNorm and ReLU, two max-pools, one linear layer.
+    """Three 5 x 5 convolutions (6, 16, 120 channels), BatchNorm and ReLU, two max-pools, one linear layer.
 
     in_channels: channels of the image. num_classes: number of logits. Input [B, in_channels, 32, 32],
     output logits [B, num_classes]. ReLU takes the place of the original's squashing functions and layer F6 is

@@ -160,11 +160,24 @@ class MultiStep(torch.autograd.Function):
         return *grads, None, None, None, None
 
 
+class PlainMultiStep(torch.autograd.Function):
+    """MultiStep in the older form of a Function: torch.func needs `setup_context`, which costs 15 us a call."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Maybe, Maybe]:
+        output = MultiStep.forward(*inputs)
+        MultiStep.setup_context(ctx, inputs, output)
+        return output
+
+    backward = MultiStep.backward
+
+
 def multistep(
     x: Tensor, state: Maybe, neuron: Neuron, T: int, want_state: bool, backend: str = ''
 ) -> tuple[Tensor, Maybe]:
     """Spikes [T, ...] and the last state [1, ...] (None unless wanted); checked arguments only."""
     learns = x.requires_grad or (state is not None and state.requires_grad)
     if learns and torch.is_grad_enabled():
-        return MultiStep.apply(x, state, neuron.spec, T, want_state, backend)[:2]
+        function = PlainMultiStep if plain(x) else MultiStep
+        return function.apply(x, state, neuron.spec, T, want_state, backend)[:2]
     return _forward(x, state, neuron.spec, T, False, want_state, backend)[:2]

@@ -14,7 +14,10 @@ from snnkern.recipes.digits import accuracy
 
 @dataclass(frozen=True)
 class Row:
-    """Both ways to run T steps. Accuracies in percent, times in seconds for all digits; neuron: pools included."""
+    """Both ways to run T steps: accuracies in percent, seconds for all digits.
+
+    same_answers: percent of digits with the same answer. neuron: the neuron layers and pools alone.
+    """
 
     timesteps: int
     ann_accuracy: float

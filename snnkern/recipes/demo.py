@@ -26,9 +26,10 @@ CALIBRATION = 1000
 PERCENTILE = 0.99
 MAX_SPIKES = 5
 NOTE = (
-    'The loop calls every layer once per step, as step-mode simulators do. snnkern calls each layer once for all '
-    'steps, and the layers before the first neuron once in all, since their input is constant. Times are medians '
-    'of interleaved runs over all test digits with the same threads and allocator; neuron times include the pools.'
+    'The loop calls every layer once per step, as step-mode simulators do. snnkern calls each layer once for '
+    'all steps, and the layers before the first neuron once in all, since their input is constant. Times are '
+    'medians of interleaved runs over all test digits with the same threads and allocator; neuron times '
+    'include the pools.'
 )
 
 Progress = Callable[[str, float], None]
@@ -52,7 +53,11 @@ class Settings:
             whole('timesteps', T)
 
 
-def run(data: Mnist, settings: Settings, out: Path, progress: Progress = lambda what, share: None) -> dict[str, Any]:
+def _silent(what: str, share: float) -> None:
+    pass
+
+
+def run(data: Mnist, settings: Settings, out: Path, progress: Progress = _silent) -> dict[str, Any]:
     """Run the demo and write report.json, accuracy.png and raster.png into the existing folder `out`.
 
     progress: called with what is being done and the share of all work done so far. Returns the report.

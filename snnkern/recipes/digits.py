@@ -36,14 +36,15 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
 
     angle, scale = spread(len(x)) * ROTATION, 1 + spread(len(x)) * SCALING
     shift = spread(2, len(x)) * SHIFT * 2 / x.shape[-1]
-    rows = (angle.cos() * scale, -angle.sin() * scale, shift[0], angle.sin() * scale, angle.cos() * scale, shift[1])
-    grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(x.shape), align_corners=False)
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    matrices = torch.stack((cos, -sin, shift[0], sin, cos, shift[1]), 1).view(-1, 2, 3)
+    grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: small layers gain little from more, and sums no longer depend on the machine."""
+    """Run torch on one thread: small layers gain little from more, and sums do not depend on the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -59,7 +60,7 @@ def train(
 
     SGD with momentum and one cycle of the learning rate; the weights after the last epoch count, nothing is
     selected. on_epoch: called after each epoch with its mean loss. One seed gives the same weights again; the
-    caller's random state stays as it was. Example: `net = train(images(d.x_train), labels(d.y_train), 10, 0)`.
+    caller's random state stays as it was. Example: `train(images(d.x_train), labels(d.y_train), 10, 0)`.
     """
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
