@@ -29,8 +29,8 @@ inline snn::Spec unpack(const std::string& packed) {
 inline snn::MultistepArgs multistep_args(const std::string& neuron, int dtype, std::int64_t T, std::int64_t n,
                                          std::int64_t interval, bool constant, Address x, Address v0,
                                          Address checkpoints) {
-  return {unpack(neuron), static_cast<snn::Dtype>(dtype), T, n, interval, constant,
-          at<void>(x), at<float>(v0), at<float>(checkpoints)};
+  return {unpack(neuron), static_cast<snn::Dtype>(dtype), T, n, interval, constant, at<void>(x),
+          at<float>(v0),  at<float>(checkpoints)};
 }
 
 // The names of the parts in the order of their ids: tests compare them with Python's lists.

@@ -23,15 +23,17 @@ struct Block {
 
 void forward(const std::string& neuron, int dtype, std::int64_t T, std::int64_t n, std::int64_t interval, bool constant,
              Address x, Address v0, Address checkpoints, Address s, Address v_last, int threads) {
-  const ForwardArgs args = {multistep_args(neuron, dtype, T, n, interval, constant, x, v0, checkpoints), at<void>(s), at<float>(v_last)};
+  const ForwardArgs args = {multistep_args(neuron, dtype, T, n, interval, constant, x, v0, checkpoints), at<void>(s),
+                            at<float>(v_last)};
   const py::gil_scoped_release released;
   cpu::multistep_fwd(args, threads);
 }
 
-void backward(const std::string& neuron, int dtype, std::int64_t T, std::int64_t n, std::int64_t interval, bool constant,
-              Address x, Address v0, Address checkpoints, Address grad_s, Address grad_last, Address grad_x, Address grad_v0, int threads) {
-  const BackwardArgs args = {multistep_args(neuron, dtype, T, n, interval, constant, x, v0, checkpoints), at<void>(grad_s), at<float>(grad_last), at<void>(grad_x),
-                             at<float>(grad_v0)};
+void backward(const std::string& neuron, int dtype, std::int64_t T, std::int64_t n, std::int64_t interval,
+              bool constant, Address x, Address v0, Address checkpoints, Address grad_s, Address grad_last,
+              Address grad_x, Address grad_v0, int threads) {
+  const BackwardArgs args = {multistep_args(neuron, dtype, T, n, interval, constant, x, v0, checkpoints),
+                             at<void>(grad_s), at<float>(grad_last), at<void>(grad_x), at<float>(grad_v0)};
   const py::gil_scoped_release released;
   cpu::multistep_bwd(args, threads);
 }
@@ -40,8 +42,20 @@ using Sizes = std::array<std::int64_t, 2>;
 
 void pool(int dtype, std::array<std::int64_t, 6> shape, Sizes kernel, Sizes stride, Sizes padding, Sizes dilation,
           float scale, Address x, Address out, int threads) {
-  PoolArgs args = {static_cast<Dtype>(dtype), shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], {}, {}, {}, {},
-                   scale, at<void>(x), at<void>(out)};
+  PoolArgs args = {static_cast<Dtype>(dtype),
+                   shape[0],
+                   shape[1],
+                   shape[2],
+                   shape[3],
+                   shape[4],
+                   shape[5],
+                   {},
+                   {},
+                   {},
+                   {},
+                   scale,
+                   at<void>(x),
+                   at<void>(out)};
   for (int i = 0; i < 2; ++i) {
     args.kernel[i] = kernel[i];
     args.stride[i] = stride[i];
@@ -66,9 +80,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("kept_bytes", blocks::kept);
   m.def("keep_limit", blocks::limit);
   m.def("set_keep_limit", blocks::set_limit);
-  py::class_<Block>(m, "Block", py::buffer_protocol())
-      .def(py::init<std::size_t>())
-      .def_buffer([](Block& b) {
-        return py::buffer_info(b.memory, 1, "B", 1, {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
-      });
+  py::class_<Block>(m, "Block", py::buffer_protocol()).def(py::init<std::size_t>()).def_buffer([](Block& b) {
+    return py::buffer_info(b.memory, 1, "B", 1, {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
+  });
 }

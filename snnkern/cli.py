@@ -15,9 +15,7 @@ from snnkern.data import DataError, mnist
 from snnkern.recipes import demo as recipe
 from snnkern.recipes.files import as_json
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 COLUMNS = (
     ('T', 'timesteps', 'd'),
     ('ANN %', 'ann_accuracy', '.2f'),
@@ -61,9 +59,7 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="A folder with torchvision's MNIST; without: the shipped digits.")
     ] = None,
-    download: Annotated[
-        bool, typer.Option('--download', help='Let torchvision fetch the full MNIST.')
-    ] = False,
+    download: Annotated[bool, typer.Option('--download', help='Let torchvision fetch the full MNIST.')] = False,
     out: Annotated[Path, typer.Option(help='Where the report and the pictures go.')] = Path('demo'),
     json: Annotated[bool, typer.Option('--json', help='Print the report as JSON and nothing else.')] = False,
     backend: Annotated[

@@ -18,8 +18,13 @@ from snnkern.surrogates import Surrogate
 class Fire(Protocol):
     """What the reference needs of a fire."""
 
-    v_threshold: float
-    real_units: bool
+    @property
+    def v_threshold(self) -> float:
+        """The potential of the first spike."""
+
+    @property
+    def real_units(self) -> bool:
+        """Whether one spike is worth v_threshold instead of 1."""
 
     @property
     def levels(self) -> int:

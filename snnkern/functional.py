@@ -6,7 +6,7 @@ Inputs are `[T, ...]`, time first; everything behind T is neurons. With `T` give
 """
 
 from functools import lru_cache
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -41,10 +41,16 @@ def _preset(
     return Neuron(charge, Binary(v_threshold), reset, surrogate)
 
 
-def preset(*parameters: object) -> Neuron:
+def preset(*parameters: Any) -> Neuron:
     """`_preset`, without its cache while torch.compile traces (it warns of caches)."""
-    make = _preset.__wrapped__ if torch.compiler.is_compiling() else _preset
-    return make(*parameters)  # type: ignore[arg-type]
+    if torch.compiler.is_compiling():
+        return _preset.__wrapped__(*map(_constant, parameters))
+    return _preset(*parameters)
+
+
+def _constant(value: Any) -> Any:
+    """A float as it is now: torch.compile(dynamic=True) makes it a symbol, which no check or text can use."""
+    return float(f'{value}') if torch.compiler.is_compiling() and isinstance(value, float) else value
 
 
 def _steps(x: Tensor, T: int | None) -> tuple[Tensor, int]:
@@ -94,10 +100,22 @@ def multistep(
     neuron: Neuron,
     *,
     v0: Tensor | float | None = None,
-    return_state: bool,
+    return_state: Literal[True],
     T: int | None = None,
     backend: str | None = None,
 ) -> tuple[Tensor, Tensor]: ...
+
+
+@overload
+def multistep(
+    x: Tensor,
+    neuron: Neuron,
+    *,
+    v0: Tensor | float | None = None,
+    return_state: bool = False,
+    T: int | None = None,
+    backend: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]: ...
 
 
 def multistep(
@@ -216,6 +234,7 @@ def lateral_pool2d(
     kernel = _pair('kernel_size', kernel_size, 1)
     step = kernel if stride is None else _pair('stride', stride, 1)
     pad, gaps = _pair('padding', padding, 0), _pair('dilation', dilation, 1)
+    scale = _constant(scale)
     positive('scale', scale)
     wanted = backend or backends.current() or ''
     return _lateral_pool2d(x, kernel, step, pad, gaps, ceil_mode, float(scale), wanted)

@@ -99,7 +99,6 @@ class Neuron:
         """Charge, fire, reset, surrogate."""
         return self.charge, self.fire, self.reset, self.surrogate
 
-
     @cached_property
     def packed(self) -> bytes:
         """The neuron as csrc/math/spec.h reads it: four ids, then the fields of each part padded to four."""

@@ -16,7 +16,9 @@ from snnkern._checks import finite
 class Reset(Protocol):
     """What the reference needs of a reset."""
 
-    detach: bool
+    @property
+    def detach(self) -> bool:
+        """Whether no gradient flows from the reset into the spike."""
 
     @property
     def v_start(self) -> float:

@@ -107,9 +107,13 @@ def test_not_finite(driver, neuron):
     assert forward(backend, case, x, None)[0][:, 0].eq(0).all()
 
 
-@pytest.mark.parametrize(('dtype', 'N'), [(torch.float32, 6), (torch.bfloat16, 6), (torch.bfloat16, 12)], ids=str)
+NARROW = [(torch.float32, 6), (torch.bfloat16, 6), (torch.bfloat16, 12)]
+
+
+@pytest.mark.parametrize(('dtype', 'N'), NARROW, ids=str)
 def test_rows_without_whole_vectors(driver, dtype, N):
-    check(Case(Neuron(), dtype, T=3, N=N), *Case(Neuron(), dtype, T=3, N=N).inputs())
+    case = Case(Neuron(), dtype, T=3, N=N)
+    check(backend, case, *case.inputs())
 
 
 @pytest.mark.parametrize('dtype', DTYPES[:2], ids=str)
@@ -139,7 +143,7 @@ def test_traffic(driver, dtype, flags):
             moved = run.traffic()
             assert moved.load + moved.store == pytest.approx(expected * case.N, rel=0.05)
             assert moved.min_width == 16
-            if dtype == torch.float32:  # half: a thread's 8 float32 of the state are two accesses 32 bytes apart
+            if dtype == torch.float32:  # in half, a thread's 8 values of the state are two accesses
                 assert moved.sector_ratio == 1
 
 

@@ -1,11 +1,11 @@
-#include "kernels/blocks.h"
-
 #include <pthread.h>
 #include <sys/mman.h>
 
 #include <list>
 #include <mutex>
 #include <new>
+
+#include "kernels/blocks.h"
 
 namespace snn::blocks {
 namespace {
@@ -37,8 +37,8 @@ std::size_t rounded(std::size_t bytes) { return (bytes + kHuge - 1) / kHuge * kH
 
 // mmap aligns to 4 KiB only: ask for more and cut both ends off.
 void* map_aligned(std::size_t size) {
-  char* raw = static_cast<char*>(
-      mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* raw =
+      static_cast<char*>(mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (raw == MAP_FAILED) throw std::bad_alloc();
   const std::size_t head = (kHuge - reinterpret_cast<std::size_t>(raw) % kHuge) % kHuge;
   if (head) munmap(raw, head);

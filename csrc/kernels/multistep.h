@@ -12,7 +12,8 @@ enum class Dtype : int { f32, f16, bf16 };
 inline std::int64_t bytes_of(Dtype dtype) { return dtype == Dtype::f32 ? 4 : 2; }
 
 // What both directions read. Null v0: neurons start at the reset's start. constant: x is one row, used at every
-// step. checkpoints: rows of v before steps interval, 2 * interval, ... (null: not kept; needed backward if T > interval).
+// step. checkpoints: rows of v before steps interval, 2 * interval, ... (null: not kept; needed backward if T >
+// interval).
 struct MultistepArgs {
   Spec spec;
   Dtype dtype;

@@ -102,15 +102,16 @@ void multistep_bwd(const BackwardArgs& args, int device, void* stream) {
   if (args.n == 0) return;
   const OnDevice guard(device);
   const bool whole = args.n % (16 / bytes_of(args.dtype)) == 0;
-  const bool vectors = whole && all_aligned(args.x, args.grad_s, args.grad_x, args.v0, args.grad_last, args.grad_v0,
-                                            args.checkpoints);
+  const bool vectors =
+      whole && all_aligned(args.x, args.grad_s, args.grad_x, args.v0, args.grad_last, args.grad_v0, args.checkpoints);
   const std::int64_t rows = args.T < args.interval ? args.T : args.interval;
   visit_charge(args.spec, [&](auto charge) {
     with_elements(args.dtype, vectors, [&](auto* element, auto width) {
       using E = std::remove_pointer_t<decltype(element)>;
       const GpuStep<decltype(charge)> step = {charge, AnyFire(args.spec), AnyReset(args.spec)};
       const std::size_t shared = rows * width * kThreads * sizeof(float);
-      backward<E, width><<<blocks_for(args.n, width), kThreads, shared, static_cast<cudaStream_t>(stream)>>>(args, step);
+      backward<E, width>
+          <<<blocks_for(args.n, width), kThreads, shared, static_cast<cudaStream_t>(stream)>>>(args, step);
     });
   });
   check(cudaGetLastError());

@@ -12,9 +12,9 @@ inline namespace SNN_ISA {
 namespace {
 
 using Size = std::int64_t;
-constexpr Size kTile = 2048;     // forward: v, one row in, one row out
+constexpr Size kTile = 2048;      // forward: v, one row in, one row out
 constexpr Size kTileBack = 1024;  // backward: as many rows of h as there are steps between checkpoints
-constexpr Size kInterval = 16;   // at most
+constexpr Size kInterval = 16;    // at most
 
 // Part of a row of [T, n] in memory, seen as float32: in place where it is, through `buffer` otherwise.
 struct Row {
@@ -84,8 +84,7 @@ void adjoint_row(const S& step, const float* __restrict__ g, const float* __rest
 using SlopeRow = void (*)(const Spec&, float theta, int levels, const float* h, float* p, Size m);
 
 template <class Surrogate>
-void slope_row(const Spec& spec, float theta, int levels, const float* __restrict__ h, float* __restrict__ p,
-               Size m) {
+void slope_row(const Spec& spec, float theta, int levels, const float* __restrict__ h, float* __restrict__ p, Size m) {
   const Surrogate surrogate(spec.surrogate_values);
   for (Size j = 0; j < m; ++j) p[j] = surrogate.grad(h[j] - theta);
   for (int k = 2; k <= levels; ++k)
@@ -160,9 +159,8 @@ template <class F>
 void visit_step(const Spec& spec, F&& f) {
   visit_charge(spec, [&](auto charge) {
     visit_fire(spec, [&](auto fire) {
-      visit_reset(spec, [&](auto reset) {
-        f(Step<decltype(charge), decltype(fire), decltype(reset)>{charge, fire, reset});
-      });
+      visit_reset(spec,
+                  [&](auto reset) { f(Step<decltype(charge), decltype(fire), decltype(reset)>{charge, fire, reset}); });
     });
   });
 }
@@ -183,8 +181,7 @@ void for_tiles(Size n, Size most, int threads, bool streamed, F&& f) {
 
 void multistep_fwd(const ForwardArgs& args, int threads, bool streamed) {
   visit_step(args.spec, [&](auto step) {
-    for_tiles(args.n, kTile, threads, streamed,
-              [&](Size lo, Size m) { forward_tile(args, step, lo, m, streamed); });
+    for_tiles(args.n, kTile, threads, streamed, [&](Size lo, Size m) { forward_tile(args, step, lo, m, streamed); });
   });
 }
 

@@ -75,7 +75,8 @@ void pool_plane(const PoolArgs& args, Size plane, float* count, float* top, floa
   for (Size i = 0; i < outputs; ++i) before[i] = 0.f;
   for (Size t = 0; t < args.T; ++t) {
     accumulate(args, (t * args.planes + plane) * cells, cells, count);
-    if (small) max_2x2(args, count, top);
+    if (small)
+      max_2x2(args, count, top);
     else
       for (Size i = 0; i < outputs; ++i) top[i] = window_max(args, count, i / args.out_width, i % args.out_width);
     const Size offset = (t * args.planes + plane) * outputs;

@@ -46,7 +46,9 @@ struct AnyReset {
   Soft soft;
 
   SNN_HD explicit AnyReset(const Spec& spec)
-      : is_hard(spec.reset == ResetId::Hard), hard(spec.reset_values, 0.f), soft(spec.reset_values, spec.fire_values[0]) {}
+      : is_hard(spec.reset == ResetId::Hard),
+        hard(spec.reset_values, 0.f),
+        soft(spec.reset_values, spec.fire_values[0]) {}
   SNN_HD float start() const { return is_hard ? hard.start() : soft.start(); }
   SNN_HD float apply(float h, float s) const { return is_hard ? hard.apply(h, s) : soft.apply(h, s); }
   SNN_HD float blame(float gv, float h) const { return is_hard ? hard.blame(gv, h) : soft.blame(gv, h); }

@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -56,7 +56,7 @@ def use_backend(name: str | None) -> Iterator[None]:
         _forced = previous
 
 
-@lru_cache(maxsize=None)
+@cache
 def module(name: str) -> ModuleType:
     """The backend of this name. Raises ValueError for an unknown one."""
     if name not in ORDER:
@@ -69,7 +69,7 @@ def select(op: str, device: torch.device, dtype: torch.dtype, wanted: str | None
     return _select(op, device.type, dtype, wanted or _forced)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _select(op: str, device_type: str, dtype: torch.dtype, wanted: str | None) -> ModuleType:
     device = torch.device(device_type)
     if wanted:

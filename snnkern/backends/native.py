@@ -7,7 +7,7 @@ import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +32,7 @@ class Device:
     new: Callable[..., Tensor] = layout.new_like
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cpu() -> ModuleType | str:
     try:
         module = importlib.import_module('snnkern._cpu')
@@ -45,7 +45,7 @@ def _cpu() -> ModuleType | str:
     return module
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cuda() -> ModuleType | str:
     if not (torch.version.cuda and torch.cuda.is_available()):
         return 'torch sees no CUDA device'

@@ -82,7 +82,8 @@ def multistep_bwd(
     create_graph: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of x and, if wanted, of the initial state; create_graph: differentiable themselves."""
-    with torch.enable_grad():
+    autograd = torch._C.DispatchKey.AutogradFunctionality  # absent below a dispatch mode
+    with torch.enable_grad(), torch._C._SetExcludeDispatchKeyGuard(autograd, False):
         # Aliases: torch.func hands in tensors of a level that is over, which only claim to need a gradient.
         given = [t if t is None else t.view_as(t) if create_graph else t.detach() for t in (x, state)]
         sources = [t for t in (*given, grad_s, grad_state) if t is not None]

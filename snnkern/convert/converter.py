@@ -90,9 +90,7 @@ def _theta(observer: nn.Module, was: str, percentile: float) -> float:
     return theta
 
 
-def _add_time(
-    net: fx.GraphModule, names: dict[fx.Node, str], percentile: float, max_spikes: int
-) -> tuple[Site, ...]:
+def _add_time(net: fx.GraphModule, names: dict[fx.Node, str], percentile: float, max_spikes: int) -> tuple[Site, ...]:
     """Give the graph a second input T, neurons for observers and lateral pools for max-pools; the sites."""
     inputs = [node for node in net.graph.nodes if node.op == 'placeholder']
     if len(inputs) != 1:
@@ -145,9 +143,7 @@ def _replace_pool(
     return Site(name, was, worth)
 
 
-def _repeat_constants(
-    net: fx.GraphModule, node: fx.Node, scale: dict[fx.Node, float | None], steps: fx.Node
-) -> None:
+def _repeat_constants(net: fx.GraphModule, node: fx.Node, scale: dict[fx.Node, float | None], steps: fx.Node) -> None:
     """Give tensors without a time axis one where they meet tensors that have it (x + f(x), say)."""
     for before in node.all_input_nodes:
         if before not in scale and graph.is_size(before):

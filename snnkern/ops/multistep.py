@@ -73,26 +73,34 @@ def _tensors(x: Tensor, *outputs: Maybe) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(0, dtype=torch.float32) if t is None else t for t in outputs)
 
 
-def _fwd(x, state, coefficients, residual, spec, T, save, want_state, want_v_seq, backend):  # type: ignore[no-untyped-def]
+def _fwd(
+    x: Tensor, state: Maybe, coefficients: Maybe, residual: Maybe, spec: str, T: int, *wants: Any
+) -> tuple[Tensor, ...]:
+    save, want_state, want_v_seq, backend = wants
     _refuse(coefficients=coefficients, residual=residual, want_v_seq=want_v_seq)
     s, last, checkpoints = run_fwd(x, state, spec, T, save, want_state, backend)
     return _tensors(x, s, last, None, checkpoints)
 
 
-def _fwd_fake(x, state, coefficients, residual, spec, T, save, want_state, want_v_seq, backend):  # type: ignore[no-untyped-def]
+def _fwd_fake(
+    x: Tensor, state: Maybe, coefficients: Maybe, residual: Maybe, spec: str, T: int, *wants: Any
+) -> tuple[Tensor, ...]:
+    save, want_state, _, _ = wants
     x, dtype, count = layout.rows(x), state_dtype(x.dtype), stored(T, x.dtype)
     last = layout.new_like(x, 1, dtype) if want_state else None
-    return _tensors(x, layout.new_like(x, T), last, None, layout.new_like(x, count, dtype) if save and count else None)
+    checkpoints = layout.new_like(x, count, dtype) if save and count else None
+    return _tensors(x, layout.new_like(x, T), last, None, checkpoints)
 
 
-def _bwd(x, grad_s, grad_state, grad_v_seq, state, coefficients, residual, checkpoints, spec, T, want_state, backend):  # type: ignore[no-untyped-def]
+def _bwd(x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    grad_s, grad_state, grad_v_seq, state, coefficients, residual, checkpoints, *rest = arguments
     _refuse(coefficients=coefficients, residual=residual, grad_v_seq=grad_v_seq)
-    gradients = run_bwd(x, grad_s, grad_state, state, checkpoints, spec, T, want_state, backend)
+    gradients = run_bwd(x, grad_s, grad_state, state, checkpoints, *rest)
     return _tensors(x, *gradients, None)
 
 
-def _bwd_fake(x, grad_s, grad_state, grad_v_seq, state, coefficients, residual, checkpoints, spec, T, want_state, backend):  # type: ignore[no-untyped-def]
-    x = layout.rows(x)
+def _bwd_fake(x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    x, want_state = layout.rows(x), arguments[-2]
     grad_v0 = layout.new_like(x, 1, state_dtype(x.dtype)) if want_state else None
     return _tensors(x, layout.new_like(x, x.shape[0]), grad_v0, None)
 

@@ -12,13 +12,14 @@ from snnkern.ops._library import define, plain
 OP = 'lateral_pool2d'
 
 
-def _run(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, scale: float, backend: str) -> Tensor:
+def _run(x: Tensor, *arguments: Any) -> Tensor:
+    *window, ceil_mode, scale, backend = arguments
     chosen = backends.select(OP, x.device, x.dtype, backend)
-    return chosen.lateral_pool2d(x, tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), ceil, scale)
+    return chosen.lateral_pool2d(x, *map(tuple, window), ceil_mode, scale)
 
 
-def _fake(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, scale: float, backend: str) -> Tensor:
-    return x.new_empty((*x.shape[:-2], *layout.pooled_size(x, kernel, stride, padding, dilation, ceil)))
+def _fake(x: Tensor, *arguments: Any) -> Tensor:
+    return x.new_empty((*x.shape[:-2], *layout.pooled_size(x, *arguments[:5])))
 
 
 _op = define(

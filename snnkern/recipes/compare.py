@@ -67,9 +67,7 @@ def rounds(T: int) -> int:
     return max(1, min(5, 16 // T))
 
 
-def compare(
-    snn: SNN, loop: Simulator, x: Tensor, y: Tensor, T: int, ann_accuracy: float, spikes: Spikes
-) -> Row:
+def compare(snn: SNN, loop: Simulator, x: Tensor, y: Tensor, T: int, ann_accuracy: float, spikes: Spikes) -> Row:
     """Run T steps both ways in turn, and take the median times."""
     pairs = [(_timed(loop, x, T), _timed(snn, x, T)) for _ in range(rounds(T))]
     slow, fast = pairs[0][0].logits, pairs[0][1].logits

@@ -53,9 +53,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def train(
-    x: Tensor, y: Tensor, epochs: int, seed: int, on_epoch: Callable[[float], None] | None = None
-) -> LeNet5:
+def train(x: Tensor, y: Tensor, epochs: int, seed: int, on_epoch: Callable[[float], None] | None = None) -> LeNet5:
     """LeNet-5 trained on images x [N, 1, 32, 32] with labels y [N], in eval mode.
 
     SGD with momentum and one cycle of the learning rate; the weights after the last epoch count, nothing is
@@ -65,9 +63,7 @@ def train(
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         net, generator = LeNet5(), torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.SGD(
-            net.parameters(), LEARNING_RATE, momentum=0.9, weight_decay=5e-4, nesterov=True
-        )
+        optimizer = torch.optim.SGD(net.parameters(), LEARNING_RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
         total = epochs * math.ceil(len(x) / BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=total)
         for _ in range(epochs):

@@ -1,0 +1,59 @@
+# Everything runs in .venv, which the first target creates. `make demo` and `make test` need nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD_REQUIRES := "setuptools>=77" "pybind11>=2.13" "cmake>=3.24" ninja
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*/*/*)
+
+# Installing builds too, in the same folder.
+.NOTPARALLEL:
+.PHONY: demo test test-all build bench lint format clean
+
+demo: build $(VENV)/.installed
+	$(BIN)/snnkern demo --out demo
+
+test: build $(VENV)/.developer
+	$(BIN)/python -m pytest
+
+test-all: build $(VENV)/.developer
+	$(BIN)/python -m pytest -m ""
+
+bench: build $(VENV)/.developer
+	$(BIN)/python -m benchmarks.run
+
+# ninja knows what has changed; nothing is compiled twice.
+build: $(VENV)/.tools
+	$(BIN)/python setup.py --quiet build_ext --inplace
+
+lint: $(VENV)/.developer
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
+
+format: $(VENV)/.developer
+	$(BIN)/ruff check --fix --exit-zero --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
+
+clean:
+	rm -rf build demo *.egg-info snnkern/*.so $(VENV)/.tools $(VENV)/.installed $(VENV)/.developer
+
+$(VENV)/.tools: | $(BIN)/python
+	$(PIP) $(BUILD_REQUIRES)
+	touch $@
+
+# Without build isolation: CMake's cache then names programs that stay.
+$(VENV)/.installed: pyproject.toml setup.py | $(VENV)/.tools
+	@echo "Installing snnkern into $(VENV) (the first time downloads torch)"
+	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.developer: pyproject.toml setup.py | $(VENV)/.tools
+	@echo "Installing snnkern and its developers' tools into $(VENV) (the first time downloads torch)"
+	$(PIP) --no-build-isolation --editable ".[dev]"
+	touch $@ $(VENV)/.installed
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)

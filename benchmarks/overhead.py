@@ -1,0 +1,91 @@
+"""What a call costs when there is nothing to compute: microseconds at N = 64, layer by layer.
+
+`python -m benchmarks.overhead [--rounds 1000] [--json FILE]`. The layers: the native kernel by itself, the op with
+autograd around it (`ops.multistep`), and `functional.lif` with its checks. Target: forward + backward <= 30 us.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.registry import ALPHA, TAU, THRESHOLD
+from benchmarks.timing import Sample, Timing, sample, summary
+from snnkern import functional
+from snnkern.backends import checkpoint_interval, native
+from snnkern.ops import multistep as op
+from snnkern.surrogates import ATan
+
+T, N, CALLS, TARGET_US = 4, 64, 5, 30.0
+PROMISED = 'functional.lif, forward+backward'
+
+
+def kernel_calls(x: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    """The extension module alone, with ready arguments; {} where it is not built."""
+    module = native.DEVICES['cpu'].load()
+    if isinstance(module, str):
+        return {}
+    neuron = functional.preset(TAU, THRESHOLD, 0.0, True, ATan(ALPHA), False)
+    common = neuron.packed, native.DTYPES[x.dtype], T, N, checkpoint_interval(x.dtype), False, x.data_ptr(), 0, 0
+
+    # The defaults keep the memory behind the addresses alive.
+    def forward(s: torch.Tensor = torch.empty(T, N)) -> None:  # noqa: B008
+        module.multistep_fwd(*common, s.data_ptr(), 0, 1)
+
+    def both(s: torch.Tensor = torch.empty(T, N), grad: torch.Tensor = torch.ones(T, N)) -> None:  # noqa: B008
+        module.multistep_fwd(*common, s.data_ptr(), 0, 1)
+        module.multistep_bwd(*common, grad.data_ptr(), 0, s.data_ptr(), 0, 1)
+
+    return {'_cpu, forward': forward, '_cpu, forward+backward': both}
+
+
+def layers() -> dict[str, Callable[[], Any]]:
+    """Each layer and direction as a function without arguments."""
+    x = torch.rand(T, N) * 2
+    learned, grad = x.clone().requires_grad_(), torch.ones(T, N)
+    neuron = functional.preset(TAU, THRESHOLD, 0.0, True, ATan(ALPHA), False)
+    backward = torch.autograd.grad
+    return {
+        **kernel_calls(x),
+        'ops.multistep, forward': lambda: op.multistep(x, None, neuron, T, False),
+        'ops.multistep, forward+backward': lambda: backward(
+            op.multistep(learned, None, neuron, T, False)[0], learned, grad
+        ),
+        'functional.lif, forward': lambda: functional.lif(x),
+        PROMISED: lambda: backward(functional.lif(learned), learned, grad),
+        'autograd alone (x * 1), forward+backward': lambda: backward(learned * 1, learned, grad),
+    }
+
+
+def measure(rounds: int) -> dict[str, Timing]:
+    """Every layer in interleaved rounds of `CALLS` calls."""
+    contestants = layers()
+    samples: dict[str, list[Sample]] = {name: [] for name in contestants}
+    for call in contestants.values():
+        sample(call, CALLS)
+    for _ in range(rounds):
+        for name, call in contestants.items():
+            samples[name].append(sample(call, CALLS))
+    return {name: summary(s) for name, s in samples.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Cost of one call at N = 64.')
+    parser.add_argument('--rounds', type=int, default=1000, help='interleaved rounds of 5 calls each')
+    parser.add_argument('--json', type=Path, help='also write the numbers here')
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = measure(arguments.rounds)
+    for name, timing in found.items():
+        print(f'{name:<42} median {timing.median * 1e6:7.2f} us   minimum {timing.least * 1e6:7.2f} us')
+    met = found[PROMISED].median * 1e6 <= TARGET_US
+    print(f'target: {PROMISED} <= {TARGET_US:.0f} us: {"met" if met else "NOT met"}')
+    if arguments.json:
+        arguments.json.write_text(json.dumps({name: timing.as_dict() for name, timing in found.items()}, indent=1))
+
+
+if __name__ == '__main__':
+    main()
