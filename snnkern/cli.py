@@ -55,6 +55,7 @@ def demo(
     timesteps: Annotated[str, typer.Option(help='Numbers of time steps, with commas between.')] = ','.join(
         map(str, recipe.TIMESTEPS)
     ),
+    threads: Annotated[int, typer.Option(help='CPU threads of both ways to run the network.')] = 1,
     seed: Annotated[int, typer.Option(help='One seed gives the same accuracies again.')] = 0,
     data: Annotated[
         Path | None, typer.Option(help="A folder with torchvision's MNIST; without: the shipped digits.")
@@ -67,7 +68,7 @@ def demo(
     ] = None,
 ) -> None:
     """Train LeNet-5 on real digits, convert it, and run it beside the classic simulator loop."""
-    settings = _settings(epochs, timesteps, seed, backend)
+    settings = _settings(epochs, timesteps, seed, backend, threads)
     _make_folder(out)
     notes = Console(stderr=True)
     try:
@@ -91,7 +92,7 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _settings(epochs: int, timesteps: str, seed: int, backend: str | None) -> recipe.Settings:
+def _settings(epochs: int, timesteps: str, seed: int, backend: str | None, threads: int) -> recipe.Settings:
     """Options as settings; bad ones end the program with one sentence."""
     try:
         steps = tuple(dict.fromkeys(int(word) for word in timesteps.split(',')))
@@ -100,7 +101,7 @@ def _settings(epochs: int, timesteps: str, seed: int, backend: str | None) -> re
         raise typer.BadParameter(message) from None
     try:
         with snnkern.use_backend(backend) if backend else nullcontext():
-            return recipe.Settings(epochs, steps, seed, backend)
+            return recipe.Settings(epochs, steps, seed, backend, threads)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -127,6 +128,7 @@ def _show(report: dict[str, Any]) -> None:
     same = 'equal, spike for spike' if differing == 0 else f'DIFFERENT in {differing} places'
     typer.echo(f'Neurons of loop and snnkern on the same inputs: {same}.')
     typer.echo(f'Data: {report["data"]}.')
+    typer.echo(f'Times: all test digits on {report["threads"]} thread(s) of the CPU.')
     typer.echo(f'{report["seconds"]:.0f} s in all, {report["train_seconds"]:.0f} s of training. Written:')
     for path in report['files'].values():
         typer.echo(f'  {path}')

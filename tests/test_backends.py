@@ -116,7 +116,7 @@ def test_explain_without_native_kernels(monkeypatch):
         assert found.backend == 'reference'
         assert found.refused['native'] == 'snnkern._cpu does not load (no such file)'
         assert lif(X).shape == X.shape
-        with pytest.raises(RuntimeError, match='cannot run multistep: snnkern._cpu does not load'):
+        with pytest.raises(RuntimeError, match=r'cannot run multistep: snnkern\._cpu does not load'):
             lif(X, backend='native')
     finally:
         backends.forget()

@@ -30,7 +30,7 @@ ROW = {
 PNG = b'\x89PNG\r\n\x1a\n'
 
 
-def few(count=600, test=100):
+def few(count=500, test=60):
     digits = data.mnist()
     return data.Mnist(
         digits.x_train[:count],
@@ -53,9 +53,7 @@ def invoke(*arguments):
 
 def test_small_run_writes_report_and_pictures(tmp_path):
     seen = []
-    report = run(
-        few(), Settings(epochs=2, timesteps=(1, 4)), tmp_path, lambda what, share: seen.append(share)
-    )
+    report = run(few(), Settings(epochs=2, timesteps=(1, 4)), tmp_path, lambda what, share: seen.append(share))
     assert {path.name for path in tmp_path.iterdir()} == {'report.json', 'accuracy.png', 'raster.png'}
     assert json.loads((tmp_path / 'report.json').read_text()) == report
     for name in ('accuracy.png', 'raster.png'):
@@ -65,7 +63,7 @@ def test_small_run_writes_report_and_pictures(tmp_path):
     assert [row['timesteps'] for row in report['rows']] == [1, 4]
     for row in report['rows']:
         assert row.keys() == ROW
-        assert row['same_answers'] >= 99
+        assert row['same_answers'] > 98
         assert 0 < row['spikes_per_neuron_per_step'] < 1
         assert 0 < row['snnkern_neuron_seconds'] < row['snnkern_seconds']
         assert 0 < row['loop_neuron_seconds'] < row['loop_seconds']
@@ -96,9 +94,7 @@ def test_json_is_all_that_stdout_gets(small, tmp_path):
 
 
 def test_table_names_the_files(small, tmp_path):
-    result = invoke(
-        'demo', '--epochs', '1', '--timesteps', '2,1,2', '--backend', 'reference', '--out', str(tmp_path)
-    )
+    result = invoke('demo', '--epochs', '1', '--timesteps', '2,1,2', '--backend', 'reference', '--out', str(tmp_path))
     assert result.exit_code == 0, result.output
     assert 'equal, spike for spike' in result.stdout
     for name in ('report.json', 'accuracy.png', 'raster.png'):
@@ -115,6 +111,7 @@ def test_table_names_the_files(small, tmp_path):
         (['--timesteps', '1,x'], 'must be integers'),
         (['--timesteps', ''], 'must be integers'),
         (['--epochs', '0'], 'epochs must be >= 1, got 0'),
+        (['--threads', '0'], 'threads must be >= 1, got 0'),
         (['--seed', '-1'], 'seed must be >= 0, got -1'),
         (['--backend', 'abacus'], 'backend must be one of'),
         (['--out', os.devnull + '/x'], 'cannot write into'),
@@ -143,7 +140,10 @@ def test_version_and_explain():
 
 def test_importing_snnkern_imports_no_program():
     programs = ('typer', 'rich', 'matplotlib', 'torchvision')
-    code = f'import sys, snnkern, snnkern.convert, snnkern.data; print([m for m in {programs} if m in sys.modules])'
+    code = (
+        'import sys, snnkern, snnkern.convert, snnkern.data, snnkern.models;'
+        f'print([name for name in {programs} if name in sys.modules])'
+    )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == '[]'
 

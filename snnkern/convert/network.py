@@ -59,7 +59,7 @@ class SNN(nn.Module):
         found = [self.network.get_submodule(site.name) for site in self.sites]
         return [m for m in found if isinstance(m, SpikingReLU | LateralPool)]
 
-    def chunk(self, T: int, megabytes: float = 4.0) -> int:
+    def chunk(self, T: int, megabytes: float = 8.0) -> int:
         """How many inputs to run at a time: the largest layer's T steps then take about so many MB.
 
         Activations that stay in the cache are worth more than large batches.
@@ -68,7 +68,7 @@ class SNN(nn.Module):
         return max(1, int(megabytes * 2**20 / (4 * self.largest * T)))
 
     @torch.no_grad()
-    def predict(self, x: Tensor, T: int, megabytes: float = 4.0) -> Tensor:
+    def predict(self, x: Tensor, T: int, megabytes: float = 8.0) -> Tensor:
         """Logits [B, ...] of any number of inputs, run in chunks (see `chunk`), without gradients."""
         return torch.cat([self(part, T) for part in x.split(self.chunk(T, megabytes))])
 

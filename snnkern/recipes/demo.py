@@ -37,15 +37,21 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What to run: epochs >= 1, timesteps all >= 1, the seed of training, a backend or None (the best)."""
+    """What to run: epochs >= 1, timesteps all >= 1, the seed of training, a backend or None (the best).
+
+    threads: of both ways to run the network, >= 1. One by default: on a machine that has other work, two
+    threads that wait for each other measure that work.
+    """
 
     epochs: int = EPOCHS
     timesteps: tuple[int, ...] = TIMESTEPS
     seed: int = 0
     backend: str | None = None
+    threads: int = 1
 
     def __post_init__(self) -> None:
         whole('epochs', self.epochs)
+        whole('threads', self.threads)
         whole('seed', self.seed, at_least=0)
         if not self.timesteps:
             raise ValueError('timesteps must name at least one number of steps')
@@ -64,7 +70,8 @@ def run(data: Mnist, settings: Settings, out: Path, progress: Progress = _silent
     Example: `run(mnist(), Settings(timesteps=(1, 8)), Path('demo'))`.
     """
     start = perf_counter()
-    with snnkern.use_backend(settings.backend) if settings.backend else nullcontext():
+    forced = snnkern.use_backend(settings.backend) if settings.backend else nullcontext()
+    with forced, digits.threads(settings.threads):
         report = _measure(data, settings, out, progress)
     report['seconds'] = perf_counter() - start
     report['files'] = {name: str(out / name) for name in ('report.json', 'accuracy.png', 'raster.png')}

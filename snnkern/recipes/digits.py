@@ -43,10 +43,10 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread: small layers gain little from more, and sums do not depend on the machine."""
+def threads(count: int) -> Iterator[None]:
+    """Run torch's CPU ops on so many threads."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
@@ -57,10 +57,11 @@ def train(x: Tensor, y: Tensor, epochs: int, seed: int, on_epoch: Callable[[floa
     """LeNet-5 trained on images x [N, 1, 32, 32] with labels y [N], in eval mode.
 
     SGD with momentum and one cycle of the learning rate; the weights after the last epoch count, nothing is
-    selected. on_epoch: called after each epoch with its mean loss. One seed gives the same weights again; the
-    caller's random state stays as it was. Example: `train(images(d.x_train), labels(d.y_train), 10, 0)`.
+    selected. One thread: batches this small gain little from more, and sums would depend on their number.
+    on_epoch: called after each epoch with its mean loss. One seed gives the same weights again; the caller's
+    random state stays as it was. Example: `train(images(d.x_train), labels(d.y_train), 10, 0)`.
     """
-    with torch.random.fork_rng(devices=[]), one_thread():
+    with torch.random.fork_rng(devices=[]), threads(1):
         torch.manual_seed(seed)
         net, generator = LeNet5(), torch.Generator().manual_seed(seed)
         optimizer = torch.optim.SGD(net.parameters(), LEARNING_RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)

@@ -1,0 +1,130 @@
+"""The machine code of native CPU: hot loops are vector instructions, instruction sets do not leak into each other.
+
+Speed would show it too, but only on a quiet machine; a scalar loop creeps in silently.
+"""
+
+import re
+import shutil
+import subprocess
+from functools import cache
+
+import pytest
+from conftest import CPU
+
+pytestmark = pytest.mark.skipif(not shutil.which('objdump'), reason='objdump is not installed')
+
+REGISTERS = {'avx2': 'ymm', 'avx512': 'zmm'}
+PACKED = re.compile(r'^v?(add|sub|mul|div|max|min|fmadd\w*)p[sd]$')
+SCALAR = re.compile(r'^v?(div|mul|add|sub|sqrt)s[sd]$')
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@cache
+def functions():
+    """Demangled name -> lines (address, instruction, operands) of every function of the kernels."""
+    found, current = {}, []
+    for line in output('objdump', '-d', '-C', '--no-show-raw-insn', CPU.__file__).splitlines():
+        if head := re.match(r'^[0-9a-f]+ <(.*)>:$', line):
+            current = found.setdefault(head[1], [])
+        elif code := re.match(r'^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$', line):
+            current.append((int(code[1], 16), code[2], code[3]))
+    return {name: code for name, code in found.items() if 'snn::' in name}
+
+
+def loops(code):
+    """Bodies of the innermost loops of a function: from the target of a backward jump to the jump."""
+    places = {address: i for i, (address, _, _) in enumerate(code)}
+    spans = []
+    for i, (address, word, operands) in enumerate(code):
+        target = re.match(r'^([0-9a-f]+) <', operands) if word.startswith('j') else None
+        if target and int(target[1], 16) <= address and int(target[1], 16) in places:
+            spans.append((places[int(target[1], 16)], i))
+    inner = [s for s in spans if not any(o != s and s[0] <= o[0] and o[1] <= s[1] for o in spans)]
+    return [code[a : b + 1] for a, b in inner]
+
+
+def in_namespace(name, isa, function):
+    """Whether it is this function of this instruction set, and not a mention of it in another's name."""
+    return re.match(rf'^(\S+ )*snn::{isa}::\(anonymous namespace\)::{function}\b', name) is not None
+
+
+def hot(isa, function):
+    found = {name: code for name, code in functions().items() if in_namespace(name, isa, function)}
+    assert found, f'no {function} in {isa}: renamed, inlined elsewhere or not built'
+    return found
+
+
+def vectors(loop, register):
+    """Packed arithmetic on whole registers."""
+    return [word for _, word, operands in loop if PACKED.match(word) and register in operands]
+
+
+def scalars(loop):
+    return [word for _, word, _ in loop if SCALAR.match(word)]
+
+
+@pytest.fixture(params=REGISTERS)
+def level(request):
+    """An instruction set that was built (whether or not this machine runs it) and its register."""
+    if not any(f'snn::{request.param}::' in name for name in functions()):
+        pytest.skip(f'{request.param} is not built on this architecture')
+    return request.param, REGISTERS[request.param]
+
+
+@pytest.mark.parametrize(('function', 'count'), [('forward_tile', 12), ('backward_tile', 12), ('slope_row', 4)])
+def test_hot_functions_have_vector_loops(level, function, count):
+    isa, register = level
+    found = hot(isa, function)
+    parts = {re.sub(r'\[clone .*\]|\.(cold|part|constprop).*', '', name) for name in found}
+    assert len(parts) >= count
+    for name, code in found.items():
+        if '.cold' in name:
+            continue
+        assert any(vectors(loop, register) for loop in loops(code)), f'{name} has no {register} loop'
+
+
+def test_step_loops_are_whole(level):
+    """Step forward: every operation of the charge in one vector loop; division is a packed multiplication."""
+    isa, register = level
+    for name, code in hot(isa, 'forward_tile').items():
+        best = max((len(vectors(loop, register)) for loop in loops(code)), default=0)
+        assert best >= (3 if 'Lif' in name else 1), f'{name}: {best} packed operations in its best loop'
+
+
+@pytest.mark.parametrize('function', ['forward_tile', 'backward_tile', 'slope_row'])
+def test_scalar_loops_are_tails_only(level, function):
+    """A scalar loop stands beside a vector loop that does the same, and never more of them than vector loops."""
+    isa, register = level
+    for name, code in hot(isa, function).items():
+        bodies = loops(code)
+        vector = [loop for loop in bodies if vectors(loop, register)]
+        scalar = [loop for loop in bodies if scalars(loop) and not vectors(loop, register)]
+        assert len(scalar) <= len(vector), f'{name}: {len(scalar)} scalar loops, {len(vector)} vector loops'
+
+
+def test_plain_code_uses_no_wider_registers():
+    """What runs on every machine must not contain what some machines do not have."""
+    for name, code in functions().items():
+        if not re.search(r'snn::avx', name):
+            wide = [word for _, word, operands in code if re.search(r'%[yz]mm', operands)]
+            assert not wide, f'{name} uses {wide[:3]}'
+
+
+def test_avx2_code_has_no_avx512():
+    for name, code in functions().items():
+        if re.match(r'^(\S+ )*snn::avx2::', name):
+            assert not [word for _, word, operands in code if re.search(r'%zmm|%k[0-7]\b', operands)], name
+
+
+def test_no_weak_symbols_of_an_instruction_set():
+    """The linker merges weak symbols of equal name: a wider one would run on a machine that has it not."""
+    if not shutil.which('nm'):
+        pytest.skip('nm is not installed')
+    weak = [line for line in output('nm', '-C', CPU.__file__).splitlines() if re.match(r'^\w* *[wWvVuU] ', line)]
+    leaked = [line for line in weak if 'snn::' in line and not re.search(r'snn::(plain|avx2|avx512)::', line)]
+    assert [line for line in leaked if re.search('avx', line)] == []
+    assert [line for line in weak if re.search(r' std::.*snn::avx', line)] == []
+    assert [line for line in leaked if re.search(r'snn::(Divisor|exp_|Step|If|Lif|Burst|Binary)', line)] == []
