@@ -198,7 +198,7 @@ def integrate_fire(
 
 
 def _pair(name: str, value: int | tuple[int, int], at_least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
         raise ValueError(f'{name} must be one integer or two, got {value!r}')
     for v in pair:

@@ -33,9 +33,7 @@ def doubles(T, N):
     pairwise(AXES['charge'], AXES['fire'], LIVE, SMOOTH),
 )
 def test_gradcheck_of_the_smooth_recurrence(charge, fire, reset, surrogate):
-    assert gradcheck(
-        partial(smooth, neuron=Neuron(charge, fire, reset, surrogate)), (doubles(4, 3), doubles(1, 3))
-    )
+    assert gradcheck(partial(smooth, neuron=Neuron(charge, fire, reset, surrogate)), (doubles(4, 3), doubles(1, 3)))
 
 
 @pytest.mark.parametrize('reset', LIVE)
@@ -123,10 +121,7 @@ def test_only_the_state_is_used():
 
 def test_only_v0_learns():
     x, v0 = torch.randn(20, 33), torch.randn(33, requires_grad=True)
-    grads = [
-        torch.autograd.grad(multistep(x, NEURON, v0=v0, backend=b).sum(), v0)[0]
-        for b in ('native', 'reference')
-    ]
+    grads = [torch.autograd.grad(multistep(x, NEURON, v0=v0, backend=b).sum(), v0)[0] for b in ('native', 'reference')]
     assert_grads_close(*grads)
 
 

@@ -112,9 +112,7 @@ def test_import_needs_torch_and_numpy_only() -> None:
         'import json, sys, torch, numpy; before = set(sys.modules); import snnkern; '
         'print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))'
     )
-    done = subprocess.run(
-        [sys.executable, '-c', program], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True, cwd=ROOT)
     new = set(json.loads(done.stdout)) - set(sys.stdlib_module_names)
     assert new <= {'snnkern', 'torch', 'numpy'}
 

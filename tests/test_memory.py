@@ -152,7 +152,9 @@ def test_data_loader_workers():
         def __getitem__(self, i):
             return nn.LIF()(torch.full((4, 300_000), float(i)))
 
-    loader = torch.utils.data.DataLoader(Spikes(), batch_size=2, num_workers=1, multiprocessing_context='fork')
+    loader = torch.utils.data.DataLoader(
+        Spikes(), batch_size=2, num_workers=1, multiprocessing_context='fork', timeout=60
+    )
     spikes = torch.cat([batch.sum((1, 2)) for batch in loader])
     assert spikes[0] == 0
     assert spikes[3] > 0

@@ -27,9 +27,9 @@ ROWS = pairwise(TAUS, (True, False), RESETS, THRESHOLDS, (False, True), tuple(SU
 IF_ROWS = pairwise(RESETS, THRESHOLDS, (False, True), tuple(SURROGATES), ('grid', 'normal'))
 
 
-def currents(kind, T=16, N=20_000):
+def currents(kind, T=16, N=20_000, gain=1):
     x = torch.randint(-5, 22, (T, N)) / 10 if kind == 'grid' else torch.randn(T, N) + 0.5
-    return x.requires_grad_()
+    return (x * gain).requires_grad_()
 
 
 def run(module, x, upstream):
@@ -40,7 +40,8 @@ def run(module, x, upstream):
 
 
 def both(ours, theirs, kind):
-    x = currents(kind)
+    divisor = theirs.tau if getattr(theirs, 'decay_input', False) else 1
+    x = currents(kind, gain=max(1, round(divisor / 3)))  # a long tau must spike, too
     upstream = torch.randn_like(x)
     return run(ours, x, upstream), run(theirs, x, upstream), x
 

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -83,33 +83,26 @@ def source(node: fx.Node) -> fx.Node:
 
 
 def fold_batch_norm(net: fx.GraphModule) -> None:
-    """Fold each BatchNorm into the convolution or linear layer right in front of it, call by call.
+    """Fold each BatchNorm into the convolution right in front of it, call by call.
 
-    What cannot be folded (shared output, no affine weights) stays: in eval mode BatchNorm is affine.
+    Elsewhere it stays: in eval mode BatchNorm is affine. (Behind a Linear it normalises the features only if the
+    input is 2-D, which a graph does not tell.)
     """
     for node in list(net.graph.nodes):
         norm = module_of(net, node)
         if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
             continue
         before = source(node)
-        fused = _fused(module_of(net, before), norm)
-        if fused is None or len(before.users) > 1:
+        layer = module_of(net, before)
+        if not isinstance(layer, CONVS) or len(before.users) > 1:
             continue
         name = f'folded_{node.name}'
-        net.add_submodule(name, fused)
+        net.add_submodule(name, fuse_conv_bn_eval(layer, norm))
         before.target = name
         node.replace_all_uses_with(before)
         net.graph.erase_node(node)
     net.delete_all_unused_submodules()
     net.recompile()
-
-
-def _fused(layer: nn.Module | None, norm: _BatchNorm) -> nn.Module | None:
-    if isinstance(layer, CONVS):
-        return fuse_conv_bn_eval(layer, norm)
-    if isinstance(layer, nn.Linear) and norm.affine and layer.out_features == norm.num_features:
-        return fuse_linear_bn_eval(layer, norm)
-    return None
 
 
 def is_relu(net: fx.GraphModule, node: fx.Node) -> bool:

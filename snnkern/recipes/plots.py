@@ -34,7 +34,7 @@ def accuracy(rows: Sequence[Row], ann_accuracy: float, path: Path) -> None:
     ax.axhline(ann_accuracy, color=ORANGE, lw=2, ls='--', label=f'ANN  {ann_accuracy:.2f} %')
     ax.plot(steps, values, color=BLUE, lw=2.5, marker='o', ms=8, label='SNN, snnkern', clip_on=False)
     for T, value in zip(steps, values, strict=True):
-        ax.annotate(f'{value:.1f}', (T, value), (6, -17), textcoords='offset points', fontsize=12, color=BLUE)
+        ax.annotate(f'{value:.2f}', (T, value), (4, -17), textcoords='offset points', fontsize=12, color=BLUE)
     ax.set_xscale('log', base=2)
     ax.set_xticks(steps)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda T, _: f'{T:g}'))
