@@ -39,10 +39,12 @@ PINNED = ('MALLOC_', 'GLIBC_TUNABLES', 'THP_MEM_ALLOC_ENABLE', 'LD_PRELOAD', 'OM
 CHILD = 'SNNKERN_BENCHMARK_CHILD'
 
 
-def pinned_environment(allocator: str, threads: int) -> dict[str, str]:
-    """This environment without anything that steers memory or threads, then the settings of `allocator`."""
+def pinned_environment(arguments: argparse.Namespace) -> dict[str, str]:
+    """This environment without anything that steers memory or threads, then what the command line asks for."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(PINNED)}
-    return {**kept, **ALLOCATORS[allocator], 'OMP_NUM_THREADS': str(threads), CHILD: '1'}
+    waiting = {'OMP_WAIT_POLICY': 'passive'} if arguments.passive else {}
+    threads = {'OMP_NUM_THREADS': str(arguments.threads)}
+    return {**kept, **ALLOCATORS[arguments.allocator], **threads, **waiting, CHILD: '1'}
 
 
 def surroundings(allocator: str) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def surroundings(allocator: str) -> dict[str, Any]:
         'libc': ' '.join(platform.libc_ver()),
         'transparent huge pages': huge_pages.read_text().strip() if huge_pages.exists() else 'unknown',
         'threads': torch.get_num_threads(),
+        'threads wait': os.environ.get('OMP_WAIT_POLICY', 'as OpenMP does: spinning'),
         'cpu': models[0].partition(': ')[2] if models else platform.processor(),
         'cores': os.cpu_count(),
         'load average': round(os.getloadavg()[0], 1),
@@ -122,6 +125,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--providers', default='', help='only providers whose name contains one of these, by commas')
     parser.add_argument('--json', type=Path, help='also write everything here')
     parser.add_argument('--threads', type=int, default=2, help='of torch, OpenMP and snnkern (default 2)')
+    parser.add_argument('--passive', action='store_true', help='idle threads sleep at once: for a busy machine')
     parser.add_argument('--rounds', type=int, default=0, help='interleaved rounds per case (default: by size)')
     parser.add_argument('--allocator', choices=ALLOCATORS, default='default')
     return parser.parse_args(words)
@@ -161,8 +165,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parse(words)
     if CHILD not in os.environ:
         command = [sys.executable, '-m', 'benchmarks.run', *(sys.argv[1:] if words is None else words)]
-        environment = pinned_environment(arguments.allocator, arguments.threads)
-        return subprocess.run(command, env=environment, cwd=Path(__file__).parents[1]).returncode
+        return subprocess.run(command, env=pinned_environment(arguments), cwd=Path(__file__).parents[1]).returncode
     ours = {p.name for p in PROVIDERS if p.ours}
     return int(any(ours & result.failed.keys() for result in run(arguments)))
 

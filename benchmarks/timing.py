@@ -1,8 +1,8 @@
 """How things are measured: interleaved rounds, medians with their spread, peak memory.
 
 Every round runs each contestant once, in an order that rotates, so that a slow moment of the machine hits all of
-them alike. A sample is as many calls as fill a millisecond. Outputs are fresh in every call, as their users get
-them, and gone before the next one.
+them alike. A sample is as many calls as fill 4 ms, after one that does not count: the others' data has
+left the caches by then. Outputs are fresh in every call, as their users get them, and gone before the next one.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.registry import BOTH, Case, Run
 
 Call = Callable[[], Any]
-SAMPLE_S = 1e-3
+SAMPLE_S = 4e-3
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ Sample = tuple[float, float]
 def summary(samples: list[Sample]) -> Timing:
     """The statistics of one contestant's samples."""
     wall, cpu = zip(*samples, strict=True)
-    low, _, high = quantiles(wall, n=4) if len(wall) > 1 else wall * 3
+    low, _, high = quantiles(wall, n=4, method='inclusive') if len(wall) > 1 else wall * 3
     return Timing(median(wall), low, high, min(wall), median(cpu), len(wall))
 
 
@@ -75,6 +75,8 @@ def copy_call(case: Case) -> Call:
 
 def sample(call: Call, calls: int) -> Sample:
     """Seconds per call: wall time, and time of the processors."""
+    if calls > 1:
+        call()
     start, cpu = perf_counter(), process_time()
     for _ in range(calls):
         call()

@@ -122,7 +122,7 @@ def _values(part: Any) -> list[float]:
 
 
 def _text(part: Any) -> str:
-    return f'{type(part).__name__}({", ".join(map(repr, _values(part)))})'
+    return f'{type(part).__name__}({", ".join(f"{v}" for v in _values(part))})'
 
 
 def _part(axis: str, name: str, values: str) -> Any:

@@ -145,4 +145,6 @@ def test_any_view(data):
     with mode:
         fakes = multistep(mode.from_tensor(x), NEURONS[1], return_state=True)
     for real, fake in zip((s, v), fakes, strict=True):
-        assert (real.shape, real.dtype, real.stride()) == (fake.shape, fake.dtype, fake.stride())
+        assert (real.shape, real.dtype) == (fake.shape, fake.dtype)
+        strides = zip(real.stride(), fake.stride(), real.shape, strict=True)
+        assert all(a == b for a, b, size in strides if size > 1)  # the others mean nothing

@@ -114,7 +114,7 @@ def test_compile_with_dynamic_shapes():
 
     def f(x, v0):
         s, v = multistep(x * 2, SIGMOID, v0=v0, return_state=True)
-        return multistep(s.cumsum(0) - 0.5, SIGMOID) + v
+        return multistep(s.cumsum(0) - 0.5, SIGMOID) + v + lif(x * 3, tau=2.5, v_reset=None)
 
     compiled = torch.compile(f, backend='aot_eager', fullgraph=True, dynamic=True)
     for T, N in ((4, 33), (5, 40), (20, 7), (33, 1000)):

@@ -16,7 +16,7 @@ struct Hard {
 
   SNN_HD Hard(const float* values, float) : v_reset(values[0]), live(values[1] != 0.f ? 0.f : 1.f) {}
   SNN_HD float start() const { return v_reset; }
-  SNN_HD float apply(float h, float s) const { return s > 0.f ? v_reset : h; }
+  SNN_HD float apply(float h, float s) const { return select(s > 0.f, v_reset, h); }
   SNN_HD float blame(float gv, float h) const { return live * gv * (h - v_reset); }
   SNN_HD float keep(float s) const { return s > 0.f ? 0.f : 1.f; }
 };
