@@ -33,7 +33,8 @@ Pool& pool() {
   return *instance;
 }
 
-std::size_t rounded(std::size_t bytes) { return (bytes + kHuge - 1) / kHuge * kHuge; }
+// To a multiple of 64 KiB: what lies behind the last whole huge page is made of small ones.
+std::size_t rounded(std::size_t bytes) { return (bytes + 0xffff) / 0x10000 * 0x10000; }
 
 // mmap aligns to 4 KiB only: ask for more and cut both ends off.
 void* map_aligned(std::size_t size) {

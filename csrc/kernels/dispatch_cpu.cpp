@@ -34,7 +34,8 @@ const Kernels all[] = {
 #if defined(SNN_X86)
     SNN_KERNELS(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")),
-    SNN_KERNELS(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")),
+    SNN_KERNELS(avx2,
+                __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")),
 #endif
     SNN_KERNELS(plain, true),
 };

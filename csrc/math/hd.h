@@ -17,8 +17,8 @@
 namespace snn {
 inline namespace SNN_ISA {
 
-// a where `condition` holds, else b, to the bit. By a mask: where two ?: hang on one comparison g++ 12 makes a branch of
-// both, and a loop with a branch is not vectorised (forward with a hard reset was five times slower).
+// a where `condition` holds, else b, to the bit. By a mask: where two ?: hang on one comparison g++ 12 makes a branch
+// of both, and a loop with a branch is not vectorised (forward with a hard reset was five times slower).
 SNN_HD float select(bool condition, float a, float b) {
 #if defined(__CUDA_ARCH__)
   return condition ? a : b;
@@ -43,12 +43,12 @@ struct Divisor {
       : value(d), inverse(static_cast<float>(1.0 / static_cast<double>(d))), reciprocal(1.0 / static_cast<double>(d)) {}
 
   SNN_HD float divide(float a) const {
-#if defined(__CUDA_ARCH__)
-    // Doubles are slow on GPUs: two corrections by the exact remainder (P. Markstein, IBM J. Res. Dev. 1990).
+#if defined(__CUDA_ARCH__) || defined(__FMA__)
+    // Two corrections by the exact remainder; the first makes the second exact (P. Markstein, IBM J. Res. Dev. 1990).
     const float guess = a * inverse;
-    const float near = __fmaf_rn(__fmaf_rn(-guess, value, a), inverse, guess);
-    const float quotient = __fmaf_rn(__fmaf_rn(-near, value, a), inverse, near);
-    return fabsf(guess) == INFINITY ? guess : quotient;
+    const float near = __builtin_fmaf(__builtin_fmaf(-guess, value, a), inverse, guess);
+    const float quotient = __builtin_fmaf(__builtin_fmaf(-near, value, a), inverse, near);
+    return select(guess - guess == 0.f, quotient, guess);  // an infinite guess has no remainder
 #else
     // a / d is never nearer than 2^-49 (relative) to a rounding boundary: the 53 bits of a double decide it.
     return static_cast<float>(static_cast<double>(a) * reciprocal);

@@ -62,9 +62,8 @@ def _recycled(x: Tensor, steps: int, dtype: torch.dtype | None = None) -> Tensor
         return layout.new_like(x, steps, dtype)
     module = _cpu()
     assert isinstance(module, ModuleType)
-    storage = torch.frombuffer(module.Block(nbytes), dtype=torch.uint8).untyped_storage()
-    size = (steps, *x.shape[1:])
-    return torch.empty(0, dtype=dtype or x.dtype).set_(storage, 0, size, layout.strides_of(x))
+    memory = torch.frombuffer(module.Block(nbytes), dtype=dtype or x.dtype)
+    return memory.as_strided_((steps, *x.shape[1:]), layout.strides_of(x))  # in place: a tensor, not a view of one
 
 
 def _stream(x: Tensor) -> tuple[int, ...]:

@@ -169,15 +169,21 @@ class MultiStep(torch.autograd.Function):
 
 
 class PlainMultiStep(torch.autograd.Function):
-    """MultiStep in the older form of a Function: torch.func needs `setup_context`, which costs 15 us a call."""
+    """MultiStep in the older form of a Function: torch.func needs `setup_context`, which costs 15 us a call.
+
+    call: all arguments of MultiStep that are no tensors.
+    """
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Maybe, Maybe]:
-        output = MultiStep.forward(*inputs)
-        MultiStep.setup_context(ctx, inputs, output)
-        return output
+    def forward(ctx: Any, x: Tensor, state: Maybe, call: tuple[Any, ...]) -> tuple[Tensor, Maybe, Maybe]:
+        spec, T, want_state, backend = call
+        outputs = run_fwd(x, state, spec, T, True, want_state, backend)
+        MultiStep.setup_context(ctx, (x, state, *call), outputs)
+        return outputs
 
-    backward = MultiStep.backward
+    @staticmethod
+    def backward(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
+        return MultiStep.backward(ctx, *grads)[:3]
 
 
 def multistep(
@@ -186,6 +192,7 @@ def multistep(
     """Spikes [T, ...] and the last state [1, ...] (None unless wanted); checked arguments only."""
     learns = x.requires_grad or (state is not None and state.requires_grad)
     if learns and torch.is_grad_enabled():
-        function = PlainMultiStep if plain(x) else MultiStep
-        return function.apply(x, state, neuron.spec, T, want_state, backend)[:2]
+        if plain(x):
+            return PlainMultiStep.apply(x, state, (neuron.spec, T, want_state, backend))[:2]
+        return MultiStep.apply(x, state, neuron.spec, T, want_state, backend)[:2]
     return _forward(x, state, neuron.spec, T, False, want_state, backend)[:2]
