@@ -71,7 +71,7 @@ class Burst:
 
     def __post_init__(self) -> None:
         positive('v_threshold', self.v_threshold)
-        whole('max_spikes', self.max_spikes)
+        whole('max_spikes', self.max_spikes, at_most=2**20)
 
     @property
     def levels(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from snnkern import backends
-from snnkern._checks import positive, whole
+from snnkern._checks import finite, positive, whole
 from snnkern.fires import Binary
 from snnkern.neurons import IF, LIF, Charge, Neuron
 from snnkern.ops import multistep as _multistep
@@ -25,7 +25,7 @@ __all__ = ['integrate_fire', 'lateral_pool2d', 'lif', 'multistep']
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def _preset(
     tau: float | None,
     v_threshold: float,
@@ -35,6 +35,8 @@ def _preset(
     detach_reset: bool,
 ) -> Neuron:
     """The neuron of SpikingJelly's parameters; tau None: integrate-and-fire. Cached: packing costs a few us."""
+    if v_reset is not None:
+        finite('v_reset', v_reset)
     rest = 0.0 if v_reset is None else v_reset
     charge: Charge = IF() if tau is None else LIF(tau, rest, decay_input)
     reset = Soft(detach_reset) if v_reset is None else Hard(v_reset, detach_reset)
@@ -45,7 +47,12 @@ def preset(*parameters: Any) -> Neuron:
     """`_preset`, without its cache while torch.compile traces (it warns of caches)."""
     if torch.compiler.is_compiling():
         return _preset.__wrapped__(*map(_constant, parameters))
-    return _preset(*parameters)
+    try:
+        return _preset(*parameters)
+    except TypeError as error:  # a parameter that no cache can hold is one that no neuron has
+        if 'unhashable' not in str(error):
+            raise
+        return _preset.__wrapped__(*parameters)
 
 
 def _constant(value: Any) -> Any:
@@ -59,6 +66,8 @@ def _steps(x: Tensor, T: int | None) -> tuple[Tensor, int]:
         raise TypeError(f'x must be a tensor, got {type(x).__name__}')
     if x.dtype not in FLOATS:
         raise TypeError(f'x must be float32, float16, bfloat16 or float64, got {x.dtype}')
+    if x.layout is not torch.strided:
+        raise TypeError(f'x must be a dense tensor, got {x.layout}')
     if T is not None:
         whole('T', T)
         return x.unsqueeze(0), T
@@ -72,6 +81,7 @@ def _state(v0: Tensor | float | None, x: Tensor) -> Tensor | None:
     if v0 is None:
         return None
     if not isinstance(v0, Tensor):
+        finite('v0', v0)
         return torch.full_like(x[:1], v0, dtype=torch.promote_types(x.dtype, torch.float32))
     if not v0.dtype.is_floating_point:
         raise TypeError(f'v0 must be a floating-point tensor, got {v0.dtype}')
@@ -89,8 +99,8 @@ def multistep(
     *,
     v0: Tensor | float | None = None,
     return_state: Literal[False] = False,
-    T: int | None = None,
     backend: str | None = None,
+    T: int | None = None,
 ) -> Tensor: ...
 
 
@@ -101,8 +111,8 @@ def multistep(
     *,
     v0: Tensor | float | None = None,
     return_state: Literal[True],
-    T: int | None = None,
     backend: str | None = None,
+    T: int | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -113,8 +123,8 @@ def multistep(
     *,
     v0: Tensor | float | None = None,
     return_state: bool = False,
-    T: int | None = None,
     backend: str | None = None,
+    T: int | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]: ...
 
 
@@ -124,8 +134,8 @@ def multistep(
     *,
     v0: Tensor | float | None = None,
     return_state: bool = False,
-    T: int | None = None,
     backend: str | None = None,
+    T: int | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Run T steps of any `Neuron`: h = charge(v, x_t), s_t = fire(h), v = reset(h, s_t).
 
@@ -143,7 +153,7 @@ def multistep(
     if not isinstance(neuron, Neuron):
         raise TypeError(f'neuron must be a Neuron, got {type(neuron).__name__}')
     x, steps = _steps(x, T)
-    wanted = backend or backends.current() or ''
+    wanted = _wanted(backend)
     s, state = _multistep.multistep(x, _state(v0, x), neuron, steps, return_state, wanted)
     return s if state is None else (s, state[0])
 
@@ -158,8 +168,8 @@ def lif(
     detach_reset: bool = False,
     v0: Tensor | float | None = None,
     return_state: bool = False,
-    T: int | None = None,
     backend: str | None = None,
+    T: int | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Leaky integrate-and-fire: h = v + (x - (v - v_rest)) / tau, spike where h >= v_threshold, then reset.
 
@@ -185,8 +195,8 @@ def integrate_fire(
     detach_reset: bool = False,
     v0: Tensor | float | None = None,
     return_state: bool = False,
-    T: int | None = None,
     backend: str | None = None,
+    T: int | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Integrate-and-fire: h = v + x, spike where h >= v_threshold, then reset.
 
@@ -195,6 +205,13 @@ def integrate_fire(
     """
     neuron = preset(None, v_threshold, v_reset, True, surrogate, detach_reset)
     return multistep(x, neuron, v0=v0, return_state=return_state, T=T, backend=backend)
+
+
+def _wanted(backend: str | None) -> str:
+    """The name of the backend that must run, or "" for any."""
+    if backend is not None and not isinstance(backend, str):
+        raise TypeError(f'backend must be a name or None, got {backend!r}')
+    return backend or backends.current() or ''
 
 
 def _pair(name: str, value: int | tuple[int, int], at_least: int) -> tuple[int, int]:
@@ -236,5 +253,5 @@ def lateral_pool2d(
     pad, gaps = _pair('padding', padding, 0), _pair('dilation', dilation, 1)
     scale = _constant(scale)
     positive('scale', scale)
-    wanted = backend or backends.current() or ''
+    wanted = _wanted(backend)
     return _lateral_pool2d(x, kernel, step, pad, gaps, ceil_mode, float(scale), wanted)

@@ -20,7 +20,7 @@ AXES = {
     'surrogate': (ATan(2.0), Sigmoid(4.0), Triangle(2.0), Rectangle(2.0)),
     'dtype': (torch.float32, torch.float16, torch.bfloat16),
     'T': (1, 3, 4, 16, 17, 40),
-    'N': (1, 7, 9, 31, 33, 136, 1000),  # a vector of 8 +- 1, a warp +- 1, some vectors, more than one block
+    'N': (1, 3, 5, 7, 9, 31, 33, 136, 1000),  # vectors of 4 and 8 +- 1, a warp +- 1, some vectors, more than one block
     'v0': (False, True),
     'state': (False, True),
     'constant': (False, True),

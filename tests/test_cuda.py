@@ -1,9 +1,12 @@
 """The CUDA kernels: nvcc's real output and the library's own launch code, run by the PTX emulator."""
 
-import shutil
+import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import cases
@@ -20,8 +23,8 @@ from snnkern.testing import assert_grads_close, assert_spikes_equal
 ROOT = Path(__file__).resolve().parents[1]
 DTYPES = cases.AXES['dtype']
 
-if not shutil.which('nvcc'):
-    pytest.skip('no nvcc: the CUDA kernels cannot be compiled here', allow_module_level=True)
+if find_spec('snnkern._cuda') is None:
+    pytest.skip('snnkern._cuda is not built (no nvcc)', allow_module_level=True)
 ptxsim = emulator.load()
 
 
@@ -30,12 +33,12 @@ def library() -> Path:
     """`_cuda` with a shared CUDA runtime (which the emulator replaces) and PTX for sm_75 and sm_90."""
     folder = ROOT / 'build' / 'emulator'
     options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', '-DSNNKERN_CUDA_ARCHS=75-virtual;90-virtual']
-    cmake = [sys.executable, '-m', 'cmake'] if shutil.which('cmake') is None else ['cmake']
-    configure = [*cmake, '-G', 'Ninja', '-S', ROOT, '-B', folder, f'-DPython_EXECUTABLE={sys.executable}', *options]
-    for command in (configure, [*cmake, '--build', folder, '--target', '_cuda']):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    configure = ['cmake', '-G', 'Ninja', '-S', ROOT, '-B', folder, f'-DPython_EXECUTABLE={sys.executable}', *options]
+    path = os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)])  # as setup.py does
+    for command in (configure, ['cmake', '--build', folder, '--target', '_cuda']):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, 'PATH': path})
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return next(folder.glob('_cuda*.so'))
+    return folder / f'_cuda{sysconfig.get_config_var("EXT_SUFFIX")}'
 
 
 @pytest.fixture(scope='session')
@@ -93,6 +96,16 @@ def test_case(gpu, case):
 @pytest.mark.parametrize('case', FEW, ids=str)
 def test_both_architectures(gpu, case):
     check(native, case, *case.inputs())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('gpu', [75, 90], indirect=True)
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+def test_every_size(gpu, dtype):
+    """The full product of sizes and steps for the default neuron."""
+    for N, T in product(cases.AXES['N'], cases.AXES['T']):
+        case = Case(Neuron(), dtype, T, N, v0=True, state=True)
+        check(native, case, *case.inputs())
 
 
 def test_channels_last_through_autograd(gpu):

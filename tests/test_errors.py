@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -167,3 +168,28 @@ def test_backend_that_cannot_run_says_why(force):
 def test_argument_beats_context():
     with snnkern.use_backend('native'):
         assert lif(X.double(), backend='reference').dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ('call', 'error', 'text'),
+    [
+        (lambda x: lif(x, tau=1e-50), ValueError, 'tau must be > 0, got 1e-50'),
+        (lambda x: lif(x, tau=1e300), ValueError, r'tau must fit into float32, got 1e\+300'),
+        (lambda x: lif(x, tau=1.0) + lif(x, tau=True), TypeError, 'tau must be a number, got True'),
+        (lambda x: lif(x, v_reset='a'), TypeError, "v_reset must be a number, got 'a'"),
+        (lambda x: lif(x, v0=float('nan')), ValueError, 'v0 must be finite, got nan'),
+        (lambda x: lif(x, v0='a'), TypeError, "v0 must be a number, got 'a'"),
+        (lambda x: lif(x.to_sparse()), TypeError, 'x must be a dense tensor, got torch.sparse_coo'),
+        (lambda x: lif(x, surrogate=[1]), TypeError, 'surrogate must be one of ATan, '),
+        (lambda x: lif(x, backend=['native']), TypeError, 'backend must be a name or None'),
+        (lambda x: Burst(1.0, 2**31), ValueError, 'max_spikes must be <= 1048576'),
+    ],
+)
+def test_odd_arguments(call, error, text):
+    with pytest.raises(error, match=f'^{text}'):
+        call(torch.rand(3, 4))
+
+
+def test_numpy_numbers_are_numbers():
+    x = torch.rand(3, 4)
+    assert torch.equal(lif(x, tau=np.float32(2.5), v_threshold=np.float64(0.5)), lif(x, tau=2.5, v_threshold=0.5))

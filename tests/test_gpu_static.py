@@ -1,5 +1,6 @@
 """Facts of the machine code that nvcc made for every architecture: no GPU and no emulation needed."""
 
+import os
 import re
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,6 +18,8 @@ ptxsim = emulator.load()
 @lru_cache
 def kernels(arch):
     facts = ptxsim.sass_facts(FOUND.origin, arch)
+    if not facts and not os.environ.get('CI'):  # SNNKERN_CUDA_ARCHS, or an older nvcc
+        pytest.skip(f'snnkern._cuda holds no code for {arch}')
     return {name: fact for name, fact in facts.items() if re.search(r'\d(forward|backward)I', name)}
 
 

@@ -7,11 +7,16 @@ import re
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
 
 import pytest
 from conftest import CPU
 
-pytestmark = pytest.mark.skipif(not shutil.which('objdump'), reason='objdump is not installed')
+COMPILER = re.search(rb'GCC: \([^)]*\) (\d+)', Path(CPU.__file__).read_bytes())
+pytestmark = [
+    pytest.mark.skipif(not shutil.which('objdump'), reason='objdump is not installed'),
+    pytest.mark.skipif(not COMPILER or int(COMPILER[1]) < 12, reason='counts are those of g++ 12 and later'),
+]
 
 REGISTERS = {'avx2': 'ymm', 'avx512': 'zmm'}
 PACKED = re.compile(r'^v?(add|sub|mul|div|max|min|fn?m(add|sub)\d*)p[sd]$')

@@ -21,7 +21,8 @@ void put(void* base, Dtype dtype, Size i, float value) {
     static_cast<Half*>(base)[i] = dtype == Dtype::f16 ? to_f16(value) : to_bf16(value);
 }
 
-// Counts are whole numbers in float32: exact up to 2^24 spikes. 1.5 * 2^23 rounds to the nearest, ties to even.
+// Counts are whole numbers in float32: exact up to 2^22 spikes a step and 2^24 in all. Adding 1.5 * 2^23 rounds to the
+// nearest, ties to even.
 void accumulate(const PoolArgs& args, Size offset, Size cells, float* __restrict__ count) {
   const Divisor scale(args.scale);
   if (args.dtype == Dtype::f32) {
@@ -91,14 +92,16 @@ void pool_plane(const PoolArgs& args, Size plane, float* count, float* top, floa
 
 void lateral_pool(const PoolArgs& args, int threads) {
   const Size cells = args.height * args.width, outputs = args.out_height * args.out_width;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    float* scratch = new float[cells + 2 * outputs];
-#pragma omp for schedule(static)
-    for (Size plane = 0; plane < args.planes; ++plane)
-      pool_plane(args, plane, scratch, scratch + cells, scratch + cells + outputs);
-    delete[] scratch;
+  const Size share = (args.planes + threads - 1) / threads;
+  float* scratch = new float[threads * (cells + 2 * outputs)];
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (threads > 1)
+  for (int part = 0; part < threads; ++part) {
+    float* count = scratch + part * (cells + 2 * outputs);
+    const Size end = (part + 1) * share < args.planes ? (part + 1) * share : args.planes;
+    for (Size plane = part * share; plane < end; ++plane)
+      pool_plane(args, plane, count, count + cells, count + cells + outputs);
   }
+  delete[] scratch;
 }
 
 }  // namespace SNN_ISA

@@ -12,6 +12,7 @@ from torch import Tensor
 
 def rows(x: Tensor) -> Tensor:
     """x itself if it is [T, N] in memory, else a contiguous copy."""
+    x = x.resolve_neg()
     if x.is_contiguous():
         return x
     step = x.numel() // x.shape[0]
@@ -44,6 +45,7 @@ def new_like(x: Tensor, steps: int, dtype: torch.dtype | None = None) -> Tensor:
 
 def like(t: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
     """t in the layout of x and of this dtype: itself where it is already."""
+    t = t.resolve_neg()
     if t.dtype == dtype and t.shape == x.shape and t.stride() == x.stride():
         return t
     if t.dtype == dtype and t.shape[1:] == x.shape[1:] and t.stride()[1:] == x.stride()[1:]:

@@ -41,6 +41,8 @@ def _cpu() -> ModuleType | str:
     if name := os.environ.get('SNNKERN_ISA'):
         module.choose_instruction_set(name)
     if limit := os.environ.get('SNNKERN_KEEP_MB'):
+        if not limit.isdecimal():
+            raise ValueError(f'SNNKERN_KEEP_MB must be a whole number of MiB, got {limit!r}')
         module.set_keep_limit(int(limit) << 20)
     return module
 

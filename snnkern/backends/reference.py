@@ -31,6 +31,11 @@ def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
     return None
 
 
+def notes() -> list[str]:
+    """What `explain()` adds."""
+    return ['lateral_pool2d: its gradient is computed by the reference on every backend']
+
+
 def run(x: Tensor, state: Tensor | None, neuron: Neuron, T: int, smooth_spikes: bool = False) -> Trace:
     """T steps of charge, fire, reset; x: [T, ...] or [1, ...] (the same input at every step).
 

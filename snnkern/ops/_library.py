@@ -12,17 +12,24 @@ from torch import Tensor
 
 _LIBRARY = torch.library.Library('snnkern', 'DEF')
 _PLAIN = (Tensor, torch.nn.Parameter)
+_batched = torch._C._functorch.is_legacy_batchedtensor  # of autograd.grad(is_grads_batched=True)
 
 
-def plain(x: Tensor) -> bool:
-    """Whether x is a real tensor and nothing is watching: only then may memory be touched directly."""
-    return (
-        not torch.compiler.is_compiling()
-        and type(x) in _PLAIN
-        and (x.is_cpu or x.is_cuda)
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._functorch.peek_interpreter_stack() is None
-    )
+def plain(*tensors: Tensor | None) -> bool:
+    """Whether all are real tensors (or None) and nothing is watching: only then may memory be touched directly."""
+    if torch.compiler.is_compiling():
+        return False
+    for t in tensors:
+        if t is not None and not (type(t) in _PLAIN and (t.is_cpu or t.is_cuda) and not _batched(t)):
+            return False
+    return torch._C._len_torch_dispatch_stack() == 0 and torch._C._functorch.peek_interpreter_stack() is None
+
+
+def wants_gradient(*tensors: Tensor | None) -> bool:
+    """Whether autograd must see this call: backward will be asked for, or forward-mode derivatives (jvp) are."""
+    if torch.autograd.forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 def define(name: str, schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:

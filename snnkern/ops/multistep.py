@@ -13,7 +13,7 @@ from torch import Tensor
 from snnkern import backends
 from snnkern.backends import layout, reference
 from snnkern.neurons import Neuron
-from snnkern.ops._library import define, plain
+from snnkern.ops._library import define, plain, wants_gradient
 
 Maybe = Tensor | None
 
@@ -55,6 +55,7 @@ def run_bwd(
     dtype = state_dtype(x.dtype)
     state = None if state is None else layout.like(state, x, dtype)
     grad_state = None if grad_state is None else layout.like(grad_state, x, dtype)
+    checkpoints = None if checkpoints is None else layout.like(checkpoints, x, dtype)
     grad_s = layout.new_like(x, T).zero_() if grad_s is None else layout.like(grad_s, x, x.dtype)
     chosen = backends.select('multistep', x.device, x.dtype, backend)
     if checkpoints is None and chosen is not reference and stored(T, x.dtype):  # forward ran elsewhere
@@ -125,7 +126,7 @@ _bwd_op = define(
 def _forward(
     x: Tensor, state: Maybe, spec: str, T: int, save: bool, want_state: bool, backend: str
 ) -> tuple[Tensor, Maybe, Maybe]:
-    if plain(x):
+    if plain(x, state):
         return run_fwd(x, state, spec, T, save, want_state, backend)
     s, last, _, checkpoints = _fwd_op(x, state, None, None, spec, T, save, want_state, False, backend)
     return s, last if want_state else None, checkpoints if save and stored(T, x.dtype) else None
@@ -159,7 +160,7 @@ class MultiStep(torch.autograd.Function):
             grads = reference.multistep_bwd(
                 grad_s, grad_state, x, state, None, ctx.spec, ctx.T, want_state, create_graph=True
             )
-        elif plain(x):
+        elif plain(x, state, grad_s, grad_state):
             grads = run_bwd(x, grad_s, grad_state, state, checkpoints, ctx.spec, ctx.T, want_state, ctx.backend)
         else:
             arguments = (x, grad_s, grad_state, None, state, None, None, checkpoints)
@@ -190,9 +191,8 @@ def multistep(
     x: Tensor, state: Maybe, neuron: Neuron, T: int, want_state: bool, backend: str = ''
 ) -> tuple[Tensor, Maybe]:
     """Spikes [T, ...] and the last state [1, ...] (None unless wanted); checked arguments only."""
-    learns = x.requires_grad or (state is not None and state.requires_grad)
-    if learns and torch.is_grad_enabled():
-        if plain(x):
+    if wants_gradient(x, state):
+        if plain(x, state) and torch.autograd.forward_ad._current_level < 0:
             return PlainMultiStep.apply(x, state, (neuron.spec, T, want_state, backend))[:2]
         return MultiStep.apply(x, state, neuron.spec, T, want_state, backend)[:2]
     return _forward(x, state, neuron.spec, T, False, want_state, backend)[:2]
