@@ -26,6 +26,11 @@ struct Row {
 
   char* at(Size offset) const { return static_cast<char*>(base) + offset * bytes_of(dtype); }
 
+  // Whether a part can be streamed as it is computed.
+  bool whole_lines(Size offset, Size m) const {
+    return streamed && dtype == Dtype::f32 && m % kLines == 0 && reinterpret_cast<std::uintptr_t>(at(offset)) % 64 == 0;
+  }
+
   const float* read(Size offset, Size m, float* buffer) const {
     if (dtype == Dtype::f32) return reinterpret_cast<const float*>(at(offset));
     const Half* from = reinterpret_cast<const Half*>(at(offset));
@@ -144,9 +149,26 @@ Adjoint<Charge, Fire, Reset> adjoint_of(const Step<Charge, Fire, Reset>&, const 
   return Adjoint<Charge, Fire, Reset>(spec);
 }
 
+// A streamed row of float32 in one loop: neither the next row of x nor the spikes wait for each other.
+template <class S>
+void emit_streamed(const S& step, const float* __restrict__ x, Size ahead, float* __restrict__ v, float* __restrict__ s,
+                   Size m) {
+  for (Size j = 0; j < m; j += kLines) {
+    alignas(64) float lines[kLines];
+    if (ahead)
+      for (Size k = 0; k < kLines; k += 16) __builtin_prefetch(x + ahead + j + k);
+    for (Size k = 0; k < kLines; ++k) lines[k] = step.forward(x[j + k], v[j + k]);
+    stream_lines(s + j, lines);
+  }
+}
+
 // Charges, fires and resets m neurons of row `here`, piece by piece: what is converted or streamed stays in L1.
 template <class S>
 void forward_row(const S& step, const Row& x, const Row& s, Size from, Size here, Size ahead, float* v, Size m) {
+  if (s.whole_lines(here, m)) {
+    const float* row = reinterpret_cast<const float*>(x.at(from));
+    return emit_streamed(step, row, ahead, v, reinterpret_cast<float*>(s.at(here)), m);
+  }
   alignas(64) float in[kPiece], out[kPiece];
   for (Size j = 0; j < m; j += kPiece) {
     const Size count = m - j < kPiece ? m - j : kPiece;

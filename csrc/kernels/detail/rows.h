@@ -106,6 +106,21 @@ inline void stream(void* to, const void* from, std::int64_t bytes) {
 #endif
 }
 
+// The same for kLines floats, `to` aligned to cache lines.
+constexpr std::int64_t kLines = 64;
+
+inline void stream_lines(float* to, const float* from) {
+#if defined(__AVX512F__)
+  for (int i = 0; i < kLines; i += 16) _mm512_stream_ps(to + i, _mm512_load_ps(from + i));
+#elif defined(__AVX__)
+  for (int i = 0; i < kLines; i += 8) _mm256_stream_ps(to + i, _mm256_load_ps(from + i));
+#elif defined(__SSE2__)
+  for (int i = 0; i < kLines; i += 4) _mm_stream_ps(to + i, _mm_load_ps(from + i));
+#else
+  std::memcpy(to, from, sizeof(float) * kLines);
+#endif
+}
+
 // Streamed stores become visible to other threads in order only after this.
 inline void stream_end() {
 #if defined(__SSE2__)
