@@ -75,7 +75,8 @@ class Neuron:
 
     charge: `IF`, `LIF`; fire: `Binary`, `Burst`; reset: `Hard`, `Soft`; surrogate: `ATan`, `Sigmoid`,
     `Triangle`, `Rectangle`. Example: `Neuron(LIF(tau=2.0), Burst(1.0, 4), Soft())`. Raises TypeError if a
-    part is not one of its axis.
+    part is not one of its axis. Inside a function that torch.compile traces, name all four parts (it cannot
+    make default ones) or build the neuron outside.
 
     spec: the neuron as text, e.g. "IF() Binary(1.0, 0.0) Soft(0.0) ATan(2.0)"; `Neuron.parse` reads it.
     """
