@@ -242,7 +242,8 @@ def lateral_pool2d(
     dilation, ceil_mode: as in torch.nn.MaxPool2d. scale: what one spike is worth (the threshold of a neuron
     with real units); counts are integers inside, so real units stay exact.
 
-    Returns [T, ..., C, H', W'], contiguous, in the dtype of x. The gradient is that of the reference on every backend. Raises TypeError or ValueError for bad arguments.
+    Returns [T, ..., C, H', W'], contiguous, in the dtype of x. The gradient is that of the reference on every
+    backend. Raises TypeError or ValueError for bad arguments.
     Source: LIPool (Li and Zeng, IJCAI 2022) in closed form. Example: `lateral_pool2d(spikes, 2)`.
     """
     x, _ = _steps(x, None)
