@@ -70,7 +70,7 @@ SNN_HD float ratio(float a, float b) {
 SNN_HD float exp_(float x) {
 #if defined(__CUDA_ARCH__)
   return __expf(x);
-#endif
+#else
   x = x > 88.f ? 88.f : x;
   x = x < -87.f ? -87.f : x;
   const float scaled = x * 1.44269504f + 12582912.f;  // 1.5 * 2^23: rounds to an integer in the low mantissa bits
@@ -88,6 +88,7 @@ SNN_HD float exp_(float x) {
     float value;
   } power = {(static_cast<int>(n) + 127) << 23};
   return y * power.value;
+#endif
 }
 
 SNN_HD float abs_(float x) { return x < 0.f ? -x : x; }

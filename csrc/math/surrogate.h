@@ -1,4 +1,5 @@
-// Surrogates: a smooth step `primal` and its derivative `grad` at z = h - theta, as in snnkern/surrogates.py.
+// Surrogates: the derivative that stands for that of the spike, at z = h - theta. Formulas, and the smooth steps that
+// they are derivatives of, as in snnkern/surrogates.py.
 #pragma once
 
 #include "math/hd.h"

@@ -33,6 +33,11 @@ def checkpoint_interval(dtype: torch.dtype) -> int:
     return 16 if dtype == torch.float32 else 8
 
 
+def checkpoint_count(T: int, dtype: torch.dtype) -> int:
+    """How many potentials forward stores for backward: one before each chunk of steps but the first."""
+    return -(-T // checkpoint_interval(dtype)) - 1
+
+
 def current() -> str | None:
     """The backend forced by `use_backend` or SNNKERN_BACKEND, or None."""
     return _forced

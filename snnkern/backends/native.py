@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnkern.backends import checkpoint_interval, layout
+from snnkern.backends import checkpoint_count, checkpoint_interval, layout
 from snnkern.neurons import Neuron
 
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
@@ -123,7 +123,7 @@ def multistep_fwd(
     device = DEVICES[x.device.type]
     s = device.new(x, T)
     last = device.new(x, 1, torch.float32) if want_state else None
-    kept = -(-T // checkpoint_interval(x.dtype)) - 1
+    kept = checkpoint_count(T, x.dtype)
     checkpoints = device.new(x, kept, torch.float32) if save and kept else None
     if s.numel():
         common = _common(x, state, checkpoints, spec, T)

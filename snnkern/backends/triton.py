@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnkern.backends import checkpoint_interval, layout
+from snnkern.backends import checkpoint_count, checkpoint_interval, layout
 from snnkern.fires import FIRES, Burst
 from snnkern.neurons import CHARGES, LIF, Neuron
 from snnkern.resets import RESETS, Hard
@@ -113,16 +113,15 @@ def multistep_fwd(
     x: Tensor, state: Tensor | None, spec: str, T: int, save: bool, want_state: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Spikes, last state or None, checkpoints or None."""
-    interval = checkpoint_interval(x.dtype)
     s = layout.new_like(x, T)
     last = layout.new_like(x, 1, torch.float32) if want_state else None
-    count = -(-T // interval) - 1 if save else 0
+    count = checkpoint_count(T, x.dtype) if save else 0
     checkpoints = layout.new_like(x, count, torch.float32) if count else None
     if x.numel():
         from snnkern.backends.triton_kernels import forward
 
         grid, options = _shape(x, T)
-        options['K'] = interval if checkpoints is not None else 1
+        options['K'] = checkpoint_interval(x.dtype) if checkpoints is not None else 1
         with _device(x):
             forward[grid](x, state, s, last, checkpoints, **_arguments(spec), **options)
     return s, last, checkpoints
@@ -139,16 +138,13 @@ def multistep_bwd(
     want_state: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Gradient of x, and of the initial state or None."""
-    interval = checkpoint_interval(x.dtype)
-    if checkpoints is None and interval < T:
-        _, _, checkpoints = multistep_fwd(x, state, spec, T, True, False)
     grad_x = layout.new_like(x, x.shape[0])
     grad_v0 = layout.new_like(x, 1, torch.float32) if want_state else None
     if x.numel():
         from snnkern.backends.triton_kernels import backward
 
         grid, options = _shape(x, T)
-        options |= _backward_arguments(spec) | {'K': _short(T, interval)}
+        options |= _backward_arguments(spec) | {'K': _short(T, checkpoint_interval(x.dtype))}
         tensors = (grad_s, grad_state, x, state, checkpoints, grad_x, grad_v0)
         with _device(x):
             backward[grid](*tensors, **_arguments(spec), **options)

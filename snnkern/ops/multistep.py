@@ -23,11 +23,6 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def stored(T: int, dtype: torch.dtype) -> int:
-    """How many potentials forward keeps for backward: one before each chunk of K steps but the first."""
-    return -(-T // backends.checkpoint_interval(dtype)) - 1
-
-
 def run_fwd(
     x: Tensor, state: Maybe, spec: str, T: int, save: bool, want_state: bool, backend: str
 ) -> tuple[Tensor, Maybe, Maybe]:
@@ -58,7 +53,9 @@ def run_bwd(
     checkpoints = None if checkpoints is None else layout.like(checkpoints, x, dtype)
     grad_s = layout.new_like(x, T).zero_() if grad_s is None else layout.like(grad_s, x, x.dtype)
     chosen = backends.select('multistep', x.device, x.dtype, backend)
-    if checkpoints is None and chosen is not reference and stored(T, x.dtype):  # forward ran elsewhere
+    if (
+        checkpoints is None and chosen is not reference and backends.checkpoint_count(T, x.dtype)
+    ):  # forward ran elsewhere
         checkpoints = chosen.multistep_fwd(x, state, spec, T, True, False)[2]
     return chosen.multistep_bwd(grad_s, grad_state, x, state, checkpoints, spec, T, want_state)
 
@@ -87,7 +84,7 @@ def _fwd_fake(
     x: Tensor, state: Maybe, coefficients: Maybe, residual: Maybe, spec: str, T: int, *wants: Any
 ) -> tuple[Tensor, ...]:
     save, want_state, _, _ = wants
-    x, dtype, count = layout.rows(x), state_dtype(x.dtype), stored(T, x.dtype)
+    x, dtype, count = layout.rows(x), state_dtype(x.dtype), backends.checkpoint_count(T, x.dtype)
     last = layout.new_like(x, 1, dtype) if want_state else None
     checkpoints = layout.new_like(x, count, dtype) if save and count else None
     return _tensors(x, layout.new_like(x, T), last, None, checkpoints)
@@ -129,7 +126,7 @@ def _forward(
     if plain(x, state):
         return run_fwd(x, state, spec, T, save, want_state, backend)
     s, last, _, checkpoints = _fwd_op(x, state, None, None, spec, T, save, want_state, False, backend)
-    return s, last if want_state else None, checkpoints if save and stored(T, x.dtype) else None
+    return s, last if want_state else None, checkpoints if save and backends.checkpoint_count(T, x.dtype) else None
 
 
 class MultiStep(torch.autograd.Function):
