@@ -53,9 +53,8 @@ def run_bwd(
     checkpoints = None if checkpoints is None else layout.like(checkpoints, x, dtype)
     grad_s = layout.new_like(x, T).zero_() if grad_s is None else layout.like(grad_s, x, x.dtype)
     chosen = backends.select('multistep', x.device, x.dtype, backend)
-    if (
-        checkpoints is None and chosen is not reference and backends.checkpoint_count(T, x.dtype)
-    ):  # forward ran elsewhere
+    # Forward ran on another backend or without a graph: make what it did not store.
+    if checkpoints is None and chosen is not reference and backends.checkpoint_count(T, x.dtype):
         checkpoints = chosen.multistep_fwd(x, state, spec, T, True, False)[2]
     return chosen.multistep_bwd(grad_s, grad_state, x, state, checkpoints, spec, T, want_state)
 
