@@ -16,6 +16,7 @@ from benchmarks.registry import ALPHA, TAU, THRESHOLD
 from benchmarks.timing import Sample, Timing, sample, summary
 from snnkern import functional
 from snnkern.backends import checkpoint_interval, native
+from snnkern.neurons import Program
 from snnkern.ops import multistep as op
 from snnkern.surrogates import ATan
 
@@ -29,15 +30,16 @@ def kernel_calls(x: torch.Tensor) -> dict[str, Callable[[], Any]]:
     if isinstance(module, str):
         return {}
     neuron = functional.preset(TAU, THRESHOLD, 0.0, True, ATan(ALPHA), False)
-    common = neuron.packed, native.DTYPES[x.dtype], T, N, checkpoint_interval(x.dtype), False, x.data_ptr(), 0, 0
+    shape = native.DTYPES[x.dtype], T, N, checkpoint_interval(x.dtype), False
+    common = Program(neuron).packed, *shape, *(0, 1, 1, 1), x.data_ptr(), 0, 0
 
     # The defaults keep the memory behind the addresses alive.
     def forward(s: torch.Tensor = torch.empty(T, N)) -> None:  # noqa: B008
-        module.multistep_fwd(*common, s.data_ptr(), 0, 1)
+        module.multistep_fwd(*common, s.data_ptr(), 0, 0, 1)
 
     def both(s: torch.Tensor = torch.empty(T, N), grad: torch.Tensor = torch.ones(T, N)) -> None:  # noqa: B008
-        module.multistep_fwd(*common, s.data_ptr(), 0, 1)
-        module.multistep_bwd(*common, grad.data_ptr(), 0, s.data_ptr(), 0, 1)
+        module.multistep_fwd(*common, s.data_ptr(), 0, 0, 1)
+        module.multistep_bwd(*common, grad.data_ptr(), 0, 0, s.data_ptr(), 0, 0, 1)
 
     return {'_cpu, forward': forward, '_cpu, forward+backward': both}
 
@@ -50,9 +52,9 @@ def layers() -> dict[str, Callable[[], Any]]:
     backward = torch.autograd.grad
     return {
         **kernel_calls(x),
-        'ops.multistep, forward': lambda: op.multistep(x, None, neuron, T, False),
+        'ops.multistep, forward': lambda: op.multistep(x, None, None, neuron.spec, T, False),
         'ops.multistep, forward+backward': lambda: backward(
-            op.multistep(learned, None, neuron, T, False)[0], learned, grad
+            op.multistep(learned, None, None, neuron.spec, T, False)[0], learned, grad
         ),
         'functional.lif, forward': lambda: functional.lif(x),
         PROMISED: lambda: backward(functional.lif(learned), learned, grad),

@@ -26,11 +26,40 @@ inline snn::Spec unpack(const std::string& packed) {
   return spec;
 }
 
-inline snn::MultistepArgs multistep_args(const std::string& neuron, int dtype, std::int64_t T, std::int64_t n,
-                                         std::int64_t interval, bool constant, Address x, Address v0,
-                                         Address checkpoints) {
-  return {unpack(neuron), static_cast<snn::Dtype>(dtype), T, n, interval, constant, at<void>(x),
-          at<float>(v0),  at<float>(checkpoints)};
+// What both directions get from Python, in this order.
+#define SNN_COMMON_PARAMETERS                                                                                         \
+  const std::string &neuron, int dtype, std::int64_t T, std::int64_t n, std::int64_t interval, bool constant,         \
+      Address coefficients, std::int64_t steps, std::int64_t channels, std::int64_t inner, Address x, Address states, \
+      Address checkpoints
+#define SNN_COMMON_ARGUMENTS \
+  neuron, dtype, T, n, interval, constant, coefficients, steps, channels, inner, x, states, checkpoints
+
+inline snn::MultistepArgs multistep_args(SNN_COMMON_PARAMETERS) {
+  return {unpack(neuron),
+          static_cast<snn::Dtype>(dtype),
+          T,
+          n,
+          interval,
+          constant,
+          at<void>(x),
+          at<float>(states),
+          at<float>(checkpoints),
+          {at<float>(coefficients), steps, channels, inner}};
+}
+
+inline snn::ForwardArgs forward_args(SNN_COMMON_PARAMETERS, Address s, Address last, Address v) {
+  return {multistep_args(SNN_COMMON_ARGUMENTS), at<void>(s), at<float>(last), at<float>(v)};
+}
+
+inline snn::BackwardArgs backward_args(SNN_COMMON_PARAMETERS, Address grad_s, Address grad_last, Address grad_v,
+                                       Address grad_x, Address grad_states, Address sums) {
+  return {multistep_args(SNN_COMMON_ARGUMENTS),
+          at<void>(grad_s),
+          at<float>(grad_last),
+          at<float>(grad_v),
+          at<void>(grad_x),
+          at<float>(grad_states),
+          at<float>(sums)};
 }
 
 // The names of the parts in the order of their ids: tests compare them with Python's lists.

@@ -21,19 +21,15 @@ struct Block {
   Block& operator=(const Block&) = delete;
 };
 
-void forward(const std::string& neuron, int dtype, std::int64_t T, std::int64_t n, std::int64_t interval, bool constant,
-             Address x, Address v0, Address checkpoints, Address s, Address v_last, int threads) {
-  const ForwardArgs args = {multistep_args(neuron, dtype, T, n, interval, constant, x, v0, checkpoints), at<void>(s),
-                            at<float>(v_last)};
+void forward(SNN_COMMON_PARAMETERS, Address s, Address last, Address v, int threads) {
+  const ForwardArgs args = forward_args(SNN_COMMON_ARGUMENTS, s, last, v);
   const py::gil_scoped_release released;
   cpu::multistep_fwd(args, threads);
 }
 
-void backward(const std::string& neuron, int dtype, std::int64_t T, std::int64_t n, std::int64_t interval,
-              bool constant, Address x, Address v0, Address checkpoints, Address grad_s, Address grad_last,
-              Address grad_x, Address grad_v0, int threads) {
-  const BackwardArgs args = {multistep_args(neuron, dtype, T, n, interval, constant, x, v0, checkpoints),
-                             at<void>(grad_s), at<float>(grad_last), at<void>(grad_x), at<float>(grad_v0)};
+void backward(SNN_COMMON_PARAMETERS, Address grad_s, Address grad_last, Address grad_v, Address grad_x,
+              Address grad_states, Address sums, int threads) {
+  const BackwardArgs args = backward_args(SNN_COMMON_ARGUMENTS, grad_s, grad_last, grad_v, grad_x, grad_states, sums);
   const py::gil_scoped_release released;
   cpu::multistep_bwd(args, threads);
 }

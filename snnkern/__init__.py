@@ -4,30 +4,64 @@
 neuron as data; `explain()` says which backend runs what.
 """
 
-from snnkern import functional, nn
+from snnkern import functional, nn, presets
 from snnkern.backends import explain, use_backend
-from snnkern.fires import Binary, Burst
-from snnkern.neurons import IF, LIF, Neuron
-from snnkern.resets import Hard, Soft
-from snnkern.surrogates import ATan, Rectangle, Sigmoid, Triangle
+from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
+from snnkern.neurons import IF, LIF, PLIF, Affine, Neuron, Synaptic
+from snnkern.resets import Delayed, Hard, NoReset, Soft
+from snnkern.surrogates import (
+    STE,
+    ATan,
+    Custom,
+    Erf,
+    FastSigmoid,
+    LeakyReLU,
+    PiecewiseExp,
+    Rectangle,
+    Sigmoid,
+    SoftSign,
+    SuperSpike,
+    Triangle,
+    Window,
+)
 
 __version__ = '0.1.0'
 
 __all__ = [
     'IF',
     'LIF',
+    'PLIF',
+    'STE',
     'ATan',
+    'Adaptive',
+    'Affine',
     'Binary',
     'Burst',
+    'Custom',
+    'Delayed',
+    'Erf',
+    'FastSigmoid',
     'Hard',
+    'Integer',
+    'LeakyReLU',
     'Neuron',
+    'NoReset',
+    'PiecewiseExp',
     'Rectangle',
     'Sigmoid',
+    'Signed',
+    'SignedMemory',
     'Soft',
+    'SoftSign',
+    'SuperSpike',
+    'Synaptic',
+    'Ternary',
     'Triangle',
+    'Window',
     '__version__',
     'explain',
     'functional',
     'nn',
+    'presets',
     'use_backend',
 ]

@@ -1,63 +1,89 @@
-"""How a charged membrane potential h becomes spikes s: the fire axis of a neuron.
+"""How a charged membrane potential h becomes spikes: the fire axis of a neuron.
 
-A fire is a count `spikes(h)` and `levels`, the number of thresholds k * v_threshold (k = 1..levels) that it
-counts; backward adds the surrogate's derivative at each. A NaN in h gives no spike.
-The same formulas stand in csrc/math/fire.h and backends/triton_math.py.
+A fire counts the thresholds that h has crossed: `up` of them at (first + k) * v_threshold, k = 0, 1, ...,
+and, where spikes have a sign, `down` at -(negative.first + k * negative.spacing) * v_threshold. It emits
+s = up - down; backward adds the surrogate's derivative at each of these levels. A NaN in h gives no spike.
+A fire with `extra` has a state m of its own. Formulas are spelled in tensors of one dtype, here, in
+csrc/math/fire.h and in backends/triton_math.py.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from snnkern._checks import finite, positive, whole
-from snnkern.surrogates import Surrogate
+
+MOST = 2**20
 
 
-class Fire(Protocol):
-    """What the reference needs of a fire."""
+class Levels(NamedTuple):
+    """Thresholds first, first + spacing, ..., `count` of them, in units of v_threshold."""
+
+    first: float
+    spacing: float
+    count: int  # type: ignore[assignment]
+
+
+class Fire:
+    """What the reference needs of a fire. v_threshold may be a tensor while a call binds it."""
+
+    v_threshold: float
+    real_units: bool
+    strict: bool = False
+    extra: ClassVar[bool] = False
 
     @property
-    def v_threshold(self) -> float:
-        """The potential of the first spike."""
+    def positive(self) -> Levels:
+        """The levels of positive spikes."""
+        return Levels(1.0, 1.0, getattr(self, 'max_spikes', 1))
 
     @property
-    def real_units(self) -> bool:
-        """Whether one spike is worth v_threshold instead of 1."""
+    def negative(self) -> Levels | None:
+        """The levels of negative spikes, mirrored at 0, or None."""
+        return None
 
-    @property
-    def levels(self) -> int:
-        """How many thresholds one step can cross."""
+    def up(self, h: Tensor, theta: Tensor) -> Tensor:
+        """The number of positive spikes."""
+        count = (h / theta).floor().clamp_max(self.positive.count)
+        return torch.where(h > theta if self.strict else h >= theta, count, torch.zeros_like(h))
 
-    def spikes(self, h: Tensor) -> Tensor:
-        """The number of spikes of each neuron."""
+    def down(self, h: Tensor, theta: Tensor, m: Tensor | None) -> Tensor | None:
+        """The number of negative spikes, or None."""
+        return None
+
+    def bar(self, theta: Tensor, m: Tensor | None) -> Tensor:
+        """The threshold of this step."""
+        return theta
+
+    def remember(self, m: Tensor, s: Tensor) -> Tensor:
+        """The fire's own state after it emitted s, where it has one."""
+        return m
 
 
 @dataclass(frozen=True)
-class Binary:
+class Binary(Fire):
     """One spike where h >= v_threshold.
 
-    v_threshold: finite. real_units: emit v_threshold instead of 1 (what converted networks carry).
-    Example: `Neuron(LIF(), Binary(0.5))`. Raises ValueError for a threshold that is not finite.
+    v_threshold: finite. real_units: emit v_threshold instead of 1 (what converted networks carry). strict: a
+    spike where h > v_threshold (snnTorch, BrainCog's atan and gates). Example: `Neuron(LIF(), Binary(0.5))`.
+    Raises ValueError for a threshold that is not finite.
     """
 
     v_threshold: float = 1.0
     real_units: bool = False
+    strict: bool = False
 
     def __post_init__(self) -> None:
         finite('v_threshold', self.v_threshold)
 
-    @property
-    def levels(self) -> int:
-        return 1
-
-    def spikes(self, h: Tensor) -> Tensor:
-        return (h >= self.v_threshold).to(h.dtype)
+    def up(self, h: Tensor, theta: Tensor) -> Tensor:
+        return (h > theta if self.strict else h >= theta).to(h.dtype)
 
 
 @dataclass(frozen=True)
-class Burst:
+class Burst(Fire):
     """Up to max_spikes spikes in one step: clamp(floor(h / v_threshold), 0, max_spikes).
 
     v_threshold: > 0. max_spikes: >= 1; 1 is `Binary`. real_units: emit s * v_threshold.
@@ -71,50 +97,180 @@ class Burst:
 
     def __post_init__(self) -> None:
         positive('v_threshold', self.v_threshold)
-        whole('max_spikes', self.max_spikes, at_most=2**20)
+        whole('max_spikes', self.max_spikes, at_most=MOST)
+
+
+@dataclass(frozen=True)
+class Integer(Burst):
+    """The nearest count: clamp(round(h / v_threshold), 0, max_spikes), halves to even (I-LIF).
+
+    Arguments and errors as for `Burst`. Source: Luo et al., ECCV 2024 (SpikeYOLO), whose surrogate is
+    `Rectangle(2.0)`: 1 inside the clamp. Example: `Neuron(LIF(4/3), Integer(1.0, 4), Soft(), Rectangle(2.0))`.
+    """
+
+    max_spikes: int = 4
 
     @property
-    def levels(self) -> int:
-        return self.max_spikes
+    def positive(self) -> Levels:
+        return Levels(0.5, 1.0, self.max_spikes)
 
-    def spikes(self, h: Tensor) -> Tensor:
-        count = divide(h, self.v_threshold).floor().clamp_max(self.max_spikes)
-        return torch.where(h >= self.v_threshold, count, torch.zeros_like(h))
-
-
-FIRES = (Binary, Burst)
+    def up(self, h: Tensor, theta: Tensor) -> Tensor:
+        count = (h / theta).clamp_max(self.max_spikes)
+        return torch.where(count > 0, count, torch.zeros_like(h)).round()
 
 
-def divide(a: Tensor, b: float) -> Tensor:
-    """a / b, correctly rounded on every device: torch's CUDA kernel multiplies by 1 / b if b is a scalar."""
-    return a / torch.full((), b, dtype=a.dtype, device=a.device)
+class _Signed(Fire):
+    """Fires of both signs: a positive side like `Burst`, a negative one at levels of its own."""
+
+    max_spikes: int
+
+    @property
+    def negative(self) -> Levels:
+        raise NotImplementedError
+
+    def down(self, h: Tensor, theta: Tensor, m: Tensor | None) -> Tensor:
+        first, spacing, count = self.negative
+        lowest = theta * first
+        strict = self.strict or first == 0
+        depth = (-h - lowest) / (theta * spacing)
+        deep = depth.ceil() if strict else depth.floor() + 1
+        fired = h < -lowest if strict else h <= -lowest
+        found = torch.where(fired, deep.clamp(1, count), torch.zeros_like(h))
+        return found if m is None else torch.minimum(found, m.clamp_min(0))
 
 
-class Spike(torch.autograd.Function):
-    """Spikes forward, the surrogate's derivative backward (differentiable again)."""
+@dataclass(frozen=True)
+class Ternary(_Signed):
+    """Spikes of both signs at symmetric thresholds: H(h - v_threshold) - H(-h - v_threshold).
 
-    @staticmethod
-    def forward(h: Tensor, fire: Fire, surrogate: Surrogate) -> Tensor:
-        return fire.spikes(h)
+    v_threshold: > 0. max_spikes: of each sign in one step. real_units: emit s * v_threshold. strict: compare by
+    > and < (max_spikes = 1 only). Raises ValueError for bad numbers. Example: `Neuron(LIF(), Ternary(0.5))`.
+    Source: Sun et al., "Ternary spike", AAAI 2024.
+    """
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        h, ctx.fire, ctx.surrogate = inputs
-        ctx.save_for_backward(h)
+    v_threshold: float = 1.0
+    max_spikes: int = 1
+    real_units: bool = False
+    strict: bool = False
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (h,) = ctx.saved_tensors
-        return grad * slope(h, ctx.fire, ctx.surrogate), None, None
+    def __post_init__(self) -> None:
+        positive('v_threshold', self.v_threshold)
+        whole('max_spikes', self.max_spikes, at_most=MOST)
+        _strict_is_single(self)
 
-
-def slope(h: Tensor, fire: Fire, surrogate: Surrogate) -> Tensor:
-    """ds/dh of the surrogate: its derivative, summed over the thresholds."""
-    levels = [surrogate.grad(h - k * fire.v_threshold) for k in range(1, fire.levels + 1)]
-    return torch.stack(levels).sum(0)
+    @property
+    def negative(self) -> Levels:
+        return Levels(1.0, 1.0, self.max_spikes)
 
 
-def smooth(h: Tensor, fire: Fire, surrogate: Surrogate) -> Tensor:
-    """The spikes that the surrogate stands for: its primal, summed over the thresholds (for gradcheck)."""
-    levels = [surrogate.primal(h - k * fire.v_threshold) for k in range(1, fire.levels + 1)]
-    return torch.stack(levels).sum(0)
+@dataclass(frozen=True)
+class Signed(_Signed):
+    """Spikes of both signs, the negative threshold elsewhere: -1 where h <= negative_threshold * v_threshold.
+
+    v_threshold: > 0. max_spikes: of each sign in one step; the k-th negative one needs (k - 1) *
+    negative_reset * v_threshold more. real_units: emit s * v_threshold. negative_threshold: < 1, or 1 with
+    strict, in units of v_threshold, so that it follows one per channel. negative_reset: > 0, what a negative
+    spike adds back in a soft reset, in units of v_threshold. strict: compare by > and < (max_spikes = 1 only).
+    Raises ValueError for bad numbers. Source: Kim et al., AAAI 2020 (Spiking-YOLO's imbalanced threshold for a leaky ReLU of slope
+    0.1: the defaults; `Signed.leaky(slope)`). Example: `Neuron(IF(), Signed.leaky(0.1), Soft())`.
+    """
+
+    v_threshold: float = 1.0
+    max_spikes: int = 1
+    real_units: bool = False
+    negative_threshold: float = -10.0
+    negative_reset: float = 10.0
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        positive('v_threshold', self.v_threshold)
+        whole('max_spikes', self.max_spikes, at_most=MOST)
+        finite('negative_threshold', self.negative_threshold)
+        positive('negative_reset', self.negative_reset)
+        if self.negative_threshold > 1 or (self.negative_threshold == 1 and not self.strict):
+            wanted = '< 1 (times v_threshold), or 1 with strict'  # else a potential could fire both ways
+            raise ValueError(f'negative_threshold must be {wanted}, got {self.negative_threshold}')
+        _strict_is_single(self)
+
+    @classmethod
+    def leaky(cls, slope: float, v_threshold: float = 1.0, max_spikes: int = 1, real_units: bool = False) -> 'Signed':
+        """The fire whose mean output follows LeakyReLU(slope), 0 < slope <= 1."""
+        positive('slope', slope)
+        return cls(v_threshold, max_spikes, real_units, -1 / slope, 1 / slope)
+
+    @property
+    def negative(self) -> Levels:
+        return Levels(-self.negative_threshold, self.negative_reset, self.max_spikes)
+
+
+@dataclass(frozen=True)
+class SignedMemory(_Signed):
+    """Spikes of both signs, negative ones only to take back: at most m, the running sum of what was emitted.
+
+    Arguments as for `Signed`, negative_threshold <= 0. The default, 0, takes back at any h < 0, as many spikes as
+    floor(h / v_threshold) says: s = clamp(floor(h / v_threshold), -min(max_spikes, m), max_spikes).
+    State m (a whole number) starts at 0. No gradient flows through m.
+    Sources: Wang et al., IJCAI 2022 (SNM: negative_threshold=-1.0); Hu et al., TPAMI 2023 (Fast-SNN: -1e-3).
+    Example: `Neuron(IF(), SignedMemory(1.0, 15), Soft())`. Raises ValueError for bad numbers.
+    """
+
+    v_threshold: float = 1.0
+    max_spikes: int = 1
+    real_units: bool = False
+    negative_threshold: float = 0.0
+    negative_reset: float = 1.0
+    extra = True
+
+    def __post_init__(self) -> None:
+        positive('v_threshold', self.v_threshold)
+        whole('max_spikes', self.max_spikes, at_most=MOST)
+        finite('negative_threshold', self.negative_threshold)
+        positive('negative_reset', self.negative_reset)
+        if self.negative_threshold > 0:
+            raise ValueError(f'negative_threshold must be <= 0, got {self.negative_threshold}')
+
+    @property
+    def negative(self) -> Levels:
+        return Levels(-self.negative_threshold + 0.0, self.negative_reset, self.max_spikes)
+
+    def remember(self, m: Tensor, s: Tensor) -> Tensor:
+        return m + s.detach()
+
+
+@dataclass(frozen=True)
+class Adaptive(Fire):
+    """A threshold that rises with every spike: s = H(h - (v_threshold + beta * m)), m = decay * m + s.
+
+    v_threshold: finite; a soft reset subtracts it without the rise. beta: finite, the rise by one spike. decay: of m
+    in one step, finite. real_units: emit s * v_threshold. State m starts at 0; gradients flow through it.
+    Source: Bellec et al., NeurIPS 2018 (ALIF of LSNN). Example: `Neuron(LIF(20.0), Adaptive(1.0, 0.2, 0.97))`.
+    Raises ValueError for numbers that are not finite.
+    """
+
+    v_threshold: float = 1.0
+    beta: float = 0.2
+    decay: float = 0.97
+    real_units: bool = False
+    extra = True
+
+    def __post_init__(self) -> None:
+        for name in ('v_threshold', 'beta', 'decay'):
+            finite(name, getattr(self, name))
+
+    def up(self, h: Tensor, theta: Tensor) -> Tensor:
+        return (h >= theta).to(h.dtype)
+
+    def bar(self, theta: Tensor, m: Tensor | None) -> Tensor:
+        assert m is not None
+        return theta + self.beta * m
+
+    def remember(self, m: Tensor, s: Tensor) -> Tensor:
+        return self.decay * m + s
+
+
+FIRES = (Binary, Burst, Ternary, Signed, SignedMemory, Integer, Adaptive)
+
+
+def _strict_is_single(fire: Any) -> None:
+    if fire.strict and fire.max_spikes != 1:
+        raise ValueError(f'strict needs max_spikes = 1, got {fire.max_spikes}')

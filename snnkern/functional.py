@@ -5,14 +5,16 @@ Inputs are `[T, ...]`, time first; everything behind T is neurons. With `T` give
 (float32, float16, bfloat16, float64); membrane potentials are float32 (float64 for float64).
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
+from snnkern import _arguments as arguments
 from snnkern import backends
-from snnkern._checks import finite, positive, whole
+from snnkern._checks import finite, positive
 from snnkern.fires import Binary
 from snnkern.neurons import IF, LIF, Charge, Neuron
 from snnkern.ops import multistep as _multistep
@@ -21,8 +23,6 @@ from snnkern.resets import Hard, Soft
 from snnkern.surrogates import ATan, Surrogate
 
 __all__ = ['integrate_fire', 'lateral_pool2d', 'lif', 'multistep']
-
-FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 @lru_cache(maxsize=1024, typed=True)
@@ -46,7 +46,7 @@ def _preset(
 def preset(*parameters: Any) -> Neuron:
     """`_preset`, without its cache while torch.compile traces (it warns of caches)."""
     if torch.compiler.is_compiling():
-        return _preset.__wrapped__(*map(_constant, parameters))
+        return _preset.__wrapped__(*map(arguments.constant, parameters))
     try:
         return _preset(*parameters)
     except TypeError as error:  # a parameter that no cache can hold is one that no neuron has
@@ -55,41 +55,7 @@ def preset(*parameters: Any) -> Neuron:
         return _preset.__wrapped__(*parameters)
 
 
-def _constant(value: Any) -> Any:
-    """A float as it is now: torch.compile(dynamic=True) makes it a symbol, which no check or text can use."""
-    return float(f'{value}') if torch.compiler.is_compiling() and isinstance(value, float) else value
-
-
-def _steps(x: Tensor, T: int | None) -> tuple[Tensor, int]:
-    """x as [T, ...] or [1, ...], and T. Raises for what is no input."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f'x must be a tensor, got {type(x).__name__}')
-    if x.dtype not in FLOATS:
-        raise TypeError(f'x must be float32, float16, bfloat16 or float64, got {x.dtype}')
-    if x.layout is not torch.strided:
-        raise TypeError(f'x must be a dense tensor, got {x.layout}')
-    if T is not None:
-        whole('T', T)
-        return x.unsqueeze(0), T
-    if x.dim() == 0 or x.shape[0] == 0:
-        raise ValueError(f'x must be [T, ...] with T >= 1, got shape {tuple(x.shape)}')
-    return x, x.shape[0]
-
-
-def _state(v0: Tensor | float | None, x: Tensor) -> Tensor | None:
-    """v0 as [1, ...], or None. Raises if it does not fit x [T, ...]."""
-    if v0 is None:
-        return None
-    if not isinstance(v0, Tensor):
-        finite('v0', v0)
-        return torch.full_like(x[:1], v0, dtype=torch.promote_types(x.dtype, torch.float32))
-    if not v0.dtype.is_floating_point:
-        raise TypeError(f'v0 must be a floating-point tensor, got {v0.dtype}')
-    if v0.device != x.device:
-        raise ValueError(f'v0 must be on the device of x, got {v0.device} and {x.device}')
-    if v0.shape != x.shape[1:]:
-        raise ValueError(f'v0 must have the shape of one step, {tuple(x.shape[1:])}, got {tuple(v0.shape)}')
-    return v0.unsqueeze(0)
+Result = Tensor | tuple[Tensor, ...]
 
 
 @overload
@@ -99,6 +65,9 @@ def multistep(
     *,
     v0: Tensor | float | None = None,
     return_state: Literal[False] = False,
+    return_v_seq: Literal[False] = False,
+    coefficients: Mapping[str, Tensor] | None = None,
+    channel_dim: int = 2,
     backend: str | None = None,
     T: int | None = None,
 ) -> Tensor: ...
@@ -110,22 +79,13 @@ def multistep(
     neuron: Neuron,
     *,
     v0: Tensor | float | None = None,
-    return_state: Literal[True],
-    backend: str | None = None,
-    T: int | None = None,
-) -> tuple[Tensor, Tensor]: ...
-
-
-@overload
-def multistep(
-    x: Tensor,
-    neuron: Neuron,
-    *,
-    v0: Tensor | float | None = None,
     return_state: bool = False,
+    return_v_seq: bool = False,
+    coefficients: Mapping[str, Tensor] | None = None,
+    channel_dim: int = 2,
     backend: str | None = None,
     T: int | None = None,
-) -> Tensor | tuple[Tensor, Tensor]: ...
+) -> Any: ...
 
 
 def multistep(
@@ -134,28 +94,47 @@ def multistep(
     *,
     v0: Tensor | float | None = None,
     return_state: bool = False,
+    return_v_seq: bool = False,
+    coefficients: Mapping[str, Tensor] | None = None,
+    channel_dim: int = 2,
     backend: str | None = None,
     T: int | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Result:
     """Run T steps of any `Neuron`: h = charge(v, x_t), s_t = fire(h), v = reset(h, s_t).
 
     x: input current [T, ...], or one step [...] if `T` is given (direct coding). neuron: what runs.
     v0: membrane potential [...] before the first step, or a number for all; None: v_reset (0 for soft
-    reset). return_state: also return v [...] after the last step. backend: "native", "triton" or
-    "reference" for this call; None: see `snnkern.explain()`. Gradients flow into x and v0; an in-place
-    change of x before backward raises there, since backward reads x.
+    reset). A neuron with more states (`neuron.states`) takes all of them as [S, ...], or v alone; the others
+    start at 0. return_state: also return v [...] (or all states [S, ...]) after the last step. return_v_seq:
+    also return v [T, ...] after every step, with gradients. coefficients: numbers of the neuron
+    (`neuron.coefficients`, such as "v_threshold" or "k") as tensors with gradients: one number, [C], or [T, C]
+    for one a step; C is dimension `channel_dim` of x. backend: "native", "triton" or "reference" for this call;
+    None: see `snnkern.explain()`. Gradients flow into x, v0 and coefficients; an in-place change of x before
+    backward raises there, since backward reads x.
 
-    Returns spikes [T, ...] in the dtype and memory layout of x, or (spikes, v).
+    Returns spikes [T, ...] in the dtype and memory layout of x, or a tuple: spikes, the states, v of all steps,
+    of which the last two are float32 and there where asked for.
 
     Raises TypeError for dtypes and ValueError for shapes that do not fit, RuntimeError if `backend` cannot
     run here. Example: `s = multistep(x, Neuron(LIF(2.0), Burst(1.0, 4), Soft()))`.
     """
     if not isinstance(neuron, Neuron):
         raise TypeError(f'neuron must be a Neuron, got {type(neuron).__name__}')
-    x, steps = _steps(x, T)
+    x, steps = arguments.steps(x, T)
     wanted = _wanted(backend)
-    s, state = _multistep.multistep(x, _state(v0, x), neuron, steps, return_state, wanted)
-    return s if state is None else (s, state[0])
+    spec = neuron.spec
+    rows = None
+    if coefficients:
+        dim = channel_dim + x.dim() if channel_dim < 0 else channel_dim
+        rows = arguments.coefficients(coefficients, x, neuron, steps, dim)
+        spec = f'{spec} @{dim} {" ".join(coefficients)}'
+    state = arguments.state(v0, x, neuron)
+    s, last, v_seq = _multistep.multistep(x, state, rows, spec, steps, return_state, return_v_seq, wanted)
+    if last is None and v_seq is None:
+        return s
+    if last is not None and last.shape[0] == 1:
+        last = last[0]
+    return tuple(t for t in (s, last, v_seq) if t is not None)
 
 
 def lif(
@@ -170,7 +149,7 @@ def lif(
     return_state: bool = False,
     backend: str | None = None,
     T: int | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """Leaky integrate-and-fire: h = v + (x - (v - v_rest)) / tau, spike where h >= v_threshold, then reset.
 
     x: [T, ...] (or one step, see `multistep`). tau: membrane time constant in steps, > 0. v_reset: potential
@@ -197,7 +176,7 @@ def integrate_fire(
     return_state: bool = False,
     backend: str | None = None,
     T: int | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """Integrate-and-fire: h = v + x, spike where h >= v_threshold, then reset.
 
     Arguments, result and errors as for `lif`. Source: SpikingJelly's IFNode, equal spike for spike.
@@ -212,15 +191,6 @@ def _wanted(backend: str | None) -> str:
     if backend is not None and not isinstance(backend, str):
         raise TypeError(f'backend must be a name or None, got {backend!r}')
     return backend or backends.current() or ''
-
-
-def _pair(name: str, value: int | tuple[int, int], at_least: int) -> tuple[int, int]:
-    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(pair) != 2:
-        raise ValueError(f'{name} must be one integer or two, got {value!r}')
-    for v in pair:
-        whole(name, v, at_least)
-    return pair
 
 
 def lateral_pool2d(
@@ -246,13 +216,13 @@ def lateral_pool2d(
     backend. Raises TypeError or ValueError for bad arguments.
     Source: LIPool (Li and Zeng, IJCAI 2022) in closed form. Example: `lateral_pool2d(spikes, 2)`.
     """
-    x, _ = _steps(x, None)
+    x, _ = arguments.steps(x, None)
     if x.dim() < 4:
         raise ValueError(f'x must be [T, ..., C, H, W], got shape {tuple(x.shape)}')
-    kernel = _pair('kernel_size', kernel_size, 1)
-    step = kernel if stride is None else _pair('stride', stride, 1)
-    pad, gaps = _pair('padding', padding, 0), _pair('dilation', dilation, 1)
-    scale = _constant(scale)
+    kernel = arguments.pair('kernel_size', kernel_size, 1)
+    step = kernel if stride is None else arguments.pair('stride', stride, 1)
+    pad, gaps = arguments.pair('padding', padding, 0), arguments.pair('dilation', dilation, 1)
+    scale = arguments.constant(scale)
     positive('scale', scale)
     wanted = _wanted(backend)
     return _lateral_pool2d(x, kernel, step, pad, gaps, ceil_mode, float(scale), wanted)

@@ -1,11 +1,12 @@
 """What happens to the membrane potential after a spike: the reset axis of a neuron.
 
 The same formulas stand in csrc/math/reset.h and backends/triton_math.py. `detach` drops the gradient that
-flows from the reset into the spike (SpikingJelly's `detach_reset`).
+flows from the reset into the spike (SpikingJelly's `detach_reset`); `detach_v` drops the one that flows from a
+step into the potential before it (BrainCog's `mem_detach`, online learning).
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,34 +14,42 @@ from torch import Tensor
 from snnkern._checks import finite
 
 
-class Reset(Protocol):
-    """What the reference needs of a reset."""
+class Reset:
+    """What the reference needs of a reset.
 
-    @property
-    def detach(self) -> bool:
-        """Whether no gradient flows from the reset into the spike."""
+    `up` and `down` are counts of positive and negative spikes (down: None where there are none); what a positive
+    spike takes off is theta, what a negative one gives back is `refund`.
+    """
+
+    detach: bool
+    detach_v: bool = False
+    delayed: ClassVar[bool] = False
 
     @property
     def v_start(self) -> float:
         """The potential that a neuron starts from."""
+        return 0.0
 
-    def apply(self, h: Tensor, s: Tensor, v_threshold: float) -> Tensor:
-        """The potential after the step."""
+    def apply(self, h: Tensor, up: Tensor, down: Tensor | None, theta: Tensor, refund: Tensor) -> Tensor:
+        """The potential after the step (for `Delayed`: what the next step starts from, once it is charged)."""
+        raise NotImplementedError
 
-    def smooth(self, h: Tensor, s: Tensor, v_threshold: float) -> Tensor:
+    def smooth(self, h: Tensor, up: Tensor, down: Tensor | None, theta: Tensor, refund: Tensor) -> Tensor:
         """The same for spikes between 0 and 1 (for gradcheck)."""
+        return self.apply(h, up, down, theta, refund)
 
 
 @dataclass(frozen=True)
-class Hard:
+class Hard(Reset):
     """v = v_reset where the neuron fired, else h.
 
-    v_reset: finite; neurons also start there. detach: no gradient from the reset into the spike.
-    Raises ValueError for a v_reset that is not finite.
+    v_reset: finite; neurons also start there. detach: no gradient from the reset into the spike. detach_v: none
+    from a step into the potential before it. Raises ValueError for a v_reset that is not finite.
     """
 
     v_reset: float = 0.0
     detach: bool = False
+    detach_v: bool = False
 
     def __post_init__(self) -> None:
         finite('v_reset', self.v_reset)
@@ -49,33 +58,56 @@ class Hard:
     def v_start(self) -> float:
         return self.v_reset
 
-    def apply(self, h: Tensor, s: Tensor, v_threshold: float) -> Tensor:
-        return HardReset.apply(h, s.detach() if self.detach else s, self.v_reset)
+    def apply(self, h: Tensor, up: Tensor, down: Tensor | None, theta: Tensor, refund: Tensor) -> Tensor:
+        fired = up if down is None else up + down
+        return HardReset.apply(h, fired.detach() if self.detach else fired, self.v_reset)
 
-    def smooth(self, h: Tensor, s: Tensor, v_threshold: float) -> Tensor:
-        return h * (1 - s) + self.v_reset * s
+    def smooth(self, h: Tensor, up: Tensor, down: Tensor | None, theta: Tensor, refund: Tensor) -> Tensor:
+        fired = up if down is None else up + down
+        return h * (1 - fired) + self.v_reset * fired
 
 
 @dataclass(frozen=True)
-class Soft:
+class Soft(Reset):
     """v = h - s * v_threshold ("reset by subtraction": nothing of the input is lost).
 
-    detach: no gradient from the reset into the spike. Source: Han et al., CVPR 2020 (RMP-SNN).
+    detach, detach_v: as in `Hard`. Source: Han et al., CVPR 2020 (RMP-SNN).
     """
 
     detach: bool = False
+    detach_v: bool = False
 
-    @property
-    def v_start(self) -> float:
-        return 0.0
-
-    def apply(self, h: Tensor, s: Tensor, v_threshold: float) -> Tensor:
-        return h - (s.detach() if self.detach else s) * v_threshold
-
-    smooth = apply
+    def apply(self, h: Tensor, up: Tensor, down: Tensor | None, theta: Tensor, refund: Tensor) -> Tensor:
+        v = h - (up.detach() if self.detach else up) * theta
+        return v if down is None else v + (down.detach() if self.detach else down) * refund
 
 
-RESETS = (Hard, Soft)
+@dataclass(frozen=True)
+class NoReset(Reset):
+    """v = h: the potential stays what it is. detach_v: as in `Hard`."""
+
+    detach_v: bool = False
+    detach: ClassVar[bool] = False  # type: ignore[misc]
+
+    def apply(self, h: Tensor, up: Tensor, down: Tensor | None, theta: Tensor, refund: Tensor) -> Tensor:
+        return h
+
+
+@dataclass(frozen=True)
+class Delayed(Reset):
+    """Subtraction one step later, after the decay: h = charge(v, x) - v_threshold * fire(v), v = h.
+
+    An ordinary soft reset is decayed with the potential; this one is not. State v is h, the potential before the
+    reset. detach: as in `Hard`. Not for fires with a state of their own. Source: snnTorch's
+    reset_mechanism="subtract" with its default reset_delay=True.
+    """
+
+    detach: bool = False
+    delayed = True
+    apply = Soft.apply
+
+
+RESETS = (Hard, Soft, NoReset, Delayed)
 
 
 class HardReset(torch.autograd.Function):

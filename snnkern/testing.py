@@ -38,6 +38,8 @@ TOLERANCES = {
     torch.float32: Tolerance(2e-5, 2e-6, 2e-6, 1e-10, 4e-6, 1e-3, True),
     torch.float16: Tolerance(1e-3, 2e-6, 3e-4, 1e-7, 4e-3, 0.02, False),
     torch.bfloat16: Tolerance(8e-3, 2e-6, 2.5e-3, 1e-5, 3.2e-2, 0.1, False),
+    # Gradients of coefficients: float32 sums over the steps, then over neurons; terms of both signs cancel.
+    'sums': Tolerance(1e-4, 2e-5, 2e-5, 1e-9, 0.0, 0.0, True),
 }
 
 
@@ -87,10 +89,11 @@ def assert_first_flip(actual: Tensor, expected: Tensor, h: Tensor, v_threshold: 
         assert bias <= 4 * count**0.5 + 1, f'{count} flips lean one way by {bias:.0f}'
 
 
-def assert_grads_close(actual: Tensor, expected: Tensor, dtype: torch.dtype | None = None) -> None:
+def assert_grads_close(actual: Tensor, expected: Tensor, dtype: torch.dtype | str | None = None) -> None:
     """Gradients (or potentials) agree elementwise, in relative L2 distance and in direction.
 
-    dtype: whose tolerance holds, if not that of `expected`. NaN must meet NaN, and infinities be equal.
+    dtype: whose tolerance holds, if not that of `expected` ("sums": of coefficients). NaN must meet
+    NaN, and infinities be equal.
     """
     assert_same_kind(actual, expected)
     tolerance = TOLERANCES[dtype or expected.dtype]

@@ -9,26 +9,28 @@ from snnkern.backends import reference
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
 
-def forward(backend: ModuleType, case: Case, x: Tensor, v0: Tensor | None) -> tuple:
-    """Spikes, last state, checkpoints."""
-    return backend.multistep_fwd(x, v0, case.neuron.spec, case.T, True, case.state)
+def forward(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> tuple:
+    """Spikes, last state, trace of v, checkpoints."""
+    return backend.multistep_fwd(x, state, case.coefficients(), case.spec, case.T, True, case.state, case.v_seq)
 
 
-def backward(backend: ModuleType, case: Case, x: Tensor, v0: Tensor | None, checkpoints: Tensor | None) -> tuple:
-    """Gradients of x and of the initial state."""
-    arguments = x, v0, checkpoints, case.neuron.spec, case.T, case.v0
-    return backend.multistep_bwd(*case.gradients(), *arguments)
+def backward(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None, checkpoints: Tensor | None) -> tuple:
+    """Gradients of x, of the initial state and of the coefficients."""
+    rows = case.coefficients()
+    wants = state is not None, rows is not None
+    return backend.multistep_bwd(*case.gradients(), x, state, rows, checkpoints, case.spec, case.T, *wants)
 
 
-def check(backend: ModuleType, case: Case, x: Tensor, v0: Tensor | None) -> None:
-    """Spikes, last state and checkpoints equal those of the reference, gradients are close to its."""
-    results = forward(backend, case, x, v0)
-    for actual, expected in zip(results, forward(reference, case, x, v0), strict=True):
+def check(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> None:
+    """Spikes, states and checkpoints equal those of the reference, gradients are close to its."""
+    results = forward(backend, case, x, state)
+    for actual, expected in zip(results, forward(reference, case, x, state), strict=True):
         assert (actual is None) == (expected is None)
         if expected is not None:
             assert_spikes_equal(actual, expected)
-    grads = backward(backend, case, x, v0, results[2])
-    for actual, expected in zip(grads, backward(reference, case, x, v0, None), strict=True):
+    grads = backward(backend, case, x, state, results[3])
+    dtypes = case.dtype, case.dtype, 'sums'
+    for actual, expected, dtype in zip(grads, backward(reference, case, x, state, None), dtypes, strict=True):
         assert (actual is None) == (expected is None)
         if expected is not None:
-            assert_grads_close(actual, expected, case.dtype)
+            assert_grads_close(actual, expected, dtype)

@@ -1,5 +1,6 @@
 """The CUDA kernels: nvcc's real output and the library's own launch code, run by the PTX emulator."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -14,9 +15,24 @@ import emulator
 import pytest
 import torch
 from cases import CASES, FEW, Case
-from parity import check
+from parity import backward, check, forward
 
-from snnkern import IF, LIF, Burst, Hard, Neuron, Sigmoid, Soft, functional
+from snnkern import (
+    IF,
+    LIF,
+    PLIF,
+    Adaptive,
+    Affine,
+    Burst,
+    Hard,
+    Neuron,
+    Sigmoid,
+    Signed,
+    SignedMemory,
+    Soft,
+    Synaptic,
+    functional,
+)
 from snnkern.backends import checkpoint_interval, forget, layout, native
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
@@ -44,8 +60,15 @@ def library() -> Path:
 @pytest.fixture(scope='session')
 def gpus(library: Path) -> Iterator[dict]:
     """One emulated GPU per architecture."""
-    made = {arch: ptxsim.FakeGPU.extension('snnkern._cuda', library, arch=arch) for arch in (75, 90)}
+    texts = ptxsim.toolchain.embedded_ptx(library)
+    made = {}
+    for arch in (75, 90):  # each reads its own PTX only
+        own = [text for text in texts if f'.target sm_{arch}' in text]
+        made[arch] = ptxsim.FakeGPU.extension('snnkern._cuda', library, arch=arch, ptx=own)
+    gc.collect()
+    gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among millions of instructions
     yield made
+    gc.unfreeze()
     for gpu in reversed(made.values()):
         gpu.close()
         gpu._folder.cleanup()  # or its finalizer warns
@@ -62,7 +85,7 @@ def gpu(request, gpus, monkeypatch):
             gpu.register(made, written=False)
         return made
 
-    device = native.Device(lambda: gpu.module, lambda x: (0, 0), new)
+    device = native.Device(lambda: gpu.module, lambda x: (0, 0), new, partial=True)
     monkeypatch.setitem(native.DEVICES, 'cpu', device)
     forget()
     gpu.runs.clear()
@@ -124,28 +147,108 @@ def test_channels_last_through_autograd(gpu):
         assert_grads_close(actual, expected)
 
 
+def traffic_of(gpu, case):
+    """The bytes that a call's two kernels load and store per neuron, all of them in 16-byte accesses."""
+    check(native, case, *case.inputs())
+    runs = last_runs(gpu, 2)
+    for traffic in runs:
+        assert traffic.min_width == 16
+        if case.dtype == torch.float32:  # eight potentials of a half vector are two accesses of half a sector each
+            assert traffic.sector_ratio == 1.0
+    return tuple((traffic.load + traffic.store) / case.N for traffic in runs)
+
+
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
 @pytest.mark.parametrize('T', [4, 16, 40])
 def test_bytes_and_widths(gpu, dtype, T):
     """Exactly the bytes that must move, in 16-byte accesses: 8 + 12 a step in float32, 4 + 6 in half."""
-    case = Case(Neuron(), dtype, T, 4096, v0=True, state=True)
-    check(native, case, *case.inputs())
     kept = -(-T // checkpoint_interval(dtype)) - 1
     row = dtype.itemsize * T
     expected = 2 * row + 4 * (2 + kept), 3 * row + 4 * (3 + kept)  # states: v0, v_last; v0, grad_last, grad_v0
-    for traffic, nbytes in zip(last_runs(gpu, 2), expected, strict=True):
-        assert traffic.load + traffic.store == 4096 * nbytes
-        assert traffic.min_width == 16
-        if dtype == torch.float32:  # eight potentials of a half vector are two accesses of half a sector each
-            assert traffic.sector_ratio == 1.0
+    assert traffic_of(gpu, Case(Neuron(), dtype, T, 4096, v0=True, state=True)) == expected
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize('v_seq', [False, True])
+def test_bytes_of_more_states(gpu, dtype, v_seq):
+    """Every state moves as the potential does; the trace of v and its gradient are a float32 row each."""
+    neurons = (Neuron(Synaptic()), Neuron(fire=Adaptive()), Neuron(Synaptic(), SignedMemory(0.5, 4)))
+    for neuron in neurons:
+        T, S = 20, len(neuron.states)
+        kept = -(-T // checkpoint_interval(dtype)) - 1
+        row = dtype.itemsize * T
+        expected = 2 * row + 4 * S * (2 + kept) + 4 * T * v_seq, 3 * row + 4 * S * (3 + kept) + 4 * T * v_seq
+        assert traffic_of(gpu, Case(neuron, dtype, T, 1024, v0=True, state=True, v_seq=v_seq)) == expected
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize('charge', [Affine(), Synaptic(), LIF()], ids=lambda charge: type(charge).__name__)
+def test_bytes_of_coefficients(gpu, dtype, charge):
+    """Coefficients are read once, their sums written once: x, gradients and checkpoints move as without them."""
+    T, neuron = 20, Neuron(charge, SignedMemory(0.5, 4), Soft())
+    case = Case(neuron, dtype, T, 1024, state=True, rows='each')
+    P, S, kept = len(neuron.coefficients), len(neuron.states), -(-T // checkpoint_interval(dtype)) - 1
+    row = dtype.itemsize * T
+    # alpha is no coefficient of forward; backward reads all and writes all sums
+    expected = 2 * row + 4 * S * (1 + kept) + 4 * (P - 1), 3 * row + 4 * S * (1 + kept) + 4 * 2 * P
+    assert traffic_of(gpu, case) == expected
 
 
 def test_constant_input_is_read_once(gpu):
     case = Case(Neuron(), T=40, N=4096, constant=True)
     check(native, case, *case.inputs())
-    forward, backward = last_runs(gpu, 2)
-    assert forward.load == 4 * 4096
-    assert backward.store == 4 * 4096
+    forth, back = last_runs(gpu, 2)
+    assert forth.load == 4 * 4096
+    assert back.store == 4 * 4096
+
+
+# B, C, H, W: vectors of 4 and 8 that span channels, lie within one, and one or several neighbours.
+SHAPES = [(4, 3, 2, 5), (4, 5, 2, 3), (2, 8, 1, 3), (1, 2, 4, 4), (3, 3, 1, 5)]
+
+
+@pytest.mark.parametrize('gpu', [75, 90], indirect=True)
+@pytest.mark.parametrize('steps', [1, 5])
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_coefficients_in_every_layout(gpu, shape, steps):
+    """[T, B, C, H, W], contiguous and channels-last; numbers of each channel, and of each step."""
+    T, C = 5, shape[1]
+    neuron = Neuron(Affine(0.9, 0.7, -0.05), Signed(0.5, 3, True, -1.5, 0.5), Soft())
+    own = {'a': 0.9, 'c': -0.05, 'v_threshold': 0.5, 'alpha': 2.0}
+    around = {name: value * (1 + torch.rand(steps, C) / 4) for name, value in own.items()}
+    rows = {name: (value if steps > 1 else value[0]).requires_grad_() for name, value in around.items()}
+    dense = (3 * torch.randn(T, *shape) / 2).half().float()
+    grad = torch.randn(T, *shape)
+    last = dense.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    for x, dtype in product((dense, last), (torch.float32, torch.float16)):
+        x = x.to(dtype).requires_grad_()
+        found = {}
+        for name in ('native', 'reference'):
+            s = functional.multistep(x, neuron, coefficients=rows, backend=name)
+            found[name] = s, *torch.autograd.grad(s, (x, *rows.values()), grad.to(dtype))
+        assert_spikes_equal(found['native'][0], found['reference'][0])
+        assert_grads_close(found['native'][1], found['reference'][1])
+        for actual, expected in zip(found['native'][2:], found['reference'][2:], strict=True):
+            assert_grads_close(actual, expected)
+
+
+def test_coefficients_in_misaligned_memory(gpu):
+    """One tensor of coefficients is not copied: its address need not be that of a vector."""
+    x, memory = torch.randn(4, 2, 16), torch.rand(17)
+    grads = {}
+    for name in ('native', 'reference'):
+        theta = memory[1:].requires_grad_()
+        s = functional.multistep(x, Neuron(), coefficients={'v_threshold': theta}, backend=name)
+        grads[name] = torch.autograd.grad(s.square().sum(), theta)[0]
+    assert_grads_close(grads['native'], grads['reference'])
+
+
+def test_sums_are_the_same_every_time(gpu):
+    case = Case(Neuron(PLIF(0.3), Burst(0.75, 3), Soft()), T=20, N=264, rows='one')
+    x, _ = case.inputs()
+    first = backward(native, case, x, None, forward(native, case, x, None)[3])
+    again = backward(native, case, x, None, forward(native, case, x, None)[3])
+    assert first[2].abs().min() > 0
+    assert torch.equal(first[2], again[2])
 
 
 @pytest.mark.parametrize('offset', [1, 3])
@@ -177,6 +280,14 @@ def test_a_failed_launch_is_an_exception(gpu, monkeypatch):
         functional.lif(torch.randn(4, 33))
 
 
-def test_heaviest_neuron(gpu):
-    neuron = Neuron(LIF(1.5, 0.1), Burst(0.75, 5, real_units=True), Hard(-0.1), Sigmoid())
-    check(native, Case(neuron, T=17, N=260, v0=True, state=True), *Case(neuron, T=17, N=260, v0=True).inputs())
+HEAVIEST = [
+    Neuron(LIF(1.5, 0.1), Burst(0.75, 5, real_units=True), Hard(-0.1), Sigmoid()),
+    Neuron(Synaptic(0.75, 0.5, 0.05, 0.6, delayed=True), SignedMemory(0.75, 5, True, -1.0), Hard(-0.1), Sigmoid()),
+]
+
+
+@pytest.mark.parametrize('rows', ['', 'each'])
+@pytest.mark.parametrize('neuron', HEAVIEST)
+def test_heaviest_neurons(gpu, neuron, rows):
+    case = Case(neuron, T=17, N=260, v0=True, state=True, v_seq=True, rows=rows)
+    check(native, case, *case.inputs())

@@ -25,9 +25,9 @@ def kernels(arch):
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
 def test_no_spills_no_stack(arch):
-    """2 directions x 3 charges x 3 dtypes x 2 widths, all of their variables in registers."""
+    """2 directions x with or without coefficients x 5 charges x 4 or 2 bytes x 2 widths, all variables in registers."""
     facts = kernels(arch)
-    assert len(facts) == 36
+    assert len(facts) == 80
     for name, fact in facts.items():
         assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name
 
@@ -35,8 +35,18 @@ def test_no_spills_no_stack(arch):
 @pytest.mark.parametrize('arch', ARCHITECTURES)
 def test_vectors_move_128_bits(arch):
     """Kernels for aligned input touch global memory by 16 bytes only; registers leave half of an SM's threads."""
-    wide = {name: fact for name, fact in kernels(arch).items() if re.search(r'Li[48]E', name)}
-    assert len(wide) == 18
+    wide = {name: fact for name, fact in kernels(arch).items() if re.search(r'Li[48]ELb0E', name)}
+    assert len(wide) == 20
     for name, fact in wide.items():
         assert fact.loads.keys() == fact.stores.keys() == {'128'}, name
         assert fact.registers <= 128, name
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_vectors_with_coefficients(arch):
+    """Only the coefficients are read by 4 bytes, where neighbours do not have neighbouring ones."""
+    wide = {name: fact for name, fact in kernels(arch).items() if re.search(r'Li[48]ELb1E', name)}
+    assert len(wide) == 20
+    for name, fact in wide.items():
+        assert fact.loads.keys() == {'32', '128'}, name
+        assert fact.stores.keys() == {'128'}, name

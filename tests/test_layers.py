@@ -15,10 +15,10 @@ PACKAGE, CSRC = ROOT / 'snnkern', ROOT / 'csrc'
 # From the bottom up; a module imports from its own row and from those before it.
 LAYERS = (
     {'_cpu', '_cuda', '_checks'},
-    {'surrogates', 'fires', 'resets', 'neurons'},
+    {'surrogates', 'fires', 'resets', 'spikes', 'neurons', 'presets'},
     {'backends'},
     {'ops'},
-    {'functional'},
+    {'_arguments', 'functional'},
     {'nn'},
     {'snnkern', 'testing', 'data', 'encode', 'models', 'convert', 'engine', 'adapters'},
     {'recipes'},

@@ -38,6 +38,25 @@ def test_training_saves_x_and_checkpoints(T, dtype):
     assert s.requires_grad
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('T', [4, 40])
+def test_layers_save_x_and_checkpoints(T, dtype):
+    """Of a layer, too: 4 bytes an element-step (2 in half), S potentials a checkpoint, and the coefficients."""
+    kinds = nn.LIF(), nn.LIF(store_v_seq=True), nn.ParametricLIF(), nn.Synaptic(), nn.SignedIF(), nn.AdaptiveLIF()
+    for layer in kinds:
+        x = torch.randn(T, 10, 1000).to(dtype).requires_grad_()
+        with saved_bytes() as seen:
+            layer(x)
+        interval = 16 if dtype == torch.float32 else 8
+        states = len(layer.neuron.states) * 4 * 10_000 * (-(-T // interval) - 1)
+        large = [nbytes for nbytes in seen.values() if nbytes > 100]
+        assert sorted(large) == sorted([x.nbytes, *([states] if states else [])]), layer
+        with torch.no_grad(), saved_bytes() as seen:
+            layer.reset()
+            layer(x)
+        assert seen == {}
+
+
 def test_training_saves_the_given_state_too():
     x, v0 = torch.randn(4, 1000, requires_grad=True), torch.randn(1000)
     with saved_bytes() as seen:

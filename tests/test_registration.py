@@ -6,7 +6,7 @@ from cases import FEW
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from snnkern import Neuron, Sigmoid, nn
+from snnkern import PLIF, Neuron, Sigmoid, SignedMemory, Soft, nn
 from snnkern.backends import checkpoint_interval, native
 from snnkern.functional import lateral_pool2d, lif, multistep
 from snnkern.ops import multistep as op
@@ -24,7 +24,7 @@ def channels_last(*shape, dtype=torch.float32):
 
 def forward_arguments(case, save=True):
     x, v0 = case.inputs()
-    return x, v0, None, None, case.neuron.spec, case.T, save, case.state, False, ''
+    return x, v0, case.coefficients(), None, case.spec, case.T, save, case.state, case.v_seq, ''
 
 
 @pytest.mark.parametrize('save', [False, True])
@@ -36,11 +36,13 @@ def test_opcheck_forward(case, save):
 @pytest.mark.parametrize('case', FEW, ids=str)
 def test_opcheck_backward(case):
     x, v0 = case.inputs()
-    checkpoints = op.run_fwd(x, v0, case.neuron.spec, case.T, True, False, '')[2]
+    rows = case.coefficients()
+    checkpoints = op.run_fwd(x, v0, rows, op.Call(case.spec, case.T, True)).checkpoints
     assert (checkpoints is None) == (checkpoint_interval(case.dtype) >= case.T)
-    grad_s, grad_state = case.gradients()
-    for arguments in ((grad_s, grad_state), (None, grad_state), (grad_s, None)):
-        full = (x, *arguments, None, v0, None, None, checkpoints, case.neuron.spec, case.T, case.v0, '')
+    grad_s, *others = case.gradients()
+    for arguments in ((grad_s, *others), (None, *others), (grad_s, None, None)):
+        wants = case.v0, rows is not None
+        full = (x, *arguments, v0, rows, None, checkpoints, case.spec, case.T, *wants, '')
         torch.library.opcheck(OPS.multistep_bwd.default, full)
 
 
@@ -51,7 +53,7 @@ def test_opcheck_channels_last(dtype, T):
     v0 = torch.randn(1, 2, 3, 4, 5)
     torch.library.opcheck(OPS.multistep_fwd.default, (x, v0, None, None, Neuron().spec, T, True, True, False, ''))
     grad = torch.randn(x.shape).to(dtype)
-    rest = (None, None, v0, None, None, None, Neuron().spec, T, True, '')
+    rest = (None, None, v0, None, None, None, Neuron().spec, T, True, False, '')
     torch.library.opcheck(OPS.multistep_bwd.default, (x, grad, *rest))
 
 
@@ -64,11 +66,10 @@ def test_opcheck_pool(dtype):
     torch.library.opcheck(OPS.lateral_pool2d.default, (last, [2, 2], [2, 2], [0, 0], [1, 1], False, 0.1, ''))
 
 
-@pytest.mark.parametrize('absent', [2, 3, 8])
-def test_what_is_not_there_yet_is_refused(absent):
-    """coefficients, residual and the trace of v have places in the schema."""
+def test_what_is_not_there_yet_is_refused():
+    """residual has a place in the schema."""
     arguments = list(forward_arguments(FEW[0]))
-    arguments[absent] = True if absent == 8 else torch.ones(1)
+    arguments[3] = torch.ones(1)
     with pytest.raises(RuntimeError, match='no backend of this version computes'):
         OPS.multistep_fwd(*arguments)
 
@@ -76,10 +77,9 @@ def test_what_is_not_there_yet_is_refused(absent):
 def test_bypass_is_the_op():
     """What eager calls directly gives the same as the registered op."""
     for case in FEW:
-        x, v0 = case.inputs()
-        direct = op.run_fwd(x, v0, case.neuron.spec, case.T, True, True, '')
-        s, last, _, checkpoints = OPS.multistep_fwd(x, v0, None, None, case.neuron.spec, case.T, True, True, False, '')
-        for a, b in zip(direct, (s, last, checkpoints), strict=True):
+        x, v0, rows, _, *call = forward_arguments(case)
+        direct = op.run_fwd(x, v0, rows, op.Call(*call))
+        for a, b in zip(direct, OPS.multistep_fwd(x, v0, rows, None, *call), strict=True):
             assert torch.equal(a if a is not None else b, b)
 
 
@@ -107,6 +107,29 @@ def test_compile(backend, T):
             assert_grads_close(a, b)
         with torch.no_grad():
             assert torch.equal(compiled(x, v0), expected[0])
+
+
+@pytest.mark.parametrize('backend', ['aot_eager', 'inductor'])
+def test_compile_coefficients_and_trace(backend):
+    torch._dynamo.reset()
+    neuron = Neuron(PLIF(0.4), SignedMemory(0.5, 3), Soft(), SIGMOID.surrogate)
+
+    def f(x, w, theta):
+        rows = {'k': w.sigmoid(), 'v_threshold': theta.exp()}
+        s, states, v = multistep(x, neuron, return_state=True, return_v_seq=True, coefficients=rows)
+        return s.sum(0) + states.sum(0) + v.square().mean(0)
+
+    compiled = torch.compile(f, backend=backend, fullgraph=True)
+    inputs = torch.randn(20, 2, 3, 4), torch.randn(3), torch.randn(())
+    found = []
+    for run in (compiled, f):
+        leaves = [t.clone().requires_grad_() for t in inputs]
+        y = run(*leaves)
+        found.append((y.detach(), *torch.autograd.grad(y.square().sum(), leaves)))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    assert_grads_close(found[0][1], found[1][1])
+    for a, b in zip(found[0][2:], found[1][2:], strict=True):
+        assert_grads_close(a, b, 'sums')
 
 
 def test_compile_with_dynamic_shapes():

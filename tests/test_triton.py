@@ -4,6 +4,7 @@ import runpy
 import struct
 import sys
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import cases
@@ -13,24 +14,14 @@ import torch
 from cases import CASES, FEW, Case
 from parity import backward, check, forward
 
-from snnkern import (
-    IF,
-    LIF,
-    Binary,
-    Burst,
-    Hard,
-    Neuron,
-    Sigmoid,
-    Soft,
-    fires,
-    functional,
-    neurons,
-    resets,
-    surrogates,
-)
-from snnkern.backends import checkpoint_interval, forget, layout, reference
+from snnkern import functional
+from snnkern.backends import CUSTOM, checkpoint_interval, forget, layout, reference
 from snnkern.backends import triton as backend
-from snnkern.ops.multistep import run_bwd
+from snnkern.fires import Binary, Burst, Integer, SignedMemory
+from snnkern.neurons import AXES, IF, LIF, Affine, Neuron, Synaptic
+from snnkern.ops.multistep import Call, run_bwd
+from snnkern.resets import Delayed, Hard, Soft
+from snnkern.surrogates import Sigmoid
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
 pytest.importorskip('triton')
@@ -39,6 +30,9 @@ ptxsim = emulator.load()
 DTYPES = cases.AXES['dtype']
 # Most registers: true divisions by tau and theta, both loops, exp, every optional tensor.
 HEAVY = Neuron(LIF(1.5, 0.1), Burst(0.7, 5, real_units=True), Hard(-0.1), Sigmoid())
+# Three states, of which two are kept for each step of a chunk; snnTorch's Leaky, whose every number may be a tensor.
+STATES = Neuron(Synaptic(0.8, decay=0.7), SignedMemory(0.7, 5, real_units=True), Soft())
+LEAKY = Neuron(Affine(0.9, 0.7), Binary(strict=True), Delayed())
 
 
 @pytest.fixture
@@ -52,7 +46,7 @@ def driver(request, monkeypatch):
             return memory.as_strided((steps, *x.shape[1:]), strides)
 
         monkeypatch.setattr(backend, 'DEVICES', ('cuda', 'cpu'))
-        monkeypatch.setattr(backend, 'layout', SimpleNamespace(new_like=poisoned))
+        monkeypatch.setattr(backend, 'layout', SimpleNamespace(new_like=poisoned, channel_sums=layout.channel_sums))
         forget()
         yield driver
     forget()
@@ -62,13 +56,23 @@ def driver(request, monkeypatch):
 def test_lists_agree():
     from snnkern.backends import triton_math
 
-    lists = {'CHARGES': neurons, 'FIRES': fires, 'RESETS': resets, 'SURROGATES': surrogates}
-    for name, module in lists.items():
-        assert getattr(triton_math, name) == tuple(kind.__name__ for kind in getattr(module, name))
+    for axis, kinds in AXES.items():
+        assert getattr(triton_math, f'{axis.upper()}S') == tuple(kind.__name__ for kind in kinds)
+
+
+def quick():
+    """Whether each of CASES runs always, since compilers are slow: all values of all axes, and every twelfth."""
+    seen = set()
+    for i, case in enumerate(CASES):
+        values = {*case.neuron.parts, *((name, getattr(case, name)) for name in list(cases.AXES)[4:])}
+        yield i % 12 == 0 or not values <= seen
+        seen |= values
 
 
 # Each on one of two architectures by turns: formulas and architectures do not interact.
-TURNS = [pytest.param((75, 90)[i % 2], case, id=str(case)) for i, case in enumerate(CASES + FEW)]
+RARE = (pytest.mark.slow, pytest.mark.exhaustive)
+MARKS = [() if often else RARE for often in (*quick(), *[True] * len(FEW))]
+TURNS = [pytest.param((75, 90)[i % 2], c, id=str(c), marks=MARKS[i]) for i, c in enumerate(CASES + FEW)]
 
 
 @pytest.mark.parametrize(('driver', 'case'), TURNS, indirect=['driver'])
@@ -96,55 +100,61 @@ def test_channels_last_through_autograd(driver, neuron):
     assert_grads_close(actual[3], expected[3])
 
 
-@pytest.mark.parametrize('neuron', [Neuron(), Neuron(IF(), Burst(0.5, 3), Soft())], ids=str)
+ODD = Burst(0.5, 3), Integer(0.5, 3), SignedMemory(0.5, 3)
+
+
+@pytest.mark.parametrize('neuron', [Neuron(), *(Neuron(IF(), fire, Soft()) for fire in ODD)], ids=str)
 def test_not_finite(driver, neuron):
     """NaN gives no spike and stays; infinities and values at a threshold do as the reference does."""
     odd = [torch.nan, torch.inf, -torch.inf, 1.0, 2.0, 0.5, 3e38, -3e38, 1e-45, 0.0]
     x = torch.tensor(odd).repeat(3, 1)
     x[1:, 3:6] = torch.tensor([0.5, -0.0, torch.nan])
     case = Case(neuron, T=3, N=len(odd), state=True, v0=True)
-    for v0 in (torch.zeros(1, len(odd)), torch.full((1, len(odd)), torch.nan)):
-        check(backend, case, x, v0)
+    for start in (0.0, torch.nan):
+        check(backend, case, x, torch.full((len(neuron.states), len(odd)), start))
     assert forward(backend, case, x, None)[0][:, 0].eq(0).all()
 
 
-NARROW = [(torch.float32, 6), (torch.bfloat16, 6), (torch.bfloat16, 12)]
+F32, F16, BF16 = DTYPES
+NARROW = [(F32, 6, 0), (BF16, 6, 0), (BF16, 12, 0), (F32, 8, 1), (F16, 8, 1)]
 
 
-@pytest.mark.parametrize(('dtype', 'N'), NARROW, ids=str)
-def test_rows_without_whole_vectors(driver, dtype, N):
+@pytest.mark.parametrize(('dtype', 'N', 'shift'), NARROW, ids=str)
+def test_no_whole_vectors(driver, dtype, N, shift):
+    """In a row, or because memory begins between two."""
     case = Case(Neuron(), dtype, T=3, N=N)
-    check(backend, case, *case.inputs())
-
-
-@pytest.mark.parametrize('dtype', DTYPES[:2], ids=str)
-def test_memory_between_vectors(driver, dtype):
-    case = Case(Neuron(), dtype, T=3, N=8)
     x, _ = case.inputs()
-    check(backend, case, torch.cat([x.new_zeros(1), x.flatten()])[1:].view_as(x), None)
+    check(backend, case, torch.cat([x.new_zeros(shift), x.flatten()])[shift:].view_as(x), None)
 
 
-PLAIN, STATE, ALL = (False, False, False), (True, True, False), (True, True, True)
-TRAFFIC = [(torch.float32, PLAIN), (torch.float32, ALL), (torch.float16, STATE), (torch.bfloat16, ALL)]
+TRAFFIC = [
+    Case(Neuron()),
+    Case(Neuron(), v0=True, state=True, constant=True),
+    Case(Neuron(), F16, v0=True, state=True),
+    Case(Neuron(), BF16, v0=True, state=True, constant=True),
+    Case(STATES, v0=True, state=True, v_seq=True),
+    Case(LEAKY, v_seq=True, rows='each'),
+]
 
 
-@pytest.mark.parametrize(('dtype', 'flags'), TRAFFIC, ids=str)
-def test_traffic(driver, dtype, flags):
-    """The bytes of PITFALLS' formula, 16 at a time."""
-    v0, state, constant = flags
+@pytest.mark.parametrize('case', TRAFFIC, ids=str)
+def test_traffic(driver, case):
+    """The bytes of PITFALLS' formula and not one more, 16 at a time."""
+    e, states = case.dtype.itemsize, 4 * len(case.neuron.states)
+    rows = 4 * len(case.neuron.coefficients) if case.rows else 0
     for T in (4, 40):
-        case = Case(Neuron(), dtype, T, 1024, *flags)
+        case = replace(case, T=T, N=1024)
         x, start = case.inputs()
-        checkpoints = forward(backend, case, x, start)[2]
-        backward(backend, case, x, start, checkpoints)
-        e, kept = dtype.itemsize, 4 * (-(-T // checkpoint_interval(dtype)) - 1)
-        there = e * (T + (1 if constant else T)) + 4 * v0 + 4 * state + kept
-        back = e * (T + 2 * (1 if constant else T)) + 2 * 4 * v0 + 4 * state + kept
+        backward(backend, case, x, start, forward(backend, case, x, start)[3])
+        shared = states * (case.v0 + case.state + -(-T // checkpoint_interval(case.dtype)) - 1) + 4 * T * case.v_seq
+        # alpha is read backward only, where coefficients are read and partial sums written
+        there = e * (T + (1 if case.constant else T)) + shared + max(0, rows - 4)
+        back = e * (T + 2 * (1 if case.constant else T)) + shared + states * case.v0 + 2 * rows
         for (_, run), expected in zip(driver.runs[-2:], (there, back), strict=True):
             moved = run.traffic()
-            assert moved.load + moved.store == pytest.approx(expected * case.N, rel=0.05)
-            assert moved.min_width == 16
-            if dtype == torch.float32:  # in half, a thread's 8 values of the state are two accesses
+            assert moved.load + moved.store == expected * case.N
+            assert moved.min_width == (4 if case.rows else 16)
+            if case.dtype == F32 and not case.rows:  # in half, a thread's 8 values of the state are two accesses
                 assert moved.sector_ratio == 1
 
 
@@ -154,28 +164,37 @@ def test_few_variants(driver, dtype):
     for T in (*range(1, 11), 15, 16, 17, 32, 33, 64):
         case = Case(Neuron(), dtype, T, 8)
         x, _ = case.inputs()
-        backward(backend, case, x, None, forward(backend, case, x, None)[2])
+        backward(backend, case, x, None, forward(backend, case, x, None)[3])
     kernels = {(c.metadata.name, c.hash) for c, _ in driver.runs}
     count = [sum(name == kind for name, _ in kernels) for kind in ('forward', 'backward')]
     assert count == ([4, 6] if dtype == torch.float32 else [3, 5])
 
 
-MACHINES = [(arch, dtype) for arch in (75, 80, 90, 100, 120) for dtype in (torch.float32, torch.bfloat16)]
-SLOW = [pytest.mark.slow if i % 4 in (1, 2) else () for i in range(len(MACHINES))]  # one dtype each by turns
-GATES = [pytest.param(*machine, marks=slow) for machine, slow in zip(MACHINES, SLOW, strict=True)]
+MACHINES = [(arch, dtype) for arch in (75, 80, 90, 100, 120) for dtype in (F32, BF16)]
+HEAVY_CASE = Case(HEAVY, T=40, N=8, v0=True, state=True)
+STATES_CASE = Case(STATES, T=40, N=8, v0=True, state=True)
+ROWS_CASE = Case(LEAKY, T=40, N=8, v0=True, state=True, v_seq=True, rows='each')
+MOST = {HEAVY_CASE: (80, 208), STATES_CASE: (128, 255), ROWS_CASE: (112, 255)}
+# One dtype each by turns for the heavy one, one architecture for others, of which the compiler takes its time.
+GATES = [
+    pytest.param(arch, replace(case, dtype=dtype), most, marks=() if often else pytest.mark.slow)
+    for case, most in MOST.items()
+    for i, (arch, dtype) in enumerate(MACHINES)
+    for often in [i % 4 in (0, 3) if case is HEAVY_CASE else i == 4]
+]
 
 
-@pytest.mark.parametrize(('driver', 'dtype'), GATES, indirect=['driver'])
-def test_machine_code(driver, dtype):
-    """No spills, no stack, only wide accesses."""
-    case = Case(HEAVY, dtype, 40, 8, v0=True, state=True)
+@pytest.mark.parametrize(('driver', 'case', 'most'), GATES, indirect=['driver'], ids=str)
+def test_machine_code(driver, case, most):
+    """No spills, no stack, only wide accesses (but for coefficients)."""
     x, v0 = case.inputs()
-    backward(backend, case, x, v0, forward(backend, case, x, v0)[2])
-    for (compiled, _), most in zip(driver.runs, (80, 208), strict=True):
+    backward(backend, case, x, v0, forward(backend, case, x, v0)[3])
+    for (compiled, _), limit in zip(driver.runs, most, strict=True):
         facts = emulator.facts(compiled.asm['cubin'])
         assert (facts.spills, facts.stack, facts.local) == (0, 0, 0)
-        assert facts.loads.keys() | facts.stores.keys() == {'128'}
-        assert facts.registers <= most
+        widths = facts.loads.keys() | facts.stores.keys()
+        assert widths == {'128'} or (case.rows and facts.stores.keys() <= {'64', '128'})
+        assert facts.registers <= limit
 
 
 def test_no_contraction(driver):
@@ -188,33 +207,66 @@ def test_no_contraction(driver):
 
 
 def test_offsets_beyond_32_bits(driver):
-    """The last block of 2^32 + 8 neurons, in windows of memory that hold nothing else."""
+    """The last block of 2^32 + 8 neurons, in windows of memory that hold nothing else; 5 channels of 3 neurons."""
+    from snnkern.backends.triton_kernels import forward as kernel
+
     N, T, block = 2**32 + 8, 2, 512
-    small = Case(Neuron(IF()), T=T, N=8)
+    small = Case(Neuron(IF(), Binary(0.5)), T=T, N=8, rows='each')
+    table = torch.rand(3, 5)
     x, _ = small.inputs()
-    expected = forward(backend, small, x, None)[0]
-    kernel = ptxsim.Module(driver.runs[-1][0].asm['ptx'])
-    gpu, base = ptxsim.GPU(), {'x': 1 << 40, 's': 1 << 41}
-    rows = {}
-    for name, start in base.items():
-        for t in range(T):
-            address = start + 4 * (t * N + N - 8)
-            rows[name, t] = gpu.window(address, 32, f'{name}{t}', written=False)
-            if name == 'x':
-                rows[name, t].fill(x[t].numpy())
-    numbers = [struct.pack('<f', value) for value in (0.0, 0.0, 1.0, 1.0)]
-    arguments = [base['x'], base['s'], N // 4, T, *numbers, 1, numbers[0], 0, 0]
-    gpu.launch(kernel, 'forward', -(-N // block), 128, arguments, blocks=[N // block])
+    rows = table[:, None, torch.arange(N - 8, N) // 3 % 5].contiguous()
+    expected = backend.multistep_fwd(x, None, rows, small.spec, T, False, False, False)[0]
+    module, gpu = ptxsim.Module(driver.runs[-1][0].asm['ptx']), ptxsim.GPU()
+    values = {'x': 1 << 40, 's': 1 << 41, 'coefficients': gpu.put(table.numpy(), 'coefficients')}
+    values |= {'vectors': N // 4, 'T': T, 'inner': 3, 'channels': 5, **backend._numbers(small.spec)}
+    windows = {}
+    for name, t in product('xs', range(T)):
+        address = values[name] + 4 * (t * N + N - 8)
+        windows[name, t] = gpu.window(address, 32, f'{name}{t}', written=False)
+        if name == 'x':
+            windows[name, t].fill(x[t].numpy())
+    given = [values[name] for name in kernel.arg_names if name in values]
+    arguments = [struct.pack('<f', v) if isinstance(v, float) else v for v in given]
+    gpu.launch(module, 'forward', -(-N // block), 128, [*arguments, 0, 0], blocks=[N // block])
     for t in range(T):
-        found = torch.from_numpy(gpu.get(rows['s', t], 'float32'))
+        found = torch.from_numpy(gpu.get(windows['s', t], 'float32'))
         assert_spikes_equal(found, expected[t])
 
 
-def test_empty(driver):
-    s, last, checkpoints = backend.multistep_fwd(torch.empty(40, 0, 3), None, Neuron().spec, 40, True, True)
-    assert (s.shape, last.shape, checkpoints.shape) == ((40, 0, 3), (1, 0, 3), (2, 0, 3))
-    grads = backend.multistep_bwd(s, None, s, None, checkpoints, Neuron().spec, 40, True)
-    assert [g.shape for g in grads] == [(40, 0, 3), (1, 0, 3)]
+CHANNELS = {'contiguous': (4, 2, 5, 3, 3), 'channels_last': (4, 2, 3, 3, 5)}
+
+
+@pytest.mark.parametrize('varying', [False, True])
+@pytest.mark.parametrize('order', CHANNELS)
+def test_coefficients_of_channels(driver, order, varying):
+    """5 channels, no copies: (n // inner) % C whatever a vector spans."""
+    x = 2 * torch.randn(CHANNELS[order])
+    x = (x if order == 'contiguous' else x.permute(0, 1, 4, 2, 3)).requires_grad_()
+    own = {'a': 0.9, 'b': 0.7, 'v_threshold': 1.0}
+    shape = (4, 5) if varying else (5,)
+    rows = {name: (value + 0.1 * torch.randn(shape)).requires_grad_() for name, value in own.items()}
+    rows['v_threshold'] = torch.tensor(0.75, requires_grad=True)
+    found = {}
+    for name in ('triton', 'reference'):
+        s = functional.multistep(x, LEAKY, coefficients=rows, backend=name)
+        found[name] = s, *torch.autograd.grad(s, (x, *rows.values()), torch.linspace(-1, 1, s.numel()).view_as(s))
+    assert found['triton'][0].stride() == x.stride()
+    assert_spikes_equal(found['triton'][0], found['reference'][0])
+    for actual, expected in zip(found['triton'][1:], found['reference'][1:], strict=True):
+        assert_grads_close(actual, expected)
+
+
+@pytest.mark.parametrize('rows', ['', 'each'])
+def test_empty(driver, rows):
+    case = replace(STATES_CASE, rows=rows)
+    table = torch.ones(5, 1, 3) if rows else None
+    call = case.spec.replace('@1', '@2'), 40
+    x = torch.empty(40, 0, 3)
+    s, last, v_seq, checkpoints = backend.multistep_fwd(x, None, table, *call, True, True, True)
+    assert (s.shape, last.shape, v_seq.shape, checkpoints.shape) == (x.shape, (3, 0, 3), x.shape, (6, 0, 3))
+    grads = backend.multistep_bwd(s, None, None, x, None, table, checkpoints, *call, True, bool(rows))
+    assert [g.shape for g in grads[:2]] == [(40, 0, 3), (3, 0, 3)]
+    assert grads[2].eq(0).all() if rows else grads[2] is None
     assert driver.runs == []
 
 
@@ -222,7 +274,8 @@ def test_backward_without_checkpoints(driver):
     """The op makes them anew rather than take them for none."""
     case = replace(FEW[1], T=20)
     x, v0 = case.inputs()
-    actual = run_bwd(x, *case.gradients(), v0, None, case.neuron.spec, case.T, case.v0, 'triton')
+    call = Call(case.spec, case.T, backend='triton')
+    actual = run_bwd(x, case.gradients(), v0, None, None, call, case.v0, False)
     expected = backward(reference, case, x, v0, None)
     assert_grads_close(actual[0], expected[0])
     assert_grads_close(actual[1], expected[1], case.dtype)
@@ -233,6 +286,7 @@ def test_refusal(monkeypatch):
     assert backend.refusal('multistep', gpu, torch.bfloat16) is None
     assert 'not on cpu' in backend.refusal('multistep', cpu, torch.float32)
     assert 'not float64' in backend.refusal('multistep', gpu, torch.float64)
+    assert 'Python function' in backend.refusal(CUSTOM, gpu, torch.float32)
     assert 'lateral_pool2d' in backend.refusal('lateral_pool2d', gpu, torch.float32)
     monkeypatch.setitem(sys.modules, 'triton', None)
     assert backend.refusal('multistep', gpu, torch.float32) == 'triton is not installed'

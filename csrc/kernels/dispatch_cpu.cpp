@@ -4,11 +4,11 @@
 
 #include "kernels/cpu.h"
 
-#define SNN_DECLARE(isa)                                                    \
-  namespace snn::isa {                                                      \
-  void multistep_fwd(const ForwardArgs& args, int threads, bool streamed);  \
-  void multistep_bwd(const BackwardArgs& args, int threads, bool streamed); \
-  void lateral_pool(const PoolArgs& args, int threads);                     \
+#define SNN_DECLARE(isa)                                                                  \
+  namespace snn::isa {                                                                    \
+  void multistep_fwd(const ForwardArgs& args, int threads, bool streamed);                \
+  void multistep_bwd(const BackwardArgs& args, int threads, bool streamed, double* sums); \
+  void lateral_pool(const PoolArgs& args, int threads);                                   \
   }
 SNN_DECLARE(plain)
 #if defined(SNN_X86)
@@ -72,7 +72,16 @@ void multistep_fwd(const ForwardArgs& args, int threads) {
 }
 
 void multistep_bwd(const BackwardArgs& args, int threads) {
-  current->backward(args, useful(args.T * args.n * 2, threads), streams(args));
+  const int used = useful(args.T * args.n * 2, threads);
+  const std::int64_t count = args.sums ? args.coefficient_count() : 0;
+  // Each thread's own, added up in their order: the same sums for the same number of threads.
+  std::vector<double> sums(count * used);
+  current->backward(args, used, streams(args), args.sums ? sums.data() : nullptr);
+  for (std::int64_t i = 0; i < count; ++i) {
+    double total = 0;
+    for (int thread = 0; thread < used; ++thread) total += sums[thread * count + i];
+    args.sums[i] = static_cast<float>(total);
+  }
 }
 
 void lateral_pool(const PoolArgs& args, int threads) {

@@ -1,62 +1,25 @@
 // The multistep loops of one instruction set (compiled once for each, SNN_ISA names it).
 //
-// Time is the outer loop, neurons are the inner one, inside a tile whose potentials stay in the L1 cache. Each
-// stage of a tile (load to float32, step, surrogate, adjoint, store) is one short loop over a row that the
-// compiler vectorises; only step and surrogate are types, the rest is decided once a row.
+// Time is the outer loop, neurons are the inner one, inside a tile whose states stay in the L1 cache. Each stage of a
+// tile (load to float32, charge, fire and reset, surrogate, adjoint, store) is one short loop over a row.
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
 #include "kernels/detail/isa.h"
+#include "kernels/detail/numbers.h"
+#include "kernels/detail/quick_rows.h"
 #include "kernels/detail/rows.h"
-#include "math/step.h"
 
 namespace snn {
 inline namespace SNN_ISA {
 namespace {
 
-using Size = std::int64_t;
-constexpr Size kTile = 2048;     // forward: v stays in the L1 cache
-constexpr Size kPiece = 256;     // of a row: what is converted or streamed at a time
-constexpr Size kTileBack = 256;  // backward: the 16 rows of h between checkpoints take a third of the L1 cache
-constexpr Size kInterval = 16;   // at most
+constexpr Size kTile = 2048;        // forward: v before and after a step stay in the L1 cache
+constexpr Size kTileNumbers = 512;  // forward with coefficients: their rows do, too
+constexpr Size kTileBack = 256;     // backward: the 16 rows of h between checkpoints take a third of the L1 cache
+constexpr Size kInterval = 16;      // at most
 static_assert(kTileBack <= kPiece, "Row::write converts so many at a time");
-
-// Part of a row of [T, n] in memory, seen as float32: in place where it is, through `buffer` otherwise.
-struct Row {
-  void* base;
-  Dtype dtype;
-  bool streamed;
-
-  char* at(Size offset) const { return static_cast<char*>(base) + offset * bytes_of(dtype); }
-
-  // Whether a part can be streamed as it is computed.
-  bool whole_lines(Size offset, Size m) const {
-    return streamed && dtype == Dtype::f32 && m % kLines == 0 && reinterpret_cast<std::uintptr_t>(at(offset)) % 64 == 0;
-  }
-
-  const float* read(Size offset, Size m, float* buffer) const {
-    if (dtype == Dtype::f32) return reinterpret_cast<const float*>(at(offset));
-    const Half* from = reinterpret_cast<const Half*>(at(offset));
-    dtype == Dtype::f16 ? load_f16(buffer, from, m) : load_bf16(buffer, from, m);
-    return buffer;
-  }
-
-  float* target(Size offset, float* buffer) const {
-    return dtype == Dtype::f32 && !streamed ? reinterpret_cast<float*>(at(offset)) : buffer;
-  }
-
-  void write(Size offset, Size m, const float* row) const {
-    alignas(64) Half packed[kPiece];
-    if (dtype == Dtype::f32) {
-      if (streamed) stream(at(offset), row, 4 * m);
-      return;
-    }
-    Half* to = streamed ? packed : reinterpret_cast<Half*>(at(offset));
-    dtype == Dtype::f16 ? store_f16(to, row, m) : store_bf16(to, row, m);
-    if (streamed) stream(at(offset), packed, 2 * m);
-  }
-};
-
-Row row_of(const void* base, const MultistepArgs& args, bool streamed) {
-  return {const_cast<void*>(base), args.dtype, streamed};
-}
 
 Size tile_size(Size n, Size most, int threads) {
   const Size share = (n / threads + 63) / 64 * 64;
@@ -71,9 +34,8 @@ void copy(float* to, const float* from, Size m) {
   for (Size j = 0; j < m; ++j) to[j] = from[j];
 }
 
-template <class S>
-void emit_row(const S& step, const float* __restrict__ x, float* __restrict__ v, float* __restrict__ s, Size m) {
-  for (Size j = 0; j < m; ++j) s[j] = step.forward(x[j], v[j]);
+void add(float* to, const float* from, Size m) {
+  for (Size j = 0; j < m; ++j) to[j] += from[j];
 }
 
 // Asks for a row before it is used: rows are far apart, and the processor does not look ahead over pages.
@@ -81,196 +43,288 @@ void prefetch_row(const Row& row, Size offset, Size m) {
   for (Size j = 0; j < m; j += 64 / bytes_of(row.dtype)) __builtin_prefetch(row.at(offset + j));
 }
 
-template <class S>
-void charge_row(const S& step, const float* __restrict__ x, float* __restrict__ v, float* __restrict__ h, Size m) {
-  for (Size j = 0; j < m; ++j) step.forward(x[j], v[j], h[j]);
-}
+// The state variables of a tile: places of v, i and m, each [steps, M]; those that the neuron lacks are untouched.
+template <Size Steps, Size M>
+struct States {
+  alignas(64) float v[Steps][M], i[Steps][M], m[Steps][M];
 
-template <class S>
-void adjoint_row(const S& step, const float* __restrict__ g, const float* __restrict__ slope,
-                 const float* __restrict__ h, float* __restrict__ gv, float* __restrict__ gx, Size m) {
-  for (Size j = 0; j < m; ++j) gx[j] = step.backward(g[j], slope[j], h[j], gv[j]);
-}
-
-// slope_row and adjoint_row in one, for one level: a tenth less time.
-template <class Surrogate, class S>
-void fused_row(const S& step, const Spec& spec, const float* __restrict__ g, const float* __restrict__ h,
-               float* __restrict__ gv, float* __restrict__ gx, Size m) {
-  const Surrogate surrogate(spec.surrogate_values);
-  const float theta = step.fire.theta;
-  for (Size j = 0; j < m; ++j) gx[j] = step.backward(g[j], surrogate.grad(h[j] - theta), h[j], gv[j]);
-}
-
-// ds/dh of a row: a function chosen once, so that surrogates do not multiply the other types.
-using SlopeRow = void (*)(const Spec&, float theta, int levels, const float* h, float* p, Size m);
-
-template <class Surrogate>
-void slope_row(const Spec& spec, float theta, int levels, const float* __restrict__ h, float* __restrict__ p, Size m) {
-  const Surrogate surrogate(spec.surrogate_values);
-  for (Size j = 0; j < m; ++j) p[j] = surrogate.grad(h[j] - theta);
-  for (int k = 2; k <= levels; ++k)
-    for (Size j = 0; j < m; ++j) p[j] += surrogate.grad(h[j] - k * theta);
-}
-
-SlopeRow slope_row_of(const Spec& spec) {
-  SlopeRow found = nullptr;
-  visit_surrogate(spec, [&](auto surrogate) { found = slope_row<decltype(surrogate)>; });
-  return found;
-}
-
-// The adjoint of a row, chosen once: fused where there is one level, else slope by slope into p first.
-template <class Charge, class Fire, class Reset>
-struct Adjoint {
-  using S = Step<Charge, Fire, Reset>;
-  SlopeRow slope;
-  explicit Adjoint(const Spec& spec) : slope(slope_row_of(spec)) {}
-  void operator()(const S& step, const Spec& spec, const float* g, const float* h, float* p, float* gv, float* gx,
-                  Size m) const {
-    slope(spec, step.fire.theta, step.fire.levels, h, p, m);
-    adjoint_row(step, g, p, h, gv, gx, m);
+  // Step t from `rows` [S, n], or from the start.
+  void load(Size t, const Spec& spec, const float* rows, Size n, float start, Size count) {
+    fill(v[t], rows, start, count);
+    if (spec.filters()) fill(i[t], rows ? rows += n : nullptr, 0.f, count);
+    if (spec.remembers()) fill(m[t], rows ? rows += n : nullptr, 0.f, count);
+  }
+  void store(Size t, const Spec& spec, float* rows, Size n, Size count) const {
+    copy(rows, v[t], count);
+    if (spec.filters()) copy(rows += n, i[t], count);
+    if (spec.remembers()) copy(rows += n, m[t], count);
   }
 };
 
-template <class Charge, class Reset>
-struct Adjoint<Charge, Binary, Reset> {
-  using S = Step<Charge, Binary, Reset>;
-  void (*row)(const S&, const Spec&, const float*, const float*, float*, float*, Size) = nullptr;
-  explicit Adjoint(const Spec& spec) {
-    visit_surrogate(spec, [&](auto surrogate) { row = fused_row<decltype(surrogate), S>; });
-  }
-  void operator()(const S& step, const Spec& spec, const float* g, const float* h, float*, float* gv, float* gx,
-                  Size m) const {
-    row(step, spec, g, h, gv, gx, m);
-  }
+// The stages of a neuron: one for all, of its own numbers or of coefficients, where it is a common one, or null.
+struct Stages {
+  const QuickStage* quick;
+  const QuickRowStage* quick_rows;
+  const ChargeStage& charge;
+  const FireStage& fire;
 };
 
-template <class Charge, class Fire, class Reset>
-Adjoint<Charge, Fire, Reset> adjoint_of(const Step<Charge, Fire, Reset>&, const Spec& spec) {
-  return Adjoint<Charge, Fire, Reset>(spec);
-}
-
-// A streamed row of float32 in one loop: neither the next row of x nor the spikes wait for each other.
-template <class S>
-void emit_streamed(const S& step, const float* __restrict__ x, Size ahead, float* __restrict__ v, float* __restrict__ s,
-                   Size m) {
-  for (Size j = 0; j < m; j += kLines) {
-    alignas(64) float lines[kLines];
-    if (ahead)
-      for (Size k = 0; k < kLines; k += 16) __builtin_prefetch(x + ahead + j + k);
-    for (Size k = 0; k < kLines; ++k) lines[k] = step.forward(x[j + k], v[j + k]);
-    stream_lines(s + j, lines);
-  }
-}
-
-// Charges, fires and resets m neurons of row `here`, piece by piece: what is converted or streamed stays in L1.
-template <class S>
-void forward_row(const S& step, const Row& x, const Row& s, Size from, Size here, Size ahead, float* v, Size m) {
-  if (s.whole_lines(here, m)) {
-    const float* row = reinterpret_cast<const float*>(x.at(from));
-    return emit_streamed(step, row, ahead, v, reinterpret_cast<float*>(s.at(here)), m);
-  }
-  alignas(64) float in[kPiece], out[kPiece];
-  for (Size j = 0; j < m; j += kPiece) {
-    const Size count = m - j < kPiece ? m - j : kPiece;
-    if (ahead) prefetch_row(x, from + ahead + j, count);
-    float* row = s.target(here + j, out);
-    emit_row(step, x.read(from + j, count, in), v + j, row, count);
-    s.write(here + j, count, row);
-  }
-}
-
-template <class S>
-void forward_tile(const ForwardArgs& args, const S& step, Size lo, Size m, bool streamed) {
-  alignas(64) float v[kTile];
+template <Size M>
+void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size count, bool streamed) {
+  const QuickStage* quick = stages.quick;
+  const FireStage& fire = stages.fire;
+  const Size n = args.n, S = args.spec.states();
   const Row x = row_of(args.x, args, false), s = row_of(args.s, args, streamed);
-  fill(v, args.v0 ? args.v0 + lo : nullptr, step.reset.start(), m);
+  const Row trace = {args.v, Dtype::f32, streamed};
+  States<2, M> at;
+  Tile<M> tile(args.spec, args.coefficients);
+  const bool own = args.coefficients.values;
+  at.load(0, args.spec, args.states ? args.states + lo : nullptr, n, fire.start, count);
   for (Size t = 0; t < args.T; ++t) {
-    const Size here = t * args.n + lo, next = t + 1;
-    const Size ahead = args.constant || next == args.T ? 0 : args.n;
-    forward_row(step, x, s, args.constant ? lo : here, here, ahead, v, m);
+    const Size now = quick ? 0 : t & 1, then = quick ? 0 : now ^ 1, next = t + 1;
+    const Size here = t * n + lo, from = args.constant ? lo : here, ahead = args.constant || next == args.T ? 0 : n;
+    if (own) tile.fill(t, lo, count);
+    const Numbers numbers = tile.numbers();
+    const bool lines = quick && !args.v && s.whole_lines(here, count);
+    if (lines) quick->forward_streamed(x.f32(from), ahead, at.v[0], s.f32(here), count);
+    for (Size j = 0; j < count && !lines; j += kPiece) {
+      alignas(64) float in[kPiece], h[kPiece], out[kPiece];
+      const Size m = count - j < kPiece ? count - j : kPiece;
+      const Numbers k = numbers.from(j);
+      if (ahead) prefetch_row(x, from + ahead + j, m);
+      const float* input = x.read(from + j, m, in);
+      float* row = s.target(here + j, out);
+      if (quick) {
+        quick->forward(input, at.v[now] + j, row, m);
+      } else if (stages.quick_rows) {
+        stages.quick_rows->forward(k, input, {at.v[now] + j, at.v[then] + j}, row, m);
+      } else {
+        stages.charge.forward(k, at.v[now] + j, input, {at.i[now] + j, at.i[then] + j}, h, m);
+        fire.forward(k, h, {at.v[now] + j, at.v[then] + j}, {at.m[now] + j, at.m[then] + j}, row, m);
+      }
+      s.write(here + j, m, row);
+      if (args.v) {
+        if (!streamed) copy(args.v + here + j, at.v[then] + j, m);
+        trace.write(here + j, m, at.v[then] + j);
+      }
+    }
     if (args.checkpoints && next % args.interval == 0 && next < args.T)
-      copy(args.checkpoints + (next / args.interval - 1) * args.n + lo, v, m);
+      at.store(then, args.spec, args.checkpoints + (next / args.interval - 1) * S * n + lo, n, count);
   }
-  if (args.v_last) copy(args.v_last + lo, v, m);
+  if (args.last) at.store(quick ? 0 : args.T & 1, args.spec, args.last + lo, n, count);
 }
 
-// One tile backward: chunk by chunk from the end, each recomputed from the potential before it.
-template <class S, class Adjoint>
-void backward_tile(const BackwardArgs& args, const S& step, const Adjoint& adjoint, Size lo, Size m, bool streamed) {
-  alignas(64) float h[kInterval][kTileBack], v[kTileBack], gv[kTileBack], p[kTileBack];
-  alignas(64) float in[kTileBack], grad[kTileBack], out[kTileBack], sum[kTileBack];
-  const Row x = row_of(args.x, args, false), g = row_of(args.grad_s, args, false);
-  const Row gx = row_of(args.grad_x, args, streamed && !args.constant);
-  fill(gv, args.grad_last ? args.grad_last + lo : nullptr, 0.f, m);
-  fill(sum, nullptr, 0.f, m);
-  const float* current = args.constant ? x.read(lo, m, in) : nullptr;
-  for (Size chunk = (args.T - 1) / args.interval; chunk >= 0; --chunk) {
-    const Size first = chunk * args.interval;
-    const Size last = first + args.interval < args.T ? first + args.interval : args.T;
-    const float* before = chunk ? args.checkpoints + (chunk - 1) * args.n : args.v0;
-    fill(v, before ? before + lo : nullptr, step.reset.start(), m);
+// One tile backward.
+class BackwardTile {
+ public:
+  BackwardTile(const BackwardArgs& args, const Stages& stages, const SurrogateStage& surrogate, Size lo, Size m,
+               bool streamed, double* sums)
+      : args_(args),
+        quick_(stages.quick),
+        quick_rows_(stages.quick_rows),
+        charge_(stages.charge),
+        fire_(stages.fire),
+        surrogate_(surrogate),
+        lo_(lo),
+        m_(m),
+        sums_out_(sums),
+        x_(row_of(args.x, args, false)),
+        g_(row_of(args.grad_s, args, false)),
+        gx_(row_of(args.grad_x, args, streamed && !args.constant)),
+        numbers_(args.spec, args.coefficients),
+        sums_(args.spec, args.coefficients, args.coefficients.values) {}
+
+  // Chunk by chunk from the end, each recomputed from the states before it.
+  void run() {
+    const BackwardArgs& a = args_;
+    flow_.load(0, a.spec, a.grad_last ? a.grad_last + lo_ : nullptr, a.n, 0.f, m_);
+    if (!quick_) {
+      fill(gh_[0], nullptr, 0.f, m_);
+      numbers_.fill(0, lo_, m_);
+    }
+    if (quick_rows_) quick_rows_->factors(numbers_.numbers(), dv_, dx_, m_);
+    if (a.constant) fill(sum_, nullptr, 0.f, m_);
+    for (Size chunk = (a.T - 1) / a.interval; chunk >= 0; --chunk) {
+      const Size first = chunk * a.interval, last = first + a.interval < a.T ? first + a.interval : a.T;
+      recompute(chunk, first, last);
+      for (Size t = last - 1; t >= first; --t) step(t, t - first, first);
+    }
+    if (fire_.delayed) before_the_first_step();
+    if (sums_out_ && quick_rows_) quick_rows_->finish(numbers_.numbers(), sums_.rows(), m_);
+    if (sums_out_ && (a.coefficients.steps == 1 || fire_.delayed)) sums_.flush(0, lo_, m_, sums_out_);
+    if (a.constant) {
+      float* row = gx_.target(lo_, out_);
+      copy(row, sum_, m_);
+      gx_.write(lo_, m_, row);
+    }
+    if (a.grad_states) flow_.store(0, a.spec, a.grad_states + lo_, a.n, m_);
+  }
+
+ private:
+  void recompute(Size chunk, Size first, Size last) {
+    const BackwardArgs& a = args_;
+    const float* before = chunk ? a.checkpoints + (chunk - 1) * a.spec.states() * a.n : a.states;
+    at_.load(0, a.spec, before ? before + lo_ : nullptr, a.n, fire_.start, m_);
     for (Size t = first; t < last; ++t) {
-      if (!args.constant) current = x.read(t * args.n + lo, m, in);
+      const Size k = t - first, v = place(k), after = place(k + 1);
       const bool more = t + 2 < last;
-      if (more && !args.constant) prefetch_row(x, (t + 2) * args.n + lo, m);
-      if (!more) prefetch_row(g, t * args.n + lo, m);
-      charge_row(step, current, v, h[t - first], m);
-    }
-    for (Size t = last - 1; t >= first; --t) {
-      const Size here = t * args.n + lo;
-      float* row = args.constant ? out : gx.target(here, out);
-      if (t >= first + 2) prefetch_row(g, here - 2 * args.n, m);
-      adjoint(step, args.spec, g.read(here, m, grad), h[t - first], p, gv, row, m);
-      if (args.constant)
-        for (Size j = 0; j < m; ++j) sum[j] += row[j];
-      else
-        gx.write(here, m, row);
+      if (more && !a.constant) prefetch_row(x_, (t + 2) * a.n + lo_, m_);
+      if (!more) prefetch_row(g_, t * a.n + lo_, m_);
+      if (quick_) {
+        quick_->recompute(input(t), at_.v[0], h_[k], m_);
+        continue;
+      }
+      if (quick_rows_) {
+        quick_rows_->recompute(numbers_.numbers(), input(t), {at_.v[v], at_.v[after]}, h_[k], m_);
+        continue;
+      }
+      vary(t);
+      charge_.forward(numbers_.numbers(), at_.v[v], input(t), {at_.i[k], at_.i[k + 1]}, h_[k], m_);
+      fire_.forward(numbers_.numbers(), h_[k], {at_.v[v], at_.v[after]}, {at_.m[k], at_.m[k + 1]}, out_, m_);
     }
   }
-  if (args.constant) {
-    float* row = gx.target(lo, out);
-    copy(row, sum, m);
-    gx.write(lo, m, row);
+
+  // Step t, whose potentials are rows k.
+  void step(Size t, Size k, Size first) {
+    const BackwardArgs& a = args_;
+    const Size here = t * a.n + lo_;
+    if (t >= first + 2) prefetch_row(g_, here - 2 * a.n, m_);
+    vary(t);
+    if (a.grad_v) add(flow_.v[0], a.grad_v + here, m_);
+    const float* grad = g_.read(here, m_, grad_);
+    float* row = a.constant ? out_ : gx_.target(here, out_);
+    if (quick_)
+      quick_->backward(grad, h_[k], flow_.v[0], row, m_);
+    else if (quick_rows_)
+      quick_rows_->backward(numbers_.numbers(), dv_, dx_, grad, h_[k], sums_out_ ? input(t) : nullptr, at_.v[place(k)],
+                            flow_.v[0], row, sums_out_ ? sums_.rows() : Sums{}, m_);
+    else
+      charged(t, k, fired(grad, h_[k], at_.m[k]), row);
+    if (a.constant)
+      add(sum_, row, m_);
+    else
+      gx_.write(here, m_, row);
+    if (sums_out_ && a.coefficients.steps > 1) sums_.flush(t, lo_, m_, sums_out_);
   }
-  if (args.grad_v0) copy(args.grad_v0 + lo, gv, m);
+
+  // The charge of one step: dL/dx from dL/dh.
+  void charged(Size t, Size k, const float* gh, float* row) {
+    const Sums sums = collected();
+    const float* used = nullptr;
+    if (sums.a) used = charge_.filters ? at_.i[charge_.late ? k : k + 1] : input(t);
+    charge_.backward(numbers_.numbers(), gh, at_.v[place(k)], used, flow_.v[0], flow_.i[0], row, sums, m_);
+  }
+
+  // Surrogate, fire and reset of one step: dL/dh.
+  const float* fired(const float* grad, const float* h, const float* m) {
+    const Sums sums = collected();
+    const bool gated = fire_.remembers && fire_.negative.count;
+    const float* bars = fire_.bars(numbers_.numbers(), m, bars_, m_);
+    if (!bars && gated) bars = numbers_.row(kTheta);
+    const SlopeRows p = {p_[0], p_[1], sums.a ? p_[2] : nullptr, sums.a ? p_[3] : nullptr, p_[4], p_[5]};
+    const float* alpha = numbers_.row(kAlpha);
+    surrogate_.forward(fire_.positive, 1.f, fire_.theta, bars, alpha, h, nullptr, p.up, p.up_level, p.up_alpha, m_);
+    if (fire_.negative.count)
+      surrogate_.forward(fire_.negative, -1.f, fire_.theta, bars, alpha, h, gated ? m : nullptr, p.down, p.down_level,
+                         p.down_alpha, m_);
+    const float* next = gh_[turn_];
+    turn_ ^= 1;
+    fire_.backward(numbers_.numbers(), grad, p, h, m, {flow_.v[0], flow_.m[0], {next, gh_[turn_]}}, sums, m_);
+    return gh_[turn_];
+  }
+
+  // What a delayed reset of the first step takes off for the potential it starts from: a step without a charge.
+  void before_the_first_step() {
+    at_.load(0, args_.spec, args_.states ? args_.states + lo_ : nullptr, args_.n, fire_.start, m_);
+    vary(0);
+    fill(grad_, nullptr, 0.f, m_);
+    copy(flow_.v[0], fired(grad_, at_.v[0], at_.m[0]), m_);
+  }
+
+  const float* input(Size t) { return x_.read(args_.constant ? lo_ : t * args_.n + lo_, m_, in_); }
+  // Of all neurons with coefficients, wanted or not: two loops fewer; only common neurons tell the difference.
+  Sums collected() { return args_.coefficients.values ? sums_.rows() : Sums{}; }
+  // Sums need the potential before each step, else two places do.
+  Size place(Size k) const { return args_.coefficients.values ? k : k & 1; }
+  void vary(Size t) {
+    if (args_.coefficients.steps > 1) numbers_.fill(t, lo_, m_);
+  }
+
+  const BackwardArgs& args_;
+  const QuickStage* quick_;
+  const QuickRowStage* quick_rows_;
+  const ChargeStage& charge_;
+  const FireStage& fire_;
+  const SurrogateStage& surrogate_;
+  const Size lo_, m_;
+  double* sums_out_;
+  const Row x_, g_, gx_;
+  Tile<kTileBack> numbers_;
+  TileSums<kTileBack> sums_;
+  States<kInterval + 1, kTileBack> at_;
+  States<1, kTileBack> flow_;
+  Size turn_ = 0;
+  alignas(64) float h_[kInterval][kTileBack], gh_[2][kTileBack], p_[6][kTileBack], bars_[kTileBack];
+  alignas(64) float dv_[kTileBack], dx_[kTileBack];
+  alignas(64) float in_[kTileBack], grad_[kTileBack], out_[kTileBack], sum_[kTileBack];
+};
+
+int thread_number() {
+#if defined(_OPENMP)
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
 }
 
-// f(step) with the types of the neuron's charge, fire and reset.
-template <class F>
-void visit_step(const Spec& spec, F&& f) {
-  visit_charge(spec, [&](auto charge) {
-    visit_fire(spec, [&](auto fire) {
-      visit_reset(spec,
-                  [&](auto reset) { f(Step<decltype(charge), decltype(fire), decltype(reset)>{charge, fire, reset}); });
-    });
-  });
-}
-
-// f(lo, m) for every tile of n neurons, spread over the threads.
+// f(lo, m, thread) for every tile of n neurons, spread over the threads.
 template <class F>
 void for_tiles(Size n, Size most, int threads, bool streamed, F&& f) {
   const Size tile = tile_size(n, most, threads), tiles = (n + tile - 1) / tile;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
+    const int thread = thread_number();
 #pragma omp for schedule(static) nowait
-    for (Size i = 0; i < tiles; ++i) f(i * tile, n - i * tile < tile ? n - i * tile : tile);
+    for (Size i = 0; i < tiles; ++i) f(i * tile, n - i * tile < tile ? n - i * tile : tile, thread);
     if (streamed) stream_end();
   }
+}
+
+// f(stages) with those of a neuron. (Not inlined: each would be there once for each type of stage.)
+template <class F>
+void with_stages(const MultistepArgs& args, F&& f) {
+  const Spec& spec = args.spec;
+  with_fire(spec, [&](const FireStage& fire, float carry) __attribute__((noinline)) {
+    with_charge(spec, carry, [&](const ChargeStage& charge) __attribute__((noinline)) {
+      const auto run = [&](const QuickStage* quick, const QuickRowStage* rows)
+                           __attribute__((noinline)) { f(Stages{quick, rows, charge, fire}); };
+      if (args.coefficients.values)
+        with_quick_rows(spec, args.coefficients.steps == 1, [&](const QuickRowStage* rows) { run(nullptr, rows); });
+      else
+        with_quick(spec, [&](const QuickStage* quick) { run(quick, nullptr); });
+    });
+  });
 }
 
 }  // namespace
 
 void multistep_fwd(const ForwardArgs& args, int threads, bool streamed) {
-  visit_step(args.spec, [&](auto step) {
-    for_tiles(args.n, kTile, threads, streamed, [&](Size lo, Size m) { forward_tile(args, step, lo, m, streamed); });
+  const bool own = args.coefficients.values;
+  const auto run = own ? forward_tile<kTileNumbers> : forward_tile<kTile>;
+  with_stages(args, [&](const Stages& stages) {
+    for_tiles(args.n, own ? kTileNumbers : kTile, threads, streamed,
+              [&](Size lo, Size m, int) { run(args, stages, lo, m, streamed); });
   });
 }
 
-void multistep_bwd(const BackwardArgs& args, int threads, bool streamed) {
-  visit_step(args.spec, [&](auto step) {
-    const auto adjoint = adjoint_of(step, args.spec);
-    for_tiles(args.n, kTileBack, threads, streamed,
-              [&](Size lo, Size m) { backward_tile(args, step, adjoint, lo, m, streamed); });
+void multistep_bwd(const BackwardArgs& args, int threads, bool streamed, double* sums) {
+  with_stages(args, [&](const Stages& stages) {
+    with_surrogate(args.spec, [&](const SurrogateStage& surrogate) {
+      for_tiles(args.n, kTileBack, threads, streamed, [&](Size lo, Size m, int thread) {
+        double* own = sums ? sums + thread * args.coefficient_count() : nullptr;
+        BackwardTile(args, stages, surrogate, lo, m, streamed, own).run();
+      });
+    });
   });
 }
 

@@ -1,5 +1,12 @@
 // Fire: how many spikes a potential h makes. Formulas as in snnkern/fires.py. A NaN makes none.
+//
+// Spikes are signed counts. `positive` and `negative` are the levels, in units of theta, at which backward takes
+// the surrogate; `bar` is the threshold of the step, `drop` what a soft reset subtracts, `next` the fire's own
+// state m after the step; `by_memory` is what dL/ds gets through it, `remembered` dL/dm before the step, given dL/dm
+// after it and dL/dz of the surrogate. `at` gives the fire of one neuron whose theta is a coefficient.
 #pragma once
+
+#include <type_traits>
 
 #include "math/hd.h"
 #include "math/spec.h"
@@ -7,58 +14,188 @@
 namespace snn {
 inline namespace SNN_ISA {
 
-// values: v_threshold, real_units. `unit` is what one spike is worth in the output.
-struct Binary {
-  float theta, unit;
-  static constexpr int levels = 1;
-
-  SNN_HD explicit Binary(const float* values) : theta(values[0]), unit(values[1] != 0.f ? values[0] : 1.f) {}
-  SNN_HD float spikes(float h) const { return h >= theta ? 1.f : 0.f; }
+// Thresholds first, first + spacing, ..., `count` of them.
+struct Levels {
+  float first, spacing;
+  int count;
+  SNN_HD float level(int k) const { return first + static_cast<float>(k) * spacing; }
 };
 
-// values: v_threshold, max_spikes, real_units.
-struct Burst {
-  float theta, unit, most;
-  int levels;
-  Divisor divisor;
+// What fires without negative spikes and without a state share.
+struct OneSided {
+  static constexpr bool negative_side = false, remembers = false;
+  float theta, real;
 
-  SNN_HD explicit Burst(const float* values)
-      : theta(values[0]),
-        unit(values[2] != 0.f ? values[0] : 1.f),
-        most(values[1]),
-        levels(static_cast<int>(values[1])),
-        divisor(values[0]) {}
+  SNN_HD OneSided(float v_threshold, float real_units) : theta(v_threshold), real(real_units != 0.f ? 1.f : 0.f) {}
+  // What one spike is worth in the output: theta or 1.
+  SNN_HD float unit() const { return real * theta + (1.f - real); }
+  SNN_HD float bar(float) const { return theta; }
+  SNN_HD float drop(float s) const { return s * theta; }
+  SNN_HD float drop_down() const { return theta; }
+  // d drop / d theta.
+  SNN_HD float dropped(float s) const { return s; }
+  SNN_HD float next(float m, float) const { return m; }
+  SNN_HD float by_memory(float) const { return 0.f; }
+  SNN_HD float remembered(float, float) const { return 0.f; }
+  SNN_HD Levels negative() const { return {1.f, 1.f, 0}; }
+};
 
-  SNN_HD float spikes(float h) const {
-    const float count = __builtin_floorf(divisor.divide(h));
-    const float bounded = count < most ? count : most;
+// values: v_threshold, real_units, strict.
+template <class Strict>
+struct Binary : OneSided {
+  Strict strict;
+
+  SNN_HD explicit Binary(const float* values) : OneSided(values[0], values[1]), strict(values[2] != 0.f) {}
+  SNN_HD Binary at(float own) const {
+    Binary f = *this;
+    f.theta = own;
+    return f;
+  }
+  SNN_HD float spikes(float h, float) const { return (strict ? h > theta : h >= theta) ? 1.f : 0.f; }
+  SNN_HD Levels positive() const { return {1.f, 1.f, 1}; }
+};
+
+// values: v_threshold, max_spikes, real_units. Rounded: to the nearest count (Integer), else down (Burst).
+template <class Rounded, class D = Divisor>
+struct Count : OneSided {
+  Rounded rounded;
+  float most;
+  D divisor;
+
+  SNN_HD explicit Count(const float* values, bool to_nearest)
+      : OneSided(values[0], values[2]), rounded(to_nearest), most(values[1]), divisor(values[0]) {}
+  template <class Other>
+  SNN_HD Count(const Count<Rounded, Other>& f, float own)
+      : OneSided(own, f.real), rounded(f.rounded), most(f.most), divisor(own) {}
+  SNN_HD Count<Rounded, Division> at(float own) const { return {*this, own}; }
+
+  SNN_HD float spikes(float h, float) const {
+    const float quotient = divisor.divide(h);
+    if (rounded) return round_(min_(quotient > 0.f ? quotient : 0.f, most));
+    const float bounded = min_(__builtin_floorf(quotient), most);
     return h >= theta ? bounded : 0.f;
   }
+  SNN_HD Levels positive() const { return {rounded ? 0.5f : 1.f, 1.f, static_cast<int>(most)}; }
 };
 
+// values: v_threshold, max_spikes, real_units, then negative_threshold, negative_reset, strict (Signed,
+// SignedMemory) or strict (Ternary). StrictUp, StrictDown: how each side compares; Memory: negative spikes take
+// back at most m, the sum of what was emitted.
+template <class StrictUp, class StrictDown, class Memory, class D = Divisor>
+struct TwoSided {
+  static constexpr bool negative_side = true, remembers = !std::is_same<Memory, No>::value;
+  StrictUp strict_up;
+  StrictDown strict_down;
+  Memory memory;
+  float theta, real, most, first, spacing, lowest, refund;
+  D divisor, divisor_down;
+
+  SNN_HD TwoSided(const float* values, float negative_first, float negative_spacing, bool up, bool down, bool sums)
+      : strict_up(up),
+        strict_down(down),
+        memory(sums),
+        theta(values[0]),
+        real(values[2] != 0.f ? 1.f : 0.f),
+        most(values[1]),
+        first(negative_first),
+        spacing(negative_spacing),
+        lowest(theta * first),
+        refund(theta * spacing),
+        divisor(theta),
+        divisor_down(refund) {}
+  template <class Other>
+  SNN_HD TwoSided(const TwoSided<StrictUp, StrictDown, Memory, Other>& f, float own)
+      : strict_up(f.strict_up),
+        strict_down(f.strict_down),
+        memory(f.memory),
+        theta(own),
+        real(f.real),
+        most(f.most),
+        first(f.first),
+        spacing(f.spacing),
+        lowest(own * first),
+        refund(own * spacing),
+        divisor(own),
+        divisor_down(refund) {}
+  SNN_HD TwoSided<StrictUp, StrictDown, Memory, Division> at(float own) const { return {*this, own}; }
+
+  SNN_HD float unit() const { return real * theta + (1.f - real); }
+  SNN_HD float bar(float) const { return theta; }
+  SNN_HD float spikes(float h, float m) const {
+    const float up = min_(__builtin_floorf(divisor.divide(h)), most);
+    const float depth = divisor_down.divide(-h - lowest);
+    const float deep = strict_down ? __builtin_ceilf(depth) : __builtin_floorf(depth) + 1.f;
+    float down = min_(max_(deep, 1.f), most);
+    if (memory) down = min_(down, max_(m, 0.f));
+    return ((strict_up ? h > theta : h >= theta) ? up : 0.f) -
+           ((strict_down ? h < -lowest : h <= -lowest) ? down : 0.f);
+  }
+  SNN_HD float drop(float s) const { return s * (s < 0.f ? refund : theta); }
+  SNN_HD float drop_down() const { return refund; }
+  SNN_HD float dropped(float s) const { return s * (s < 0.f ? spacing : 1.f); }
+  SNN_HD float next(float m, float s) const { return memory ? m + s : m; }
+  SNN_HD float by_memory(float) const { return 0.f; }
+  SNN_HD float remembered(float gm, float) const { return gm; }
+  SNN_HD Levels positive() const { return {1.f, 1.f, static_cast<int>(most)}; }
+  SNN_HD Levels negative() const { return {first, spacing, static_cast<int>(most)}; }
+};
+
+// values: v_threshold, beta, decay, real_units.
+struct Adapting : OneSided {
+  static constexpr bool remembers = true;
+  float beta, decay;
+
+  SNN_HD explicit Adapting(const float* values) : OneSided(values[0], values[3]), beta(values[1]), decay(values[2]) {}
+  SNN_HD Adapting at(float own) const {
+    Adapting f = *this;
+    f.theta = own;
+    return f;
+  }
+  SNN_HD float bar(float m) const { return theta + beta * m; }
+  SNN_HD float spikes(float h, float m) const { return h >= bar(m) ? 1.f : 0.f; }
+  SNN_HD float next(float m, float s) const { return decay * m + s; }
+  SNN_HD float by_memory(float gm) const { return gm; }
+  SNN_HD float remembered(float gm, float gz) const { return decay * gm - beta * gz; }
+  SNN_HD Levels positive() const { return {1.f, 1.f, 1}; }
+};
+
+// The negative side of a signed fire, as its dataclass has it.
+struct Below {
+  float first, spacing;
+  bool strict_up, strict_down, memory;
+
+  SNN_HD explicit Below(const Spec& spec) {
+    const float* values = spec.fire_values;
+    const bool ternary = spec.fire == FireId::Ternary;
+    first = ternary ? 1.f : -values[3];
+    spacing = ternary ? 1.f : values[4];
+    memory = spec.fire == FireId::SignedMemory;
+    strict_up = !memory && values[ternary ? 3 : 5] != 0.f;
+    strict_down = strict_up || first == 0.f;
+  }
+};
+
+// f with the type of the fire.
 template <class F>
 void visit_fire(const Spec& spec, F&& f) {
+  const float* values = spec.fire_values;
   switch (spec.fire) {
-    case FireId::Binary: return f(Binary(spec.fire_values));
-    case FireId::Burst: return f(Burst(spec.fire_values));
+    case FireId::Binary: return values[2] != 0.f ? f(Binary<Yes>(values)) : f(Binary<No>(values));
+    case FireId::Burst: return f(Count<No>(values, false));
+    case FireId::Integer: return f(Count<Yes>(values, true));
+    case FireId::Adaptive: return f(Adapting(values));
+    case FireId::Ternary:
+    case FireId::Signed:
+    case FireId::SignedMemory: break;
   }
+  const Below b(spec);
+  const auto with = [&](auto up, auto down, auto memory) {
+    f(TwoSided<decltype(up), decltype(down), decltype(memory)>(values, b.first, b.spacing, up, down, memory));
+  };
+  if (b.memory) return b.strict_down ? with(No(), Yes(), Yes()) : with(No(), No(), Yes());
+  if (b.strict_up) return with(Yes(), Yes(), No());
+  return b.strict_down ? with(No(), Yes(), No()) : with(No(), No(), No());
 }
-
-// The same choice made inside a kernel: uniform over all threads, so the branch costs a GPU next to nothing.
-struct AnyFire {
-  bool is_burst;
-  float theta, unit;
-  int levels;
-  Burst burst;
-
-  SNN_HD explicit AnyFire(const Spec& spec)
-      : is_burst(spec.fire == FireId::Burst),
-        theta(spec.fire_values[0]),
-        unit(is_burst ? Burst(spec.fire_values).unit : Binary(spec.fire_values).unit),
-        levels(is_burst ? Burst(spec.fire_values).levels : Binary::levels),
-        burst(spec.fire_values) {}
-  SNN_HD float spikes(float h) const { return is_burst ? burst.spikes(h) : h >= theta ? 1.f : 0.f; }
-};
 
 }  // namespace SNN_ISA
 }  // namespace snn

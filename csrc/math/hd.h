@@ -33,6 +33,30 @@ SNN_HD float select(bool condition, float a, float b) {
 #endif
 }
 
+// A choice that is known when a kernel is compiled; where it is not, a bool takes the place.
+struct Yes {
+  SNN_HD explicit Yes(bool = true) {}
+  SNN_HD constexpr operator bool() const { return true; }
+};
+struct No {
+  SNN_HD explicit No(bool = false) {}
+  SNN_HD constexpr operator bool() const { return false; }
+};
+
+// A divisor that is used once: a coefficient.
+struct Division {
+  float value;
+
+  SNN_HD explicit Division(float d) : value(d) {}
+  SNN_HD float divide(float a) const {
+#if defined(__CUDA_ARCH__)
+    return __fdiv_rn(a, value);
+#else
+    return a / value;
+#endif
+  }
+};
+
 // A divisor that is used many times. The quotient is rounded correctly, as the reference's a / d is (except below
 // 2^-100, where nothing is left of it beside a threshold), and costs neither a division nor a branch.
 struct Divisor {
@@ -41,6 +65,8 @@ struct Divisor {
 
   SNN_HD explicit Divisor(float d)
       : value(d), inverse(static_cast<float>(1.0 / static_cast<double>(d))), reciprocal(1.0 / static_cast<double>(d)) {}
+
+  SNN_HD Divisor(float d, float by, double wide) : value(d), inverse(by), reciprocal(wide) {}
 
   SNN_HD float divide(float a) const {
 #if defined(__CUDA_ARCH__) || defined(__FMA__)
@@ -92,6 +118,11 @@ SNN_HD float exp_(float x) {
 }
 
 SNN_HD float abs_(float x) { return x < 0.f ? -x : x; }
+SNN_HD float min_(float a, float b) { return a < b ? a : b; }
+SNN_HD float max_(float a, float b) { return a > b ? a : b; }
+
+// The nearest whole number, halves to even, of 0 <= x < 2^22: additions that round, and vectorise everywhere.
+SNN_HD float round_(float x) { return x + 12582912.f - 12582912.f; }
 
 }  // namespace SNN_ISA
 }  // namespace snn

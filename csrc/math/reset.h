@@ -1,7 +1,9 @@
 // Reset: the potential after the step, and its part in backward. Formulas as in snnkern/resets.py.
 //
-// `blame` is -dv/ds times gv: what the gradient of the spike loses through the reset (times 0 if detached);
-// `keep` is dv/dh at fixed s.
+// `before` is what a delayed reset does to the charged potential. `blame_up` and `blame_down` are what the gradient of
+// a positive (negative) spike loses through the reset: -dv/ds times gv, dL/dv after the step, or gh, dL/dh of
+// the next step (times 0 if detached). `keep` is dv/dh at fixed s; `by_theta` what dL/dtheta gets through the
+// amount that is subtracted; `carry` is 0 where no gradient flows from a step into the potential before it.
 #pragma once
 
 #include "math/hd.h"
@@ -10,50 +12,109 @@
 namespace snn {
 inline namespace SNN_ISA {
 
-// values: v_reset, detach.
+// values: v_reset, detach, detach_v.
 struct Hard {
-  float v_reset, live;
+  static constexpr bool delayed = false;
+  float v_reset, live, carry;
 
-  SNN_HD Hard(const float* values, float) : v_reset(values[0]), live(values[1] != 0.f ? 0.f : 1.f) {}
+  SNN_HD explicit Hard(const float* values)
+      : v_reset(values[0]), live(values[1] != 0.f ? 0.f : 1.f), carry(values[2] != 0.f ? 0.f : 1.f) {}
   SNN_HD float start() const { return v_reset; }
-  SNN_HD float apply(float h, float s) const { return select(s > 0.f, v_reset, h); }
-  SNN_HD float blame(float gv, float h) const { return live * gv * (h - v_reset); }
-  SNN_HD float keep(float s) const { return s > 0.f ? 0.f : 1.f; }
+  template <class Fire>
+  SNN_HD float before(const Fire&, float h, float) const {
+    return h;
+  }
+  template <class Fire>
+  SNN_HD float apply(const Fire&, float h, float s) const {
+    return select(s != 0.f, v_reset, h);
+  }
+  template <class Fire>
+  SNN_HD float blame_up(const Fire&, float gv, float, float h) const {
+    return live * gv * (h - v_reset);
+  }
+  template <class Fire>
+  SNN_HD float blame_down(const Fire&, float gv, float, float h) const {
+    return live * gv * (v_reset - h);
+  }
+  SNN_HD float keep(float s) const { return s != 0.f ? 0.f : 1.f; }
+  template <class Fire>
+  SNN_HD float by_theta(const Fire&, float, float, float) const {
+    return 0.f;
+  }
 };
 
-// values: detach.
+// Soft: values: detach, detach_v. NoReset: values: detach_v; strength is 0.
 struct Soft {
-  float theta, live;
+  static constexpr bool delayed = false;
+  float strength, live, carry;
 
-  SNN_HD Soft(const float* values, float v_threshold) : theta(v_threshold), live(values[0] != 0.f ? 0.f : 1.f) {}
+  SNN_HD Soft(float amount, bool detach, bool detach_v)
+      : strength(amount), live(detach ? 0.f : amount), carry(detach_v ? 0.f : 1.f) {}
   SNN_HD float start() const { return 0.f; }
-  SNN_HD float apply(float h, float s) const { return h - s * theta; }
-  SNN_HD float blame(float gv, float) const { return live * gv * theta; }
+  template <class Fire>
+  SNN_HD float before(const Fire&, float h, float) const {
+    return h;
+  }
+  template <class Fire>
+  SNN_HD float apply(const Fire& fire, float h, float s) const {
+    return h - strength * fire.drop(s);
+  }
+  template <class Fire>
+  SNN_HD float blame_up(const Fire& fire, float gv, float, float) const {
+    return live * gv * fire.theta;
+  }
+  template <class Fire>
+  SNN_HD float blame_down(const Fire& fire, float gv, float, float) const {
+    return live * gv * fire.drop_down();
+  }
   SNN_HD float keep(float) const { return 1.f; }
+  template <class Fire>
+  SNN_HD float by_theta(const Fire& fire, float gv, float, float s) const {
+    return -strength * gv * fire.dropped(s);
+  }
 };
 
+// values: detach. The reset of a step is subtracted from the h of the next one.
+struct Delayed {
+  static constexpr bool delayed = true;
+  float live, carry;
+
+  SNN_HD explicit Delayed(const float* values) : live(values[0] != 0.f ? 0.f : 1.f), carry(1.f) {}
+  SNN_HD float start() const { return 0.f; }
+  template <class Fire>
+  SNN_HD float before(const Fire& fire, float h, float v) const {
+    return h - fire.drop(fire.spikes(v, 0.f));
+  }
+  template <class Fire>
+  SNN_HD float apply(const Fire&, float h, float) const {
+    return h;
+  }
+  template <class Fire>
+  SNN_HD float blame_up(const Fire& fire, float, float gh, float) const {
+    return live * gh * fire.theta;
+  }
+  template <class Fire>
+  SNN_HD float blame_down(const Fire& fire, float, float gh, float) const {
+    return live * gh * fire.drop_down();
+  }
+  SNN_HD float keep(float) const { return 1.f; }
+  template <class Fire>
+  SNN_HD float by_theta(const Fire& fire, float, float gh, float s) const {
+    return -gh * fire.dropped(s);
+  }
+};
+
+// f with the type of the reset.
 template <class F>
 void visit_reset(const Spec& spec, F&& f) {
+  const float* values = spec.reset_values;
   switch (spec.reset) {
-    case ResetId::Hard: return f(Hard(spec.reset_values, spec.fire_values[0]));
-    case ResetId::Soft: return f(Soft(spec.reset_values, spec.fire_values[0]));
+    case ResetId::Hard: return f(Hard(values));
+    case ResetId::Soft: return f(Soft(1.f, values[0] != 0.f, values[1] != 0.f));
+    case ResetId::NoReset: return f(Soft(0.f, false, values[0] != 0.f));
+    case ResetId::Delayed: return f(Delayed(values));
   }
 }
-
-struct AnyReset {
-  bool is_hard;
-  Hard hard;
-  Soft soft;
-
-  SNN_HD explicit AnyReset(const Spec& spec)
-      : is_hard(spec.reset == ResetId::Hard),
-        hard(spec.reset_values, 0.f),
-        soft(spec.reset_values, spec.fire_values[0]) {}
-  SNN_HD float start() const { return is_hard ? hard.start() : soft.start(); }
-  SNN_HD float apply(float h, float s) const { return is_hard ? hard.apply(h, s) : soft.apply(h, s); }
-  SNN_HD float blame(float gv, float h) const { return is_hard ? hard.blame(gv, h) : soft.blame(gv, h); }
-  SNN_HD float keep(float s) const { return is_hard ? hard.keep(s) : soft.keep(s); }
-};
 
 }  // namespace SNN_ISA
 }  // namespace snn

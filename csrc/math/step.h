@@ -1,4 +1,5 @@
-// One time step of a neuron: forward, and the same step backward, next to each other.
+// One time step of a neuron: forward, and the same step backward, next to each other. Firing is everything behind the
+// charge; kernels that stage a step use it alone.
 #pragma once
 
 #include "math/fire.h"
@@ -9,33 +10,90 @@
 namespace snn {
 inline namespace SNN_ISA {
 
-template <class Charge, class Fire, class Reset>
-struct Step {
-  Charge charge;
+// The surrogate at h, summed over the levels that are open: of positive and of negative spikes; the same weighted by
+// the level (for dL/dtheta); the derivative by alpha. What is not asked for is 0.
+struct Slopes {
+  float up = 0.f, down = 0.f, up_level = 0.f, down_level = 0.f, up_alpha = 0.f, down_alpha = 0.f;
+};
+
+// dL/dv and dL/dm after the step, which become those before it, and dL/dh of the next step (delayed resets).
+struct Adjoint {
+  float v, m, h;
+};
+
+// dL/dtheta and dL/dalpha of one neuron, added up over the steps.
+struct FireSums {
+  float theta, alpha;
+};
+
+template <class F, class R>
+struct Firing {
+  using Fire = F;
+  using Reset = R;
   Fire fire;
   Reset reset;
 
-  // Charge, fire, reset: v becomes the next potential; returns what the neuron emits.
-  SNN_HD float forward(float x, float& v) const {
-    float h;
-    return forward(x, v, h) * fire.unit;
-  }
-
-  // The same, for backward: h is kept, spikes are counted.
-  SNN_HD float forward(float x, float& v, float& h) const {
-    h = charge.charge(v, x);
-    const float s = fire.spikes(h);
-    v = reset.apply(h, s);
+  // h: charged. v, m: before the step, become those after it. Returns the count of spikes.
+  SNN_HD float forward(float& h, float& v, float& m) const {
+    h = reset.before(fire, h, v);
+    const float s = fire.spikes(h, m);
+    v = reset.apply(fire, h, s);
+    m = fire.next(m, s);
     return s;
   }
 
-  // grad: dL/d(emitted); slope: ds/dh of the surrogate at h; gv: dL/dv after the step, becomes that before it.
-  // Returns dL/dx.
-  SNN_HD float backward(float grad, float slope, float h, float& gv) const {
-    const float gs = grad * fire.unit - reset.blame(gv, h);
-    const float gh = gs * slope + gv * reset.keep(fire.spikes(h));
-    gv = gh * charge.dh_dv();
-    return gh * charge.dh_dx();
+  // grad: dL/d(emitted); h: as forward left it; m: before the step. Returns dL/dh; g.v stays for the charge.
+  SNN_HD float backward(float grad, const Slopes& p, float h, float m, Adjoint& g, FireSums& sums) const {
+    const float s = fire.spikes(h, m);
+    const float gs = grad * fire.unit() + fire.by_memory(g.m);
+    const float up = gs - reset.blame_up(fire, g.v, g.h, h);
+    float gh = up * p.up + g.v * reset.keep(s);
+    sums.theta += reset.by_theta(fire, g.v, g.h, s) + fire.real * grad * s - up * p.up_level;
+    sums.alpha += up * p.up_alpha;
+    if (Fire::negative_side) {
+      const float down = gs - reset.blame_down(fire, g.v, g.h, h);
+      gh += down * p.down;
+      sums.theta += down * p.down_level;
+      sums.alpha -= down * p.down_alpha;
+    }
+    g.m = fire.remembered(g.m, up * p.up);
+    g.h = gh;
+    return gh;
+  }
+};
+
+// dL/d of the charge's numbers a, b and c of one neuron, added up over the steps.
+struct ChargeSums {
+  float a, b, c;
+};
+
+template <class C>
+struct Charging {
+  using Charge = C;
+  Charge charge;
+  float carry;  // of the reset
+
+  // What charges v; i: the charge's own current before the step, becomes that after it.
+  SNN_HD float input(float x, float& i) const {
+    if constexpr (Charge::filters) {
+      const float before = i;
+      i = charge.current(before, x);
+      return charge.used(before, i);
+    } else {
+      return x;
+    }
+  }
+  SNN_HD float forward(float v, float used) const { return charge.charge(v, used); }
+
+  // gv, gi: dL/dv and dL/di after the step, become those before it. Returns dL/dx.
+  SNN_HD float backward(float gh, float v, float used, float& gv, float& gi, ChargeSums& sums) const {
+    sums.a += gh * charge.dh_da(1.f, used, v);
+    sums.b += gh * charge.dh_db(1.f, used, v);
+    sums.c += gh;
+    gv = carry * gh * charge.dh_dv();
+    const float gx = gh * charge.dh_dx();
+    if constexpr (Charge::filters) return charge.backward(gx, gi);
+    return gx;
   }
 };
 

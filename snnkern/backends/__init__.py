@@ -5,12 +5,15 @@ it cannot run there or None. The first in ORDER without a refusal is taken, once
 
 | function | arguments | returns |
 |---|---|---|
-| multistep_fwd | x, state, spec, T, save, want_state | s, last state or None, checkpoints or None |
-| multistep_bwd | grad_s, grad_state, x, state, checkpoints, spec, T, want_state | grad_x, grad of state or None |
+| multistep_fwd | x, *tensors, spec, T, save, want_state, want_v_seq | s; last states, v_seq, checkpoints or None |
+| multistep_bwd | *grads, x, *tensors, checkpoints, spec, T, *wants | grad_x; gradients of tensors or None |
 | lateral_pool2d | x, kernel_size, stride, padding, dilation, ceil_mode, scale | out |
 
-Tensors arrive as `layout.py` leaves them: x is dense with time outermost, the state is float32 in x's
-layout, gradients have x's strides. checkpoints: v before steps K, 2K, ..., K = `checkpoint_interval(dtype)`.
+tensors: state, coefficients; grads: grad_s, grad_state, grad_v_seq, of which only the first must be there; wants:
+whether gradients of the tensors are. They arrive as `layout.py` leaves them: x is dense with time outermost, states
+[S, ...] (`Neuron.states`) and v_seq [T, ...] are float32 in x's layout, gradients have x's strides, coefficients are
+[P, 1|T, 1|C], contiguous, float32; spec is the text of a `Program`. checkpoints [count * S, ...]: the states before
+steps K, 2K, ..., K = `checkpoint_interval(dtype)`.
 """
 
 import importlib
@@ -24,7 +27,8 @@ from types import ModuleType
 import torch
 
 ORDER = ('native', 'triton', 'reference')
-OPS = ('multistep', 'lateral_pool2d')
+CUSTOM = 'multistep, Custom'  # with a surrogate that is a Python function
+OPS = ('multistep', CUSTOM, 'lateral_pool2d')
 _forced = os.environ.get('SNNKERN_BACKEND') or None
 
 
@@ -101,7 +105,7 @@ class Choice:
 
     def __str__(self) -> str:
         reasons = ''.join(f'; not {name}: {reason}' for name, reason in self.refused.items())
-        return f'{self.op:<15} {self.device:<5} {self.dtype:<9} {self.backend}{reasons}'
+        return f'{self.op:<17} {self.device:<5} {self.dtype:<9} {self.backend}{reasons}'
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnkern.backends import checkpoint_count, checkpoint_interval, layout
-from snnkern.neurons import Neuron
+from snnkern.backends import CUSTOM, checkpoint_count, checkpoint_interval, layout
+from snnkern.neurons import Program
 
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 LARGE = 1 << 20  # bytes from which page faults make a recycled block worth 5 us
@@ -24,12 +24,14 @@ LARGE = 1 << 20  # bytes from which page faults make a recycled block worth 5 us
 @dataclass(frozen=True)
 class Device:
     """Where kernels run. load: the extension module, or the reason why there is none; where: the last arguments
-    of each call (CPU: number of threads; CUDA: device index and stream); new: allocates like `layout.new_like`.
+    of each call (CPU: number of threads; CUDA: device index and stream); new: allocates like `layout.new_like`;
+    partial: gradients of coefficients come out as sums over time of each neuron, for `layout.channel_sums`.
     """
 
     load: Callable[[], ModuleType | str]
     where: Callable[[Tensor], tuple[int, ...]]
     new: Callable[..., Tensor] = layout.new_like
+    partial: bool = False
 
 
 @cache
@@ -74,12 +76,14 @@ def _stream(x: Tensor) -> tuple[int, ...]:
 
 DEVICES = {
     'cpu': Device(_cpu, lambda x: (torch.get_num_threads(),), _recycled),
-    'cuda': Device(_cuda, _stream),
+    'cuda': Device(_cuda, _stream, partial=True),
 }
 
 
 def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
     """Why these kernels cannot run an op there, or None."""
+    if op == CUSTOM:
+        return 'a custom surrogate is a Python function, which no kernel can call'
     if device.type not in DEVICES:
         return f'no kernels for device {device.type}'
     if dtype not in DTYPES:
@@ -108,48 +112,73 @@ def _at(t: Tensor | None) -> int:
     return 0 if t is None else t.data_ptr()
 
 
-def _common(x: Tensor, state: Tensor | None, checkpoints: Tensor | None, spec: str, T: int) -> tuple[Any, ...]:
+def _common(
+    x: Tensor, state: Tensor | None, coefficients: Tensor | None, checkpoints: Tensor | None, program: Program, T: int
+) -> tuple[Any, ...]:
     """The arguments that both directions begin with (MultistepArgs in csrc/kernels/multistep.h)."""
     n, constant = x.numel() // x.shape[0], x.shape[0] != T
-    interval = checkpoint_interval(x.dtype)
-    shape = DTYPES[x.dtype], T, n, interval, constant
-    return Neuron.parse(spec).packed, *shape, x.data_ptr(), _at(state), _at(checkpoints)
+    shape = DTYPES[x.dtype], T, n, checkpoint_interval(x.dtype), constant
+    steps, channels, inner = 1, 1, 1
+    if coefficients is not None:
+        _, steps, channels = coefficients.shape
+        inner = x.stride(program.channel_dim) if channels > 1 else 1
+    rows = _at(coefficients), steps, channels, inner
+    return program.packed, *shape, *rows, x.data_ptr(), _at(state), _at(checkpoints)
 
 
 def multistep_fwd(
-    x: Tensor, state: Tensor | None, spec: str, T: int, save: bool, want_state: bool
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Spikes, last state or None, checkpoints or None (see the table in backends/__init__.py)."""
-    device = DEVICES[x.device.type]
+    x: Tensor,
+    state: Tensor | None,
+    coefficients: Tensor | None,
+    spec: str,
+    T: int,
+    save: bool,
+    want_state: bool,
+    want_v_seq: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Spikes, last states, v of all steps, checkpoints (see the table in backends/__init__.py)."""
+    device, program = DEVICES[x.device.type], Program.parse(spec)
+    states = len(program.neuron.states) if save or want_state else 0
     s = device.new(x, T)
-    last = device.new(x, 1, torch.float32) if want_state else None
-    kept = checkpoint_count(T, x.dtype)
-    checkpoints = device.new(x, kept, torch.float32) if save and kept else None
+    last = device.new(x, states, torch.float32) if want_state else None
+    v_seq = device.new(x, T, torch.float32) if want_v_seq else None
+    kept = checkpoint_count(T, x.dtype) if save else 0
+    checkpoints = device.new(x, kept * states, torch.float32) if kept else None
     if s.numel():
-        common = _common(x, state, checkpoints, spec, T)
-        device.load().multistep_fwd(*common, s.data_ptr(), _at(last), *device.where(x))  # type: ignore[union-attr]
-    return s, last, checkpoints
+        common = _common(x, state, coefficients, checkpoints, program, T)
+        device.load().multistep_fwd(*common, s.data_ptr(), _at(last), _at(v_seq), *device.where(x))  # type: ignore[union-attr]
+    return s, last, v_seq, checkpoints
 
 
 def multistep_bwd(
     grad_s: Tensor,
     grad_state: Tensor | None,
+    grad_v_seq: Tensor | None,
     x: Tensor,
     state: Tensor | None,
+    coefficients: Tensor | None,
     checkpoints: Tensor | None,
     spec: str,
     T: int,
     want_state: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Gradients of x and, if wanted, of the initial state."""
-    device = DEVICES[x.device.type]
+    want_coefficients: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Gradients of x and, if wanted, of the initial states and of the coefficients."""
+    device, program = DEVICES[x.device.type], Program.parse(spec)
     grad_x = device.new(x, x.shape[0])
-    grad_v0 = device.new(x, 1, torch.float32) if want_state else None
+    grad_states = device.new(x, len(program.neuron.states), torch.float32) if want_state else None
+    sums = None
+    if want_coefficients and coefficients is not None:
+        rows = coefficients.shape[0] * coefficients.shape[1]
+        sums = device.new(x, rows, torch.float32) if device.partial else torch.zeros_like(coefficients)
     if grad_s.numel():
-        common = _common(x, state, checkpoints, spec, T)
-        addresses = grad_s.data_ptr(), _at(grad_state), grad_x.data_ptr(), _at(grad_v0)
-        device.load().multistep_bwd(*common, *addresses, *device.where(x))  # type: ignore[union-attr]
-    return grad_x, grad_v0
+        common = _common(x, state, coefficients, checkpoints, program, T)
+        given = _at(grad_s), _at(grad_state), _at(grad_v_seq)
+        wanted = grad_x.data_ptr(), _at(grad_states), _at(sums)
+        device.load().multistep_bwd(*common, *given, *wanted, *device.where(x))  # type: ignore[union-attr]
+    if sums is not None and coefficients is not None and device.partial:
+        sums = layout.channel_sums(sums, coefficients, program.channel_dim)
+    return grad_x, grad_states, sums
 
 
 Pair = tuple[int, int]

@@ -4,6 +4,7 @@
 precision is computed in float32 and rounded at the end; float64 stays float64 (for gradcheck).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +13,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from snnkern.backends import checkpoint_interval, layout
-from snnkern.fires import Spike, divide, smooth
-from snnkern.neurons import Neuron
+from snnkern.neurons import SLOTS, Program, divide
+from snnkern.spikes import Spike, bind, smooth
+
+Maybe = Tensor | None
 
 
 @dataclass
 class Trace:
-    """What `run` computes: spikes [T, ...], the last state [1, ...], potentials h and v [T, ...]."""
+    """What `run` computes: spikes [T, ...], the last state [S, ...], potentials h and v and all states [T, ...]."""
 
     s: Tensor
     state: Tensor
     h: Tensor
     v: Tensor
+    states: list[Tensor]
 
 
 def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -36,39 +40,77 @@ def notes() -> list[str]:
     return ['lateral_pool2d: its gradient is computed by the reference on every backend']
 
 
-def run(x: Tensor, state: Tensor | None, neuron: Neuron, T: int, smooth_spikes: bool = False) -> Trace:
+def bound(program: Program, coefficients: Maybe, x: Tensor, T: int) -> Iterator[tuple[Any, Any, Tensor, Any]]:
+    """Charge, surrogate, theta and alpha of each step: numbers, or rows of the coefficients in the shape of a step."""
+    neuron = program.neuron
+    theta = torch.full((), neuron.fire.v_threshold, dtype=x.dtype, device=x.device)
+    if coefficients is None:
+        yield from [(neuron.charge, neuron.surrogate, theta, None)] * T
+        return
+    each = coefficients.shape[2] != 1
+    shape = (-1, *[1] * (x.dim() - 1 - program.channel_dim)) if each else ()
+    for step in coefficients.to(x.dtype).expand(-1, T, -1).unbind(1):
+        values = {name: row.reshape(shape) for name, row in zip(program.names, step, strict=True)}
+        charge = bind(neuron.charge, {n: v for n, v in values.items() if SLOTS[n] < SLOTS['v_threshold']})
+        alpha = values.get('alpha')
+        surrogate = neuron.surrogate if alpha is None else bind(neuron.surrogate, {'alpha': alpha})
+        yield charge, surrogate, values.get('v_threshold', theta), alpha
+
+
+def run(
+    x: Tensor, state: Maybe, program: Program, T: int, coefficients: Maybe = None, smooth_spikes: bool = False
+) -> Trace:
     """T steps of charge, fire, reset; x: [T, ...] or [1, ...] (the same input at every step).
 
-    state: [1, ...] or None (`neuron.reset.v_start`). smooth_spikes: spikes are the surrogate's primal, so
-    that everything is differentiable in the ordinary sense.
+    state: [S, ...] or None (`neuron.reset.v_start`, others 0). coefficients: [P, 1|T, 1|C] or None.
+    smooth_spikes: spikes are the surrogate's primal, so that everything is differentiable in the ordinary sense.
     """
-    charge, fire, reset, surrogate = neuron.parts
+    _, fire, reset, _ = program.neuron.parts
     wide = x.double() if x.dtype == torch.float64 else x.float()
-    v = torch.full_like(wide[0], reset.v_start) if state is None else state[0].to(wide.dtype)
+    names = program.neuron.states
+    starts = [torch.full_like(wide[0], reset.v_start if name == 'v' else 0.0) for name in names]
+    now = dict(zip(names, starts if state is None else state.to(wide.dtype).unbind(0), strict=True))
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    for x_t in wide.expand(T, *x.shape[1:]).unbind(0):
+    steps = wide.expand(T, *x.shape[1:]).unbind(0)
+    for x_t, (charge, surrogate, theta, alpha) in zip(steps, bound(program, coefficients, wide, T), strict=True):
+        v, m = now['v'].detach() if reset.detach_v else now['v'], now.get('m')
+
+        def spikes(h: Tensor, bar: Tensor, gate: Maybe, surrogate: Any = surrogate, alpha: Any = alpha) -> Any:
+            if smooth_spikes:
+                return smooth(h, bar, gate, fire, surrogate)
+            return Spike.apply(h, bar, alpha, gate, fire, surrogate)
+
+        back = theta * fire.negative.spacing if fire.negative else theta
+        if charge.extra:
+            x_t, now['i'] = charge.current(now['i'], x_t)
         h = charge.charge(v, x_t)
-        if smooth_spikes:
-            s = smooth(h, fire, surrogate)
-            v = reset.smooth(h, s, fire.v_threshold)
-        else:
-            s = Spike.apply(h, fire, surrogate)
-            v = reset.apply(h, s, fire.v_threshold)
-        rows.append((s * fire.v_threshold if fire.real_units else s, h, v))
-    s, h, v_seq = (torch.stack(column) for column in zip(*rows, strict=True))
-    return Trace(s.to(x.dtype), v.unsqueeze(0), h, v_seq)
+        if reset.delayed:
+            h = reset.apply(h, *spikes(v, theta, None), theta, back)
+        up, down = spikes(h, fire.bar(theta, m), m if fire.negative else None)
+        s = up if down is None else up - down
+        now['v'] = h if reset.delayed else (reset.smooth if smooth_spikes else reset.apply)(h, up, down, theta, back)
+        if m is not None:
+            now['m'] = fire.remember(m, s)
+        rows.append((s * theta if fire.real_units else s, h, torch.stack([now[name] for name in names])))
+    s, h, states = zip(*rows, strict=True)
+    v_seq = torch.stack([step[0] for step in states])
+    return Trace(torch.stack(s).to(x.dtype), states[-1], torch.stack(h), v_seq, list(states))
 
 
 def multistep_fwd(
-    x: Tensor, state: Tensor | None, spec: str, T: int, save: bool, want_state: bool
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Spikes, last state or None, v before every K-th step or None (backward here does not need it)."""
+    x: Tensor, state: Maybe, coefficients: Maybe, spec: str, T: int, save: bool, want_state: bool, want_v_seq: bool
+) -> tuple[Tensor, Maybe, Maybe, Maybe]:
+    """Spikes, last state, trace of v, states before every K-th step (backward here does not need them), or None."""
     with torch.no_grad():
-        trace = run(x, state, Neuron.parse(spec), T)
+        trace = run(x, state, Program.parse(spec), T, coefficients)
     K = checkpoint_interval(x.dtype)
-    checkpoints = trace.v[K - 1 : T - 1 : K]
-    kept = _laid_out(checkpoints, x) if save and len(checkpoints) else None
-    return _laid_out(trace.s, x), _laid_out(trace.state, x) if want_state else None, kept
+    kept = trace.states[K - 1 : T - 1 : K] if save else []
+    wanted = (
+        trace.state if want_state else None,
+        trace.v if want_v_seq else None,
+        torch.cat(kept) if kept else None,
+    )
+    return _laid_out(trace.s, x), *(None if t is None else _laid_out(t, x) for t in wanted)  # type: ignore[return-value]
 
 
 def _laid_out(t: Tensor, x: Tensor) -> Tensor:
@@ -77,32 +119,42 @@ def _laid_out(t: Tensor, x: Tensor) -> Tensor:
 
 
 def multistep_bwd(
-    grad_s: Tensor | None,
-    grad_state: Tensor | None,
+    grad_s: Maybe,
+    grad_state: Maybe,
+    grad_v_seq: Maybe,
     x: Tensor,
-    state: Tensor | None,
-    checkpoints: Tensor | None,
+    state: Maybe,
+    coefficients: Maybe,
+    checkpoints: Maybe,
     spec: str,
     T: int,
     want_state: bool,
+    want_coefficients: bool,
     create_graph: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """Gradients of x and, if wanted, of the initial state; create_graph: differentiable themselves."""
+) -> tuple[Tensor, Maybe, Maybe]:
+    """Gradients of x and, if wanted, of the initial state and the coefficients; create_graph: differentiable."""
     autograd = torch._C.DispatchKey.AutogradFunctionality  # absent below a dispatch mode
     with torch.enable_grad(), torch._C._SetExcludeDispatchKeyGuard(autograd, False):
         # Aliases: torch.func hands in tensors of a level that is over, which only claim to need a gradient.
-        given = [t if t is None else t.view_as(t) if create_graph else t.detach() for t in (x, state)]
-        sources = [t for t in (*given, grad_s, grad_state) if t is not None]
+        tensors = (x, state, coefficients)
+        given = [t if t is None else t.view_as(t) if create_graph else t.detach() for t in tensors]
+        sources = [t for t in (*given, grad_s, grad_state, grad_v_seq) if t is not None]
         create_graph = create_graph and any(t.requires_grad for t in sources)
-        start, v0 = (t if t is None or t.requires_grad else t.detach().requires_grad_() for t in given)
-        assert start is not None
-        trace = run(start, v0, Neuron.parse(spec), T)
-        pairs = [(trace.s, grad_s), (trace.state, grad_state)]
-        outputs, grads = zip(*[(o, g) for o, g in pairs if g is not None], strict=True)
-        inputs = [start, v0] if want_state and v0 is not None else [start]
-        found = torch.autograd.grad(outputs, inputs, grads, create_graph=create_graph, materialize_grads=True)
-    results = found if create_graph else [_laid_out(g, x) for g in found]
-    return results[0], results[1] if want_state else None
+        wanted = (True, want_state, want_coefficients)
+        given = [t if t is None or t.requires_grad else t.detach().requires_grad_() for t in given]
+        assert given[0] is not None
+        trace = run(given[0], given[1], Program.parse(spec), T, given[2])
+        pairs = [(trace.s, grad_s), (trace.state, grad_state), (trace.v, grad_v_seq)]
+        # a late current or a detached potential may not depend on anything
+        used = [(o, g) for o, g in pairs if g is not None and o.requires_grad]
+        outputs, grads = zip(*(used or [(given[0], torch.zeros_like(given[0]))]), strict=True)
+        inputs = [t for t, want in zip(given, wanted, strict=True) if want and t is not None]
+        found = iter(torch.autograd.grad(outputs, inputs, grads, create_graph=create_graph, materialize_grads=True))
+    results = [next(found) if want and t is not None else None for t, want in zip(given, wanted, strict=True)]
+    if create_graph:
+        return tuple(results)  # type: ignore[return-value]
+    laid = [g if g is None else _laid_out(g, x) for g in results[:2]]
+    return *laid, results[2]  # type: ignore[return-value]
 
 
 class Round(torch.autograd.Function):

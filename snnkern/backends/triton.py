@@ -8,16 +8,14 @@ import math
 from contextlib import nullcontext
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from snnkern.backends import checkpoint_count, checkpoint_interval, layout
-from snnkern.fires import FIRES, Burst
-from snnkern.neurons import CHARGES, LIF, Neuron
-from snnkern.resets import RESETS, Hard
-from snnkern.surrogates import SURROGATES
+from snnkern.backends import CUSTOM, checkpoint_count, checkpoint_interval, layout
+from snnkern.fires import Integer
+from snnkern.neurons import LIF, SLOTS, Program
 
 DEVICES: tuple[str, ...] = ('cuda',)  # also ROCm's name; tests add "cpu" while an emulator is Triton's driver
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -25,12 +23,46 @@ LANES = 64 if torch.version.hip else 32
 WARPS = 4
 ACCESS = 16  # bytes of one load or store of a thread
 VALUES = 16  # values that a thread loads at once, as float32 one register each
+KEPT = 160  # numbers that a thread of backward may keep; where there are more, its accesses are half as wide
 # Without a stated ceiling ptxas spills a few bytes where that lets one more block run.
 REGISTERS = {} if torch.version.hip else {'maxnreg': 255}
+Maybe = Tensor | None
+
+
+class Kind(NamedTuple):
+    """What is chosen at compile time: the parts, and what is a yes or no about them.
+
+    LATE: the current of the step before charges. CURRENT, MEMORY: there is a state i, m. SIGNED: there are negative
+    spikes. SINGLE: one level, no division. OPEN: the lowest negative level itself is not crossed. ROWS: of the
+    coefficients, by slot, or -1. VARYING: one a step. ALIKE: one for all neurons.
+    """
+
+    CHARGE: str
+    FIRE: str
+    RESET: str
+    SURROGATE: str
+    DECAY_INPUT: bool
+    LATE: bool
+    CURRENT: bool
+    MEMORY: bool
+    SIGNED: bool
+    SINGLE: bool
+    STRICT: bool
+    OPEN: bool
+    REAL_UNITS: bool
+    DETACH: bool
+    DETACH_V: bool
+    POWER_OF_2_TAU: bool
+    POWER_OF_2_THETA: bool
+    ROWS: tuple[int, ...]
+    VARYING: bool
+    ALIKE: bool
 
 
 def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
     """Why this backend cannot run an op there, or None."""
+    if op == CUSTOM:
+        return 'a Custom surrogate is a Python function'
     if op != 'multistep':
         return f'{op} has no Triton kernel'
     if device.type not in DEVICES:
@@ -47,49 +79,101 @@ def _power_of_2(value: float) -> bool:
     return math.frexp(value)[0] == 0.5 and 2.0**-100 < value < 2.0**100
 
 
-@lru_cache(maxsize=1024)
-def _arguments(spec: str) -> dict[str, Any]:
-    """What both kernels need to know of a neuron."""
-    charge, fire, reset, _ = Neuron.parse(spec).parts
-    leaky = isinstance(charge, LIF)
-    return {
-        'v_start': reset.v_start,
-        'v_rest': charge.v_rest if leaky else 0.0,
-        'tau': charge.tau if leaky else 1.0,
-        'v_threshold': fire.v_threshold,
-        'levels': fire.levels,
-        'v_reset': reset.v_reset if isinstance(reset, Hard) else 0.0,
-        'CHARGE': CHARGES.index(type(charge)),
-        'DECAY_INPUT': leaky and charge.decay_input,
-        'FIRE': FIRES.index(type(fire)),
-        'REAL_UNITS': fire.real_units,
-        'RESET': RESETS.index(type(reset)),
-        'POWER_OF_2_TAU': leaky and _power_of_2(charge.tau),
-        'POWER_OF_2_THRESHOLD': isinstance(fire, Burst) and _power_of_2(fire.v_threshold),
-    }
+def _rows(program: Program) -> tuple[int, ...]:
+    """The row of each slot, or -1."""
+    found = {SLOTS[name]: row for row, name in enumerate(program.names)}
+    return tuple(found.get(slot, -1) for slot in range(max(SLOTS.values()) + 1))
 
 
 @lru_cache(maxsize=1024)
-def _backward_arguments(spec: str) -> dict[str, Any]:
-    """What only backward needs to know of a neuron."""
-    _, _, reset, surrogate = Neuron.parse(spec).parts
+def _kind(spec: str, varying: bool, alike: bool) -> Kind:
+    """What backward is compiled for."""
+    program = Program.parse(spec)
+    charge, fire, reset, surrogate = program.neuron.parts
+    rows, down = _rows(program), fire.negative
+    own_theta = rows[SLOTS['v_threshold']] < 0
+    single = fire.positive.count == 1 and not isinstance(fire, Integer)
+    # A binary fire compares, whatever the sign of its threshold; others divide by it.
+    single &= own_theta or not hasattr(fire, 'max_spikes')
+    powers = _power_of_2(fire.v_threshold) and (down is None or _power_of_2(down.spacing))
+    return Kind(
+        CHARGE=type(charge).__name__,
+        FIRE=type(fire).__name__,
+        RESET=type(reset).__name__,
+        SURROGATE=type(surrogate).__name__,
+        DECAY_INPUT=getattr(charge, 'decay_input', False),
+        LATE=getattr(charge, 'delayed', False),
+        CURRENT=charge.extra,
+        MEMORY=fire.extra,
+        SIGNED=down is not None,
+        SINGLE=single,
+        STRICT=fire.strict,
+        OPEN=down is not None and (fire.strict or down.first == 0),
+        REAL_UNITS=fire.real_units,
+        DETACH=reset.detach,
+        DETACH_V=reset.detach_v,
+        POWER_OF_2_TAU=isinstance(charge, LIF) and _power_of_2(charge.tau),
+        POWER_OF_2_THETA=own_theta and not single and powers,
+        ROWS=rows,
+        VARYING=varying,
+        ALIKE=alike,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _forward_kind(*arguments: Any) -> Kind:
+    """The same without what only backward knows."""
+    return _kind(*arguments)._replace(SURROGATE='', DETACH=False, DETACH_V=False)
+
+
+@lru_cache(maxsize=1024)
+def _numbers(spec: str) -> dict[str, float | int]:
+    """The numbers of a neuron that both kernels take."""
+    charge, fire, reset, _ = Program.parse(spec).neuron.parts
+    first, spacing, _ = fire.negative or (0.0, 0.0, 0)
+    found = {
+        'a': getattr(charge, 'a', getattr(charge, 'k', 0.0)),
+        'b': getattr(charge, 'b', 0.0),
+        'c': charge.c,
+        'theta': fire.v_threshold,
+        'tau': getattr(charge, 'tau', 1.0),
+        'v_rest': getattr(charge, 'v_rest', 0.0),
+        'decay': getattr(charge, 'decay', 0.0),
+        'first_level': first,
+        'spacing': spacing,
+        'beta': getattr(fire, 'beta', 0.0),
+        'fade': getattr(fire, 'decay', 0.0),
+        'v_reset': reset.v_start,
+    }
+    return {name: float(value) for name, value in found.items()} | {'levels': fire.positive.count}
+
+
+@lru_cache(maxsize=1024)
+def _surrogate_numbers(spec: str) -> dict[str, float]:
+    """The numbers of a surrogate."""
+    surrogate = Program.parse(spec).neuron.surrogate
+    low = getattr(surrogate, 'leak', getattr(surrogate, 'low', 0.0))
     return {
-        'alpha': surrogate.alpha,
-        'DETACH': reset.detach,
-        'SURROGATE': SURROGATES.index(type(surrogate)),
+        'alpha': getattr(surrogate, 'alpha', 1.0),
+        'low': low,
+        'high': getattr(surrogate, 'high', 0.0),
+        'nothing': 0,
     }
 
 
-def _shape(x: Tensor, T: int) -> tuple[tuple[int], dict[str, Any]]:
-    """The grid, and what both kernels need to know of x. A thread holds the widest vector that divides N."""
-    N, widest = x.numel() // x.shape[0], ACCESS // x.element_size()
+def _shape(x: Tensor, T: int, coefficients: Maybe, spec: str, widest: int) -> tuple[tuple[int], dict[str, Any]]:
+    """The grid, and what both kernels need to know of tensors. A thread holds the widest vector that divides N."""
+    N = x.numel() // x.shape[0]
     vector = math.gcd(N, widest)
     block = LANES * WARPS * vector
+    channels = 1 if coefficients is None else coefficients.shape[2]
     options = {
         'vectors': N // vector,
         'T': T,
+        'inner': x.stride(Program.parse(spec).channel_dim) if channels > 1 else 1,
+        'channels': channels,
         'CONSTANT': x.shape[0] < T,
-        'GROUP': _short(T, VALUES // widest),
+        'GROUP': _short(T, VALUES * x.element_size() // ACCESS),
         'VECTOR': vector,
         'BLOCK': block,
         'num_warps': WARPS,
@@ -109,43 +193,77 @@ def _device(x: Tensor) -> Any:
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
+def _of(coefficients: Maybe) -> tuple[bool, bool]:
+    """Whether the coefficients vary in time, and whether they are the same for all neurons."""
+    return (False, True) if coefficients is None else (coefficients.shape[1] > 1, coefficients.shape[2] == 1)
+
+
 def multistep_fwd(
-    x: Tensor, state: Tensor | None, spec: str, T: int, save: bool, want_state: bool
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Spikes, last state or None, checkpoints or None."""
-    s = layout.new_like(x, T)
-    last = layout.new_like(x, 1, torch.float32) if want_state else None
+    x: Tensor, state: Maybe, coefficients: Maybe, spec: str, T: int, save: bool, want_state: bool, want_v_seq: bool
+) -> tuple[Tensor, Maybe, Maybe, Maybe]:
+    """Spikes, last states, trace of v, checkpoints; the last three or None (see the table in backends/__init__.py)."""
+    s, states = layout.new_like(x, T), len(Program.parse(spec).neuron.states)
+    last = layout.new_like(x, states, torch.float32) if want_state else None
+    v_seq = layout.new_like(x, T, torch.float32) if want_v_seq else None
     count = checkpoint_count(T, x.dtype) if save else 0
-    checkpoints = layout.new_like(x, count, torch.float32) if count else None
+    checkpoints = layout.new_like(x, count * states, torch.float32) if count else None
     if x.numel():
         from snnkern.backends.triton_kernels import forward
 
-        grid, options = _shape(x, T)
+        grid, options = _shape(x, T, coefficients, spec, _widest(x, v_seq))
         options['K'] = checkpoint_interval(x.dtype) if checkpoints is not None else 1
+        options['KIND'] = _forward_kind(spec, *_of(coefficients))
         with _device(x):
-            forward[grid](x, state, s, last, checkpoints, **_arguments(spec), **options)
-    return s, last, checkpoints
+            forward[grid](x, state, coefficients, s, last, v_seq, checkpoints, **_numbers(spec), **options)
+    return s, last, v_seq, checkpoints
+
+
+def _widest(x: Tensor, v_seq: Maybe) -> int:
+    """Neurons of a thread whose rows of every step are no more than one access."""
+    return ACCESS // (x if v_seq is None else v_seq).element_size()
+
+
+def _width(widest: int, steps: int, kind: Kind, want_coefficients: bool) -> int:
+    """Neurons of a thread of backward. For each it keeps h, m, and where they are wanted dh/da and dh/db of each step.
+
+    It keeps the coefficients and their gradients, too.
+    """
+    rows = [row >= 0 for row in kind.ROWS] if want_coefficients else [False]
+    kept = steps * (1 + kind.MEMORY + sum(rows[:2])) + 3 * sum(rows)
+    while widest * kept > KEPT:
+        widest //= 2
+    return widest
 
 
 def multistep_bwd(
     grad_s: Tensor,
-    grad_state: Tensor | None,
+    grad_state: Maybe,
+    grad_v_seq: Maybe,
     x: Tensor,
-    state: Tensor | None,
-    checkpoints: Tensor | None,
+    state: Maybe,
+    coefficients: Maybe,
+    checkpoints: Maybe,
     spec: str,
     T: int,
     want_state: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Gradient of x, and of the initial state or None."""
-    grad_x = layout.new_like(x, x.shape[0])
-    grad_v0 = layout.new_like(x, 1, torch.float32) if want_state else None
+    want_coefficients: bool,
+) -> tuple[Tensor, Maybe, Maybe]:
+    """Gradients of x and, if wanted, of the initial states and of the coefficients."""
+    program = Program.parse(spec)
+    grad_x, partials = layout.new_like(x, x.shape[0]), None
+    grad_start = layout.new_like(x, len(program.neuron.states), torch.float32) if want_state else None
+    if coefficients is not None and want_coefficients:
+        partials = layout.new_like(x, coefficients.shape[0] * coefficients.shape[1], torch.float32)
     if x.numel():
         from snnkern.backends.triton_kernels import backward
 
-        grid, options = _shape(x, T)
-        options |= _backward_arguments(spec) | {'K': _short(T, checkpoint_interval(x.dtype))}
-        tensors = (grad_s, grad_state, x, state, checkpoints, grad_x, grad_v0)
+        kind = _kind(spec, *_of(coefficients))
+        K = _short(T, checkpoint_interval(x.dtype))
+        grid, options = _shape(x, T, coefficients, spec, _width(_widest(x, grad_v_seq), K, kind, want_coefficients))
+        options |= {'K': K, 'KIND': kind}
+        tensors = (grad_s, grad_state, grad_v_seq, x, state, coefficients, checkpoints, grad_x, grad_start, partials)
         with _device(x):
-            backward[grid](*tensors, **_arguments(spec), **options)
-    return grad_x, grad_v0
+            backward[grid](*tensors, **_numbers(spec), **_surrogate_numbers(spec), **options)
+    if coefficients is None or partials is None:
+        return grad_x, grad_start, None
+    return grad_x, grad_start, layout.channel_sums(partials, coefficients, program.channel_dim)

@@ -1,182 +1,236 @@
-"""The two loops over time for Triton: one program = one block of neurons, the membrane stays in registers.
+"""The two loops over time for Triton: one program = one block of neurons, the states stay in registers.
 
 Tensors are rows [steps, N] with N = vectors * VECTOR, which tells the compiler how rows are aligned. GROUP
 steps are loaded into a tuple of registers before the first of them is stored, since the compiler cannot know
-that stores leave x alone: so GROUP loads are under way at once. Backward recomputes K potentials, a tuple of
-registers too: an array indexed at run time would live in local memory. Steps at or behind T are masked.
+that stores leave x alone: so GROUP loads are under way at once. Backward recomputes K steps into tuples of
+registers too: an array indexed at run time would live in local memory. What a neuron does not use of them costs
+nothing. Steps at or behind T are masked.
 """
 
 import triton
 import triton.language as tl
 
-from snnkern.backends import triton_math as math
+from snnkern.backends.triton_rows import (
+    add_values,
+    block_of,
+    choose,
+    load_chunk,
+    load_states,
+    load_steps,
+    load_values,
+    repeat,
+    store_states,
+    store_values,
+)
+from snnkern.backends.triton_step import Numbers, State, Values, step, step_back
 
-# Specialised on neither: T = 1 or a multiple of 16 would be variants of their own.
-RUN_TIME = ['T', 'levels', 'vectors']
-
-
-@triton.jit
-def load_state(state, v_start, offsets, inside, BLOCK: tl.constexpr):
-    """The potentials before the first step."""
-    if state is None:
-        v = tl.full((BLOCK,), v_start, tl.float32)
-    else:
-        v = tl.load(state + offsets, inside, 0.0)
-    return v
-
-
-@triton.jit
-def load_chunk(state, checkpoints, v_start, first, N, offsets, inside, K: tl.constexpr, BLOCK: tl.constexpr):
-    """The potentials before step `first`, a multiple of K."""
-    if checkpoints is None:
-        v = load_state(state, v_start, offsets, inside, BLOCK)
-    elif first == 0:
-        v = load_state(state, v_start, offsets, inside, BLOCK)
-    else:
-        v = tl.load(checkpoints + (first // K - 1) * N + offsets, inside, 0.0)
-    return v
-
-
-@triton.jit
-def load_steps(p, first, T, N, offsets, inside, COUNT: tl.constexpr):
-    """COUNT steps of p [T, N] as a tuple."""
-    steps = ()
-    for j in tl.static_range(COUNT):
-        steps += (tl.load(p + (first + j) * N + offsets, inside & (first + j < T), 0.0),)
-    return steps
-
-
-@triton.jit
-def repeat(value, COUNT: tl.constexpr):
-    """A tuple of the same value."""
-    steps = ()
-    for _ in tl.static_range(COUNT):
-        steps += (value,)
-    return steps
+# Not specialised: T = 1 or a multiple of 16 would be variants of their own.
+RUN_TIME = ['T', 'levels', 'vectors', 'inner', 'channels', 'nothing']
 
 
 @triton.jit(do_not_specialize=RUN_TIME)
 def forward(
     x,
     state,
+    coefficients,
     s,
     last,
+    v_seq,
     checkpoints,
     vectors,
     T,
-    v_start,
-    v_rest,
+    inner,
+    channels,
+    a,
+    b,
+    c,
+    theta,
     tau,
-    v_threshold,
+    v_rest,
+    decay,
     levels,
+    first_level,
+    spacing,
+    beta,
+    fade,
     v_reset,
-    CHARGE: tl.constexpr,
-    DECAY_INPUT: tl.constexpr,
-    FIRE: tl.constexpr,
-    REAL_UNITS: tl.constexpr,
-    RESET: tl.constexpr,
-    POWER_OF_2_TAU: tl.constexpr,
-    POWER_OF_2_THRESHOLD: tl.constexpr,
+    KIND: tl.constexpr,
     CONSTANT: tl.constexpr,
     K: tl.constexpr,
     GROUP: tl.constexpr,
     VECTOR: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """s, and where they are wanted last [1, N] and checkpoints: v before steps K, 2K, ..."""
-    N = vectors.to(tl.int64) * VECTOR
-    offsets = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = offsets < N
-    v = load_state(state, v_start, offsets, inside, BLOCK)
+    """s, and where they are wanted last [S, N], v_seq [T, N] and checkpoints: the states before steps K, 2K, ..."""
+    at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND)
+    n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, 0.0, 0.0)
+    own = Values(a, b, c, theta, 0.0)
+    w = load_values(own, coefficients, 0, at, KIND)
+    now = load_states(state, 0, v_reset, at, KIND)
     if CONSTANT:
-        xs = repeat(tl.load(x + offsets, inside, 0.0), GROUP)
+        xs = repeat(tl.load(x + at.offsets, at.inside, 0.0), GROUP)
     for first in range(0, T, GROUP):
         if checkpoints is not None:
-            chunk_start = (first > 0) & (first % K == 0)
-            tl.store(checkpoints + (first // K - 1) * N + offsets, v, inside & chunk_start)
+            row = (first // K - 1) * (1 + KIND.CURRENT + KIND.MEMORY)
+            store_states(checkpoints, row, now, at, (first > 0) & (first % K == 0), KIND)
         if not CONSTANT:
-            xs = load_steps(x, first, T, N, offsets, inside, GROUP)
+            xs = load_steps(x, first, at, GROUP)
         for j in tl.static_range(GROUP):
             t = first + j
-            h = math.charge(v, xs[j].to(tl.float32), v_rest, tau, CHARGE, DECAY_INPUT, POWER_OF_2_TAU)
-            count = math.spikes(h, v_threshold, levels, FIRE, POWER_OF_2_THRESHOLD)
-            v = tl.where(t < T, math.reset(h, count, v_threshold, v_reset, RESET), v)
-            out = count * v_threshold if REAL_UNITS else count
-            tl.store(s + t * N + offsets, out.to(s.dtype.element_ty), inside & (t < T))
+            place, inside = t * at.N + at.offsets, at.inside & (t < T)
+            if KIND.VARYING:
+                w = load_values(own, coefficients, t, at, KIND)
+            _, out, new, _, _ = step(now, xs[j].to(tl.float32), w, n, KIND)
+            now = choose(t < T, new, now, KIND)
+            tl.store(s + place, out.to(s.dtype.element_ty), inside)
+            if v_seq is not None:
+                tl.store(v_seq + place, now.v, inside)
     if last is not None:
-        tl.store(last + offsets, v, inside)
+        store_states(last, 0, now, at, True, KIND)
+
+
+@triton.jit
+def recompute(
+    x,
+    xs,
+    coefficients,
+    now,
+    first,
+    own,
+    w,
+    n,
+    at,
+    KIND: tl.constexpr,
+    CONSTANT: tl.constexpr,
+    K: tl.constexpr,
+    GROUP: tl.constexpr,
+):
+    """Of each of K steps from `first` on: h, the state before it, dh/da and dh/db. now: the state before them all."""
+    kept = ()
+    for start in tl.static_range(0, K, GROUP):
+        if not CONSTANT:
+            xs = load_steps(x, first + start, at, GROUP)
+        for j in tl.static_range(GROUP):
+            if KIND.VARYING:
+                w = load_values(own, coefficients, first + start + j, at, KIND)
+            before = now
+            h, _, now, by_a, by_b = step(before, xs[j].to(tl.float32), w, n, KIND)
+            kept += ((h, before, by_a, by_b),)
+    return kept
+
+
+@triton.jit
+def steps_back(
+    grad_s,
+    grad_v_seq,
+    coefficients,
+    grad_x,
+    partials,
+    kept,
+    first,
+    sums,
+    own,
+    w,
+    n,
+    one,
+    at,
+    KIND: tl.constexpr,
+    CONSTANT: tl.constexpr,
+    START: tl.constexpr,
+    GROUP: tl.constexpr,
+):
+    """GROUP steps from `first` on, which are kept[START], ...; sums: dL/d of the state, of a constant x, of values."""
+    back, total, added = sums
+    gs, row = load_steps(grad_s, first, at, GROUP), first * at.N
+    if grad_v_seq is not None:
+        gvs = load_steps(grad_v_seq, first, at, GROUP)
+    for j in tl.static_range(GROUP - 1, -1, -1):
+        t, there = first + j, first + j < at.T
+        if KIND.VARYING:
+            w = load_values(own, coefficients, t, at, KIND)
+        h, before, by_a, by_b = kept[START + j]
+        before = State(before.v * one, before.i, before.m * one)
+        after = back if grad_v_seq is None else State(back.v + gvs[j], back.i, back.m)
+        gx, new, values = step_back(gs[j].to(tl.float32), after, h * one, before, by_a, by_b, w, n, KIND)
+        back = choose(there, new, back, KIND)
+        if partials is not None and KIND.VARYING:
+            store_values(partials, values, t, at, there, KIND)
+        elif partials is not None:
+            added = add_values(added, values, there)
+        if CONSTANT:
+            total += tl.where(there, gx, 0.0)
+        else:
+            place = (row + j * at.N) + at.offsets
+            tl.store(grad_x + place, gx.to(grad_x.dtype.element_ty), at.inside & there)
+    return back, total, added
 
 
 @triton.jit(do_not_specialize=RUN_TIME)
 def backward(
     grad_s,
     grad_last,
+    grad_v_seq,
     x,
     state,
+    coefficients,
     checkpoints,
     grad_x,
     grad_state,
+    partials,
     vectors,
     T,
-    v_start,
-    v_rest,
+    inner,
+    channels,
+    a,
+    b,
+    c,
+    theta,
     tau,
-    v_threshold,
+    v_rest,
+    decay,
     levels,
+    first_level,
+    spacing,
+    beta,
+    fade,
     v_reset,
     alpha,
-    CHARGE: tl.constexpr,
-    DECAY_INPUT: tl.constexpr,
-    FIRE: tl.constexpr,
-    REAL_UNITS: tl.constexpr,
-    RESET: tl.constexpr,
-    DETACH: tl.constexpr,
-    SURROGATE: tl.constexpr,
-    POWER_OF_2_TAU: tl.constexpr,
-    POWER_OF_2_THRESHOLD: tl.constexpr,
+    low,
+    high,
+    nothing,
+    KIND: tl.constexpr,
     CONSTANT: tl.constexpr,
     K: tl.constexpr,
     GROUP: tl.constexpr,
     VECTOR: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """grad_x, and grad_state [1, N] where it is wanted; chunks of K steps, the last one first."""
-    N = vectors.to(tl.int64) * VECTOR
-    offsets = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = offsets < N
-    gv = load_state(grad_last, 0.0, offsets, inside, BLOCK)
+    """grad_x, and where they are wanted grad_state [S, N] and partials; chunks of K steps, the last one first.
+
+    nothing: 0, which the compiler cannot know. Else it keeps what the two passes over a chunk have in common, such
+    as counts of spikes and places in memory, in registers: up to 568 spills, with it none.
+    """
+    at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND)
+    n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, low, high)
+    own, one = Values(a, b, c, theta, alpha), (nothing + 1).to(tl.float32)
+    w = load_values(own, coefficients, 0, at, KIND)
+    none, xs = tl.zeros((BLOCK,), tl.float32), ()
+    sums = load_states(grad_last, 0, 0.0, at, KIND), none, Values(none, none, none, none, none)
     if CONSTANT:
-        xs = repeat(tl.load(x + offsets, inside, 0.0), GROUP)
-        total = tl.zeros((BLOCK,), tl.float32)
+        xs = repeat(tl.load(x + at.offsets, at.inside, 0.0), GROUP)
     for i in range(0, T, K):
         first = (T - 1) // K * K - i
-        v = load_chunk(state, checkpoints, v_start, first, N, offsets, inside, K, BLOCK)
-        hs = ()
-        for start in tl.static_range(0, K, GROUP):
-            if not CONSTANT:
-                xs = load_steps(x, first + start, T, N, offsets, inside, GROUP)
-            for j in tl.static_range(GROUP):
-                h = math.charge(v, xs[j].to(tl.float32), v_rest, tau, CHARGE, DECAY_INPUT, POWER_OF_2_TAU)
-                count = math.spikes(h, v_threshold, levels, FIRE, POWER_OF_2_THRESHOLD)
-                v = math.reset(h, count, v_threshold, v_reset, RESET)
-                hs += (h,)
+        now = load_chunk(state, checkpoints, first // K, v_reset, at, KIND)
+        kept = recompute(x, xs, coefficients, now, first, own, w, n, at, KIND, CONSTANT, K, GROUP)
+        tensors = grad_s, grad_v_seq, coefficients, grad_x, partials
         for start in tl.static_range(K - GROUP, -1, -GROUP):
-            gs = load_steps(grad_s, first + start, T, N, offsets, inside, GROUP)
-            for j in tl.static_range(GROUP - 1, -1, -1):
-                h, t = hs[start + j], first + start + j
-                through_s, through_h = math.reset_grads(gv, h, v_threshold, v_reset, RESET)
-                g = gs[j].to(tl.float32)
-                g = g * v_threshold if REAL_UNITS else g
-                g = g if DETACH else g + through_s
-                slope = math.spikes_slope(h, v_threshold, levels, alpha, FIRE, SURROGATE)
-                before, gx = math.charge_grads(g * slope + through_h, tau, CHARGE, DECAY_INPUT)
-                gv = tl.where(t < T, before, gv)
-                if CONSTANT:
-                    total += tl.where(t < T, gx, 0.0)
-                else:
-                    out = gx.to(grad_x.dtype.element_ty)
-                    tl.store(grad_x + t * N + offsets, out, inside & (t < T))
+            group = first + start + nothing
+            if group < T:
+                sums = steps_back(*tensors, kept, group, sums, own, w, n, one, at, KIND, CONSTANT, start, GROUP)
+    back, total, added = sums
     if CONSTANT:
-        tl.store(grad_x + offsets, total.to(grad_x.dtype.element_ty), inside)
+        tl.store(grad_x + at.offsets, total.to(grad_x.dtype.element_ty), at.inside)
     if grad_state is not None:
-        tl.store(grad_state + offsets, gv, inside)
+        store_states(grad_state, 0, back, at, True, KIND)
+    if partials is not None and not KIND.VARYING:
+        store_values(partials, added, 0, at, True, KIND)

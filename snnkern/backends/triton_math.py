@@ -1,24 +1,36 @@
 """The formulas of the neuron's parts for Triton: each once, value and derivative next to each other.
 
-The parts are chosen at compile time by ids, their places in the lists below, which are those of neurons.py,
-fires.py, resets.py and surrogates.py (a test compares them). Everything is float32. Same formulas: csrc/math.
+The parts are chosen at compile time by their names, which stand in the lists below and are those of neurons.py,
+fires.py, resets.py and surrogates.py (a test compares them). Triton looks at every global constant that a kernel
+uses before each launch (12 took 60 of 107 us): there are none. Everything is float32. Same formulas: csrc/math.
+Arguments: w and n are the `Values` and `Numbers` of triton_step.py, KIND is a `Kind` of triton.py.
 """
 
-import math
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 
-CHARGES = ('IF', 'LIF')
-FIRES = ('Binary', 'Burst')
-RESETS = ('Hard', 'Soft')
-SURROGATES = ('ATan', 'Sigmoid', 'Triangle', 'Rectangle')
+CHARGES = ('IF', 'LIF', 'PLIF', 'Affine', 'Synaptic')
+FIRES = ('Binary', 'Burst', 'Ternary', 'Signed', 'SignedMemory', 'Integer', 'Adaptive')
+RESETS = ('Hard', 'Soft', 'NoReset', 'Delayed')
+# fmt: off
+SURROGATES = (
+    'ATan', 'Sigmoid', 'Triangle', 'Rectangle', 'LeakyReLU', 'Window', 'STE', 'FastSigmoid', 'SoftSign', 'SuperSpike',
+    'Erf', 'PiecewiseExp', 'Custom',
+)
+# fmt: on
 
-IF, LIF = map(tl.constexpr, range(len(CHARGES)))
-BINARY, BURST = map(tl.constexpr, range(len(FIRES)))
-HARD, SOFT = map(tl.constexpr, range(len(RESETS)))
-ATAN, SIGMOID, TRIANGLE, RECTANGLE = map(tl.constexpr, range(len(SURROGATES)))
-HALF_PI = tl.constexpr(math.pi / 2)
+
+class Slopes(NamedTuple):
+    """The surrogate summed over the levels of a side; the same weighted by the level; its derivative by alpha."""
+
+    up: Any
+    up_level: Any
+    up_alpha: Any
+    down: Any
+    down_level: Any
+    down_alpha: Any
 
 
 @triton.jit
@@ -28,77 +40,236 @@ def divide(a, b, POWER_OF_2: tl.constexpr):
 
 
 @triton.jit
-def charge(v, x, v_rest, tau, CHARGE: tl.constexpr, DECAY_INPUT: tl.constexpr, POWER_OF_2: tl.constexpr):
-    """The potential before firing."""
-    if CHARGE == IF:
-        h = v + x
-    elif DECAY_INPUT:
-        h = v + divide(x - (v - v_rest), tau, POWER_OF_2)
+def current(i, x, n, KIND: tl.constexpr):
+    """What charges v, and the current after the step."""
+    if KIND.CHARGE == 'Synaptic':
+        after = n.decay * i + x
+        used = i if KIND.LATE else after
     else:
-        h = v - divide(v - v_rest, tau, POWER_OF_2) + x
-    return h
+        after, used = i, x
+    return used, after
 
 
 @triton.jit
-def charge_grads(gh, tau, CHARGE: tl.constexpr, DECAY_INPUT: tl.constexpr):
-    """gh * dh/dv and gh * dh/dx."""
-    if CHARGE == IF:
-        gv, gx = gh, gh
+def current_back(gu, gi, n, KIND: tl.constexpr):
+    """dL/dx and dL/d of the current before the step, from dL/d of what charged v and of the current after the step."""
+    if KIND.CHARGE == 'Synaptic':
+        gx = gi if KIND.LATE else gi + gu
+        before = n.decay * gx + gu if KIND.LATE else n.decay * gx
     else:
-        share = gh * tl.div_rn(1.0, tau)
-        gv, gx = gh - share, share if DECAY_INPUT else gh
+        gx, before = gu, gi
+    return gx, before
+
+
+@triton.jit
+def charge(v, x, w, n, KIND: tl.constexpr):
+    """The potential before firing."""
+    if KIND.CHARGE == 'IF':
+        h = v + x
+    elif KIND.CHARGE == 'LIF':
+        if KIND.DECAY_INPUT:
+            h = v + divide(x - (v - n.v_rest), n.tau, KIND.POWER_OF_2_TAU)
+        else:
+            h = v - divide(v - n.v_rest, n.tau, KIND.POWER_OF_2_TAU) + x
+    elif KIND.CHARGE == 'PLIF':
+        h = v + (x - (v - n.v_rest)) * w.a if KIND.DECAY_INPUT else v - (v - n.v_rest) * w.a + x
+    else:
+        h = w.a * v + w.b * x
+    return h + w.c
+
+
+@triton.jit
+def charge_back(gh, w, n, KIND: tl.constexpr):
+    """gh * dh/dv and gh * dh/dx."""
+    if KIND.CHARGE == 'IF':
+        gv, gx = gh, gh
+    elif KIND.CHARGE == 'LIF' or KIND.CHARGE == 'PLIF':
+        share = gh * tl.div_rn(1.0, n.tau) if KIND.CHARGE == 'LIF' else gh * w.a
+        gv, gx = gh - share, share if KIND.DECAY_INPUT else gh
+    else:
+        gv, gx = gh * w.a, gh * w.b
     return gv, gx
 
 
 @triton.jit
-def spikes(h, v_threshold, levels, FIRE: tl.constexpr, POWER_OF_2: tl.constexpr):
-    """The number of spikes; none for a NaN."""
-    if FIRE == BINARY:
-        count = tl.full(h.shape, 1.0, tl.float32)
+def charge_slopes(v, x, n, KIND: tl.constexpr):
+    """dh/da and dh/db (dh/dc is 1)."""
+    if KIND.CHARGE == 'PLIF':
+        by_a = x - (v - n.v_rest) if KIND.DECAY_INPUT else n.v_rest - v
     else:
-        count = tl.minimum(tl.floor(divide(h, v_threshold, POWER_OF_2)), levels.to(tl.float32))
-    return tl.where(h >= v_threshold, count, 0.0)
+        by_a = v
+    return by_a, x
 
 
 @triton.jit
-def spikes_slope(h, v_threshold, levels, alpha, FIRE: tl.constexpr, SURROGATE: tl.constexpr):
-    """ds/dh of the surrogate, summed over the thresholds."""
-    if FIRE == BINARY:
-        slope = surrogate_grad(h - v_threshold, alpha, SURROGATE)
-    else:
-        slope = tl.zeros_like(h)
-        for k in range(1, levels + 1):
-            slope += surrogate_grad(h - k * v_threshold, alpha, SURROGATE)
-    return slope
+def above(h, m, w, n, KIND: tl.constexpr):
+    """Whether h has crossed the first positive level."""
+    bar = w.theta + n.beta * m if KIND.FIRE == 'Adaptive' else w.theta
+    return h > bar if KIND.STRICT else h >= bar
 
 
 @triton.jit
-def reset(h, s, v_threshold, v_reset, RESET: tl.constexpr):
+def below(h, w, n, KIND: tl.constexpr):
+    """Whether h has crossed the first negative level."""
+    lowest = w.theta * n.first
+    return h < -lowest if KIND.OPEN else h <= -lowest
+
+
+@triton.jit
+def counts(h, m, w, n, KIND: tl.constexpr):
+    """The numbers of positive and of negative spikes (0 where there are none); none for a NaN."""
+    most = n.levels.to(tl.float32)
+    if KIND.SINGLE:
+        up = tl.where(above(h, m, w, n, KIND), 1.0, 0.0)
+    elif KIND.FIRE == 'Integer':
+        depth = divide(h, w.theta, KIND.POWER_OF_2_THETA)
+        up = tl.where(depth > 0, tl.minimum(depth, most), 0.0) + 8388608.0 - 8388608.0  # 2^23: rounds halves to even
+    else:
+        count = tl.minimum(tl.floor(divide(h, w.theta, KIND.POWER_OF_2_THETA)), most)
+        up = tl.where(above(h, m, w, n, KIND), count, 0.0)
+    if KIND.SIGNED:
+        deep = 1.0
+        if not KIND.SINGLE:
+            depth = divide(-h - w.theta * n.first, w.theta * n.spacing, KIND.POWER_OF_2_THETA)
+            deep = tl.ceil(depth) if KIND.OPEN else tl.floor(depth) + 1
+            deep = tl.minimum(tl.maximum(deep, 1.0), most)
+        down = tl.where(below(h, w, n, KIND), deep, 0.0)
+        if KIND.MEMORY:
+            room = tl.where(m < 0, 0.0, m)
+            down = tl.where(down <= room, down, room)
+    else:
+        down = 0.0
+    return up, down
+
+
+@triton.jit
+def fired(h, m, w, n, KIND: tl.constexpr):
+    """Whether there was a spike."""
+    if KIND.FIRE == 'Integer':
+        yes = counts(h, m, w, n, KIND)[0] > 0
+    else:
+        yes = above(h, m, w, n, KIND)
+    if KIND.SIGNED:
+        taken = below(h, w, n, KIND) & (m > 0) if KIND.MEMORY else below(h, w, n, KIND)
+        yes = yes | taken
+    return yes
+
+
+@triton.jit
+def signed(up, down, KIND: tl.constexpr):
+    """The spikes of a step with their sign."""
+    return up - down if KIND.SIGNED else up
+
+
+@triton.jit
+def remember(m, s, n, KIND: tl.constexpr):
+    """The fire's own state after s spikes."""
+    if KIND.FIRE == 'Adaptive':
+        m = n.fade * m + s
+    elif KIND.MEMORY:
+        m = m + s
+    return m
+
+
+@triton.jit
+def remember_back(gm, through, n, KIND: tl.constexpr):
+    """dL/dm before the step. through: dL/dh through the spikes, whose threshold m has raised."""
+    return n.fade * gm - n.beta * through if KIND.FIRE == 'Adaptive' else gm
+
+
+@triton.jit
+def reset(h, up, down, w, n, KIND: tl.constexpr, RESET: tl.constexpr):
     """The potential after the step."""
-    return tl.where(s > 0, v_reset, h) if RESET == HARD else h - s * v_threshold
-
-
-@triton.jit
-def reset_grads(gv, h, v_threshold, v_reset, RESET: tl.constexpr):
-    """gv * dv/ds and gv * dv/dh; a neuron has fired where h >= v_threshold."""
-    if RESET == HARD:
-        gs, gh = gv * (v_reset - h), tl.where(h >= v_threshold, 0.0, gv)
+    if RESET == 'Hard':
+        v = tl.where(up + down > 0 if KIND.SIGNED else up > 0, n.v_reset, h)
+    elif RESET == 'Soft':
+        v = h - up * w.theta
+        if KIND.SIGNED:
+            v += down * (w.theta * n.spacing)
     else:
-        gs, gh = -gv * v_threshold, gv
-    return gs, gh
+        v = h
+    return v
 
 
 @triton.jit
-def surrogate_grad(z, alpha, SURROGATE: tl.constexpr):
-    """The derivative of the smooth step at z = h - threshold."""
-    if SURROGATE == ATAN:
-        u = HALF_PI * alpha * z
+def reset_back(gs, gv, h, m, w, n, KIND: tl.constexpr, RESET: tl.constexpr):
+    """dL/d of positive counts, -dL/d of negative ones, dL/dh past the spikes; gs: dL/ds, gv: dL/dv after the reset."""
+    up, down, past = gs, gs, gv
+    if RESET == 'Hard':
+        past = tl.where(fired(h, m, w, n, KIND), 0.0, gv)
+        if not KIND.DETACH:
+            up, down = gs - gv * (h - n.v_reset), gs + gv * (h - n.v_reset)
+    elif RESET == 'Soft' and not KIND.DETACH:
+        up, down = gs - gv * w.theta, gs - gv * (w.theta * n.spacing)
+    return up, down, past
+
+
+@triton.jit
+def soft_by_theta(h, m, w, n, KIND: tl.constexpr):
+    """dv/dtheta of a soft reset."""
+    up, down = counts(h, m, w, n, KIND)
+    return down * n.spacing - up if KIND.SIGNED else -up
+
+
+@triton.jit
+def slopes(h, m, w, n, KIND: tl.constexpr):
+    """The sums over the levels; negative ones are open where the memory holds enough."""
+    FIRST: tl.constexpr = 0.5 if KIND.FIRE == 'Integer' else 1.0
+    none = tl.zeros_like(h)
+    p = Slopes(none, none, none, none, none, none)
+    if KIND.SINGLE:
+        bar = w.theta + n.beta * m if KIND.FIRE == 'Adaptive' else w.theta
+        p = add_slopes(p, h - bar, -h - n.first * w.theta, 0, FIRST, n.first, m, w, n, KIND)
+    else:
+        for k in range(0, n.levels):
+            up, down = FIRST + k, n.first + k * n.spacing
+            p = add_slopes(p, h - up * w.theta, -h - down * w.theta, k, up, down, m, w, n, KIND)
+    return p
+
+
+@triton.jit
+def add_slopes(p, z_up, z_down, k, up, down, m, w, n, KIND: tl.constexpr):
+    """The sums p and the k-th level of either side: z from the spike, level."""
+    slope, by_alpha = surrogate(z_up, w.alpha, n, KIND)
+    q = Slopes(p.up + slope, p.up_level + up * slope, p.up_alpha + by_alpha, p.down, p.down_level, p.down_alpha)
+    if KIND.SIGNED:
+        slope, by_alpha = surrogate(z_down, w.alpha, n, KIND)
+        if KIND.MEMORY:
+            slope, by_alpha = tl.where(m > k, slope, 0.0), tl.where(m > k, by_alpha, 0.0)
+        q = Slopes(q.up, q.up_level, q.up_alpha, p.down + slope, p.down_level + down * slope, p.down_alpha + by_alpha)
+    return q
+
+
+@triton.jit
+def surrogate(z, alpha, n, KIND: tl.constexpr):
+    """The derivatives of the smooth step by z = h - threshold and by alpha (0 where it is not learned)."""
+    by_alpha = tl.zeros_like(z)
+    if KIND.SURROGATE == 'ATan':
+        u = 1.5707963267948966 * alpha * z
         grad = alpha / 2 / (1 + u * u)
-    elif SURROGATE == SIGMOID:
+        by_alpha = z / 2 / (1 + u * u)
+    elif KIND.SURROGATE == 'Sigmoid':
         y = tl.sigmoid(alpha * z)
         grad = alpha * (1 - y) * y
-    elif SURROGATE == TRIANGLE:
+    elif KIND.SURROGATE == 'Triangle':
         grad = tl.maximum(alpha - alpha * alpha * tl.abs(z), 0.0)
-    else:
+    elif KIND.SURROGATE == 'Rectangle':
         grad = tl.where(tl.abs(z) < tl.div_rn(1.0, alpha), 1.0, 0.0)
-    return grad
+    elif KIND.SURROGATE == 'LeakyReLU':
+        grad = tl.where(z > 0, alpha, n.low)
+        by_alpha = tl.where(z < 0, 0.0, z)
+    elif KIND.SURROGATE == 'Window':
+        grad = tl.where((z > n.low) & (z < n.high), 1.0, 0.0)
+    elif KIND.SURROGATE == 'STE':
+        grad = tl.zeros_like(z) + 1
+    elif KIND.SURROGATE == 'FastSigmoid' or KIND.SURROGATE == 'SuperSpike':
+        y = 1 + tl.abs(z) * (alpha if KIND.SURROGATE == 'FastSigmoid' else 1.0)
+        grad = (1.0 if KIND.SURROGATE == 'FastSigmoid' else alpha) / (y * y)
+    elif KIND.SURROGATE == 'SoftSign':
+        y = 1 + tl.abs(alpha * z)
+        grad = alpha / 2 / (y * y)
+    elif KIND.SURROGATE == 'Erf':
+        grad = 0.5641895835477563 * alpha * tl.exp(-(alpha * z) * (alpha * z))
+    else:
+        grad = alpha / 2 * tl.exp(-alpha * tl.abs(z))
+    return grad, by_alpha

@@ -34,7 +34,7 @@ class SpikingReLU(nn.Module):
     @property
     def max_spikes(self) -> int:
         """Most spikes of one step."""
-        return self.neuron.fire.levels
+        return self.neuron.fire.positive.count
 
     def forward(self, x: Tensor, T: int) -> Tensor:
         v0 = self.v_threshold / 2

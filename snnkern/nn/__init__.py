@@ -1,7 +1,24 @@
 """Modules: layers of neurons that carry their state, pools, and `reset`."""
 
-from snnkern.nn.neuron import IF, LIF, Neuron
+from snnkern.nn.layers import IF, LIF, BiasLIF, DoubleSidePLIF, ParametricLIF
+from snnkern.nn.neuron import Neuron
 from snnkern.nn.pool import LateralPool2d
+from snnkern.nn.special import AdaptiveLIF, Burst, IntegerLIF, Leaky, SignedIF, Synaptic
 from snnkern.nn.state import reset
 
-__all__ = ['IF', 'LIF', 'LateralPool2d', 'Neuron', 'reset']
+__all__ = [
+    'IF',
+    'LIF',
+    'AdaptiveLIF',
+    'BiasLIF',
+    'Burst',
+    'DoubleSidePLIF',
+    'IntegerLIF',
+    'LateralPool2d',
+    'Leaky',
+    'Neuron',
+    'ParametricLIF',
+    'SignedIF',
+    'Synaptic',
+    'reset',
+]

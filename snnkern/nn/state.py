@@ -13,48 +13,75 @@ __all__ = ['Stateful', 'reset']
 
 
 class Stateful(nn.Module):
-    """A module with a membrane potential `v` that outlives a call.
+    """A module with a state that outlives a call.
 
-    v: [...] without a graph, or None before the first call and after `reset()`. It follows the module from
-    device to device, but keeps its dtype; copies and pickles of the module get their own.
+    state: [...], or [S, ...] of S variables, or None before the first call and after `reset()`. It follows the
+    module from device to device, but keeps its dtype; copies and pickles of the module get their own, without its
+    graph. save_state: the state_dict holds it, too (key "state").
     """
 
-    v: Tensor | None
+    state: Tensor | None
+    variables = 1
 
-    def __init__(self) -> None:
+    def __init__(self, save_state: bool = False) -> None:
         super().__init__()
-        self.v = None
+        self.state = None
+        self.save_state = save_state
+
+    @property
+    def v(self) -> Tensor | None:
+        """The membrane potential [...], the first of the states; assigned, it is where the next call starts."""
+        return self.state if self.state is None or self.variables == 1 else self.state[0]
+
+    @v.setter
+    def v(self, value: Tensor | None) -> None:
+        if value is not None and self.variables > 1:
+            others = [torch.zeros_like(value)] * (self.variables - 1) if self.state is None else self.state[1:]
+            value = torch.stack([value, *others])
+        self.state = value
 
     def reset(self) -> None:
-        """Forget the potential: the next call starts anew, with any batch shape."""
-        self.v = None
+        """Forget the state: the next call starts anew, with any batch shape."""
+        self.state = None
 
     def carried(self, x: Tensor) -> Tensor | None:
-        """The potential for an input [T, ...]. Raises ValueError if it comes from another shape or device."""
-        v = self.v
-        if v is None:
+        """The state for an input [T, ...]. Raises ValueError if it comes from another shape or device."""
+        state = self.state
+        if state is None:
             return None
-        if v.shape != x.shape[1:]:
-            got, kept = tuple(x.shape[1:]), tuple(v.shape)
-            raise ValueError(f'a step of x has shape {got}, the state of earlier calls {kept}: reset() first')
-        if v.device != x.device:
-            raise ValueError(f'x is on {x.device}, the state of earlier calls on {v.device}: reset() first')
-        if not torch.compiler.is_compiling() and v.is_inference() and not torch.is_inference_mode_enabled():
-            return v.clone()  # autograd cannot save a tensor that was made in inference mode
-        return v
+        kept = state.shape if self.variables == 1 else state.shape[1:]
+        if kept != x.shape[1:]:
+            got = tuple(x.shape[1:])
+            raise ValueError(f'a step of x has shape {got}, the state of earlier calls {tuple(kept)}: reset() first')
+        if state.device != x.device:
+            raise ValueError(f'x is on {x.device}, the state of earlier calls on {state.device}: reset() first')
+        if not torch.compiler.is_compiling() and state.is_inference() and not torch.is_inference_mode_enabled():
+            return state.clone()  # autograd cannot save a tensor that was made in inference mode
+        return state
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'Stateful':
         super()._apply(fn, recurse)
-        if self.v is not None:
+        if self.state is not None:
             # fn may also cast (`half`) or drop values (`to_empty`): only where it leads matters here.
-            device = fn(self.v.new_empty(0)).device
-            self.v = None if self.v.is_meta and device.type != 'meta' else self.v.to(device)
+            device = fn(self.state.new_empty(0)).device
+            self.state = None if self.state.is_meta and device.type != 'meta' else self.state.to(device)
         return self
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.save_state and self.state is not None:
+            destination[f'{prefix}state'] = self.state if keep_vars else self.state.detach()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        saved = state_dict.pop(f'{prefix}state', None) if self.save_state else None
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        if self.save_state:
+            self.state = None if saved is None else saved.detach().clone()
+
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles take: the state without its graph, in memory of its own."""
-        v = self.v
-        return {**self.__dict__, 'v': None if v is None else v.detach().clone()}
+        """What copies and pickles take: tensors of earlier calls without their graph, in memory of their own."""
+        kept = {k: v.detach().clone() for k, v in self.__dict__.items() if isinstance(v, Tensor)}
+        return {**self.__dict__, **kept}
 
 
 def reset(model: nn.Module) -> None:

@@ -8,9 +8,10 @@
 namespace snn {
 inline namespace SNN_ISA {
 
-// threads: how many to use; streamed: outputs are too large to stay in the cache.
+// threads: how many to use; streamed: outputs are too large to stay in the cache; sums: null or [threads, P, steps,
+// channels], zeros, to which the gradients of the coefficients are added.
 void multistep_fwd(const ForwardArgs& args, int threads, bool streamed);
-void multistep_bwd(const BackwardArgs& args, int threads, bool streamed);
+void multistep_bwd(const BackwardArgs& args, int threads, bool streamed, double* sums);
 void lateral_pool(const PoolArgs& args, int threads);
 
 }  // namespace SNN_ISA

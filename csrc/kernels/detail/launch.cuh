@@ -7,17 +7,15 @@
 #include <string>
 #include <type_traits>
 
-#include "kernels/detail/vector.cuh"
+#include "kernels/detail/cell.cuh"
 #include "kernels/multistep.h"
-#include "math/step.h"
 
 namespace snn::gpu {
 
-constexpr int kThreads = 128;
-
-// Fire and reset are uniform switches inside the kernel: as types they would only multiply the code.
-template <class Charge>
-using GpuStep = Step<Charge, AnyFire, AnyReset>;
+constexpr int kThreads = 128;  // of a block, at most
+// Blocks that an SM's registers hold at least. Without a number ptxas spills for one block more.
+template <bool Rows>
+constexpr int kBlocks = Rows ? 2 : 4;
 
 inline void check(cudaError_t error) {
   if (error == cudaSuccess) return;
@@ -53,25 +51,43 @@ bool all_aligned(const P*... pointers) {
 
 // f(E, V) with a null pointer of the element type and the vector width as a constant.
 template <class E, class F>
-void with_width(bool vectors, F&& f) {
+void with_width(bool vectors, const F& f) {
   if (vectors)
     f(static_cast<E*>(nullptr), std::integral_constant<int, 16 / sizeof(E)>{});
   else
     f(static_cast<E*>(nullptr), std::integral_constant<int, 1>{});
 }
 
+// f(E, V, cell) with the types of a kernel.
 template <class F>
-void with_elements(Dtype dtype, bool vectors, F&& f) {
-  switch (dtype) {
-    case Dtype::f32: return with_width<float>(vectors, f);
-    case Dtype::f16: return with_width<__half>(vectors, f);
-    case Dtype::bf16: return with_width<__nv_bfloat16>(vectors, f);
-  }
+void with_kernel(const MultistepArgs& args, bool vectors, F&& f) {
+  visit_any_charge(args.spec, [&](const auto& charge) {
+    const AnyReset reset(args.spec);
+    const Cell<std::decay_t<decltype(charge)>> cell = {
+        {charge, reset.carry}, AnyFire(args.spec), reset, AnySurrogate(args.spec)};
+    const auto run = [&](auto* element, auto width) { f(element, width, cell); };
+    args.dtype == Dtype::f32 ? with_width<float>(vectors, run) : with_width<Half>(vectors, run);
+  });
 }
 
-inline unsigned blocks_for(std::int64_t n, int width) {
-  const std::int64_t per_block = std::int64_t{kThreads} * width;
+// Whether every access can be one of 16 bytes. p: what a direction has besides the common arguments.
+template <class... P>
+bool can_be_vectors(const MultistepArgs& args, const P*... p) {
+  return args.n % (16 / bytes_of(args.dtype)) == 0 && all_aligned(args.x, args.states, args.checkpoints, p...);
+}
+
+// Neurons with coefficients have kernels of their own, compiled beside the others.
+void multistep_fwd_rows(const ForwardArgs& args, cudaStream_t stream);
+void multistep_bwd_rows(const BackwardArgs& args, cudaStream_t stream);
+
+inline unsigned blocks_for(std::int64_t n, int width, int threads) {
+  const std::int64_t per_block = std::int64_t{threads} * width;
   return static_cast<unsigned>((n + per_block - 1) / per_block);
+}
+
+template <int V>
+__device__ __forceinline__ std::int64_t first_neuron() {
+  return (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * V;
 }
 
 }  // namespace snn::gpu

@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #endif
 
+#include "kernels/multistep.h"
 #include "math/hd.h"
 
 namespace snn {
@@ -126,6 +127,50 @@ inline void stream_end() {
 #if defined(__SSE2__)
   _mm_sfence();
 #endif
+}
+
+constexpr std::int64_t kPiece = 256;  // of a row: what is converted or streamed at a time
+
+// Part of a row of [T, n] in memory, seen as float32: in place where it is, through `buffer` otherwise.
+struct Row {
+  void* base;
+  Dtype dtype;
+  bool streamed;
+
+  char* at(std::int64_t offset) const { return static_cast<char*>(base) + offset * bytes_of(dtype); }
+
+  float* f32(std::int64_t offset) const { return reinterpret_cast<float*>(at(offset)); }
+
+  // Whether a part can be streamed as it is computed.
+  bool whole_lines(std::int64_t offset, std::int64_t m) const {
+    return streamed && dtype == Dtype::f32 && m % kLines == 0 && reinterpret_cast<std::uintptr_t>(at(offset)) % 64 == 0;
+  }
+
+  const float* read(std::int64_t offset, std::int64_t m, float* buffer) const {
+    if (dtype == Dtype::f32) return f32(offset);
+    const Half* from = reinterpret_cast<const Half*>(at(offset));
+    dtype == Dtype::f16 ? load_f16(buffer, from, m) : load_bf16(buffer, from, m);
+    return buffer;
+  }
+
+  float* target(std::int64_t offset, float* buffer) const {
+    return dtype == Dtype::f32 && !streamed ? f32(offset) : buffer;
+  }
+
+  void write(std::int64_t offset, std::int64_t m, const float* row) const {
+    alignas(64) Half packed[kPiece];
+    if (dtype == Dtype::f32) {
+      if (streamed) stream(at(offset), row, 4 * m);
+      return;
+    }
+    Half* to = streamed ? packed : reinterpret_cast<Half*>(at(offset));
+    dtype == Dtype::f16 ? store_f16(to, row, m) : store_bf16(to, row, m);
+    if (streamed) stream(at(offset), packed, 2 * m);
+  }
+};
+
+inline Row row_of(const void* base, const MultistepArgs& args, bool streamed) {
+  return {const_cast<void*>(base), args.dtype, streamed};
 }
 
 }  // namespace SNN_ISA

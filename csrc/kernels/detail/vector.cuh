@@ -5,15 +5,14 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace snn::gpu {
 
-__device__ __forceinline__ float widen(float x) { return x; }
-__device__ __forceinline__ float widen(__half x) { return __half2float(x); }
-__device__ __forceinline__ float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
-__device__ __forceinline__ void narrow(float x, float& to) { to = x; }
-__device__ __forceinline__ void narrow(float x, __half& to) { to = __float2half_rn(x); }
-__device__ __forceinline__ void narrow(float x, __nv_bfloat16& to) { to = __float2bfloat16_rn(x); }
+// float16 or bfloat16: which of them is uniform, and one branch for a vector; as types they would double the kernels.
+struct Half {
+  std::uint16_t bits;
+};
 
 template <class E, int V>
 struct alignas(sizeof(E) * V) Vector {
@@ -25,39 +24,61 @@ __device__ __forceinline__ Vector<E, V> load(const E* from) {
   return *reinterpret_cast<const Vector<E, V>*>(from);
 }
 
-// Through the read-only path, where nothing in the kernel writes: such loads may overtake stores.
-template <int V, class E>
-__device__ __forceinline__ Vector<E, V> load_once(const E* from) {
-  Vector<E, V> row;
-  if constexpr (sizeof(row) == 16) {
-    *reinterpret_cast<uint4*>(&row) = __ldg(reinterpret_cast<const uint4*>(from));
+// A vector as one piece. Halves that wait in registers would be shifted about one by one.
+template <class E, int V>
+using Whole = std::conditional_t<sizeof(E) * V == 16, uint4, std::conditional_t<sizeof(E) == 4, float, unsigned short>>;
+
+// Neurons first, first + 1, ... of a row. bfloat: what kind of Half.
+template <int W, int V>
+__device__ __forceinline__ void widen(const Vector<float, V>& row, bool, float (&to)[W], int first = 0) {
+#pragma unroll
+  for (int j = 0; j < W; ++j) to[j] = row.at[first + j];
+}
+template <int W, int V>
+__device__ __forceinline__ void widen(const Vector<Half, V>& row, bool bfloat, float (&to)[W], int first = 0) {
+  if (bfloat) {
+#pragma unroll
+    for (int j = 0; j < W; ++j) to[j] = __uint_as_float(std::uint32_t{row.at[first + j].bits} << 16);
   } else {
-    row.at[0] = __ldg(from);
+#pragma unroll
+    for (int j = 0; j < W; ++j) to[j] = __half2float(__ushort_as_half(row.at[first + j].bits));
   }
-  return row;
 }
 
-template <int V, class E>
-__device__ __forceinline__ void store(E* to, const float (&values)[V]) {
-  Vector<E, V> out;
+template <int V>
+__device__ __forceinline__ void store(float* to, const float (&values)[V], bool = false) {
+  Vector<float, V> out;
 #pragma unroll
-  for (int j = 0; j < V; ++j) narrow(values[j], out.at[j]);
-  *reinterpret_cast<Vector<E, V>*>(to) = out;
+  for (int j = 0; j < V; ++j) out.at[j] = values[j];
+  *reinterpret_cast<Vector<float, V>*>(to) = out;
+}
+template <int V>
+__device__ __forceinline__ void store(Half* to, const float (&values)[V], bool bfloat) {
+  Vector<Half, V> out;
+  if (bfloat) {
+#pragma unroll
+    for (int j = 0; j < V; ++j) out.at[j].bits = __bfloat16_as_ushort(__float2bfloat16_rn(values[j]));
+  } else {
+#pragma unroll
+    for (int j = 0; j < V; ++j) out.at[j].bits = __half_as_ushort(__float2half_rn(values[j]));
+  }
+  *reinterpret_cast<Vector<Half, V>*>(to) = out;
 }
 
 // Rows of a tensor, one after the other, asked for kAhead steps before they are used: a streaming kernel lives by
 // bytes in flight. A stride of 0 is one row that is read once.
-template <class E, int V>
+template <class E, int V, class Count = std::int64_t>
 class Stream {
  public:
-  __device__ __forceinline__ Stream(const E* first, std::int64_t stride, std::int64_t rows)
+  __device__ __forceinline__ Stream(const E* first, std::int64_t stride, Count rows)
       : next_(first), stride_(stride), left_(stride ? rows : 1) {
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) fetch(ahead_[a]);
   }
 
   __device__ __forceinline__ Vector<E, V> next() {
-    const Vector<E, V> row = ahead_[0];
+    Vector<E, V> row;
+    *reinterpret_cast<Whole<E, V>*>(&row) = ahead_[0];
     if (stride_ == 0) return row;
 #pragma unroll
     for (int a = 0; a + 1 < kAhead; ++a) ahead_[a] = ahead_[a + 1];
@@ -68,15 +89,17 @@ class Stream {
  private:
   static constexpr int kAhead = 3;
 
-  __device__ __forceinline__ void fetch(Vector<E, V>& row) {
-    if (left_ > 0) row = load_once<V>(next_);
+  // Through the read-only path, where nothing in the kernel writes: such loads may overtake stores.
+  __device__ __forceinline__ void fetch(Whole<E, V>& row) {
+    if (left_ > 0) row = __ldg(reinterpret_cast<const Whole<E, V>*>(next_));
     next_ += stride_;
     --left_;
   }
 
   const E* next_;
-  std::int64_t stride_, left_;
-  Vector<E, V> ahead_[kAhead];
+  std::int64_t stride_;
+  Count left_;
+  Whole<E, V> ahead_[kAhead] = {};  // a value that no load sets would be kept from the loop's last round
 };
 
 // Potentials are float32 whatever the spikes are: eight of them take two accesses.
@@ -85,11 +108,21 @@ __device__ __forceinline__ void load_state(const float* from, float start, float
   constexpr int W = V < 4 ? V : 4;
 #pragma unroll
   for (int j = 0; j < V; j += W) {
-    Vector<float, W> part;
-    if (from) part = load<W>(from + j);
 #pragma unroll
-    for (int k = 0; k < W; ++k) v[j + k] = from ? part.at[k] : start;
+    for (int k = 0; k < W; ++k) v[j + k] = start;
+    if (!from) continue;
+    const Vector<float, W> part = load<W>(from + j);
+#pragma unroll
+    for (int k = 0; k < W; ++k) v[j + k] = part.at[k];
   }
+}
+
+template <int V>
+__device__ __forceinline__ void add_state(const float* from, float (&v)[V]) {
+  float more[V];
+  load_state(from, 0.f, more);
+#pragma unroll
+  for (int j = 0; j < V; ++j) v[j] += more[j];
 }
 
 template <int V>

@@ -1,0 +1,1 @@
+"""What generates documents: `python -m docs.neurons`."""
