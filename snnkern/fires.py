@@ -171,8 +171,8 @@ class Signed(_Signed):
     negative_reset * v_threshold more. real_units: emit s * v_threshold. negative_threshold: < 1, or 1 with
     strict, in units of v_threshold, so that it follows one per channel. negative_reset: > 0, what a negative
     spike adds back in a soft reset, in units of v_threshold. strict: compare by > and < (max_spikes = 1 only).
-    Raises ValueError for bad numbers. Source: Kim et al., AAAI 2020 (Spiking-YOLO's imbalanced threshold for a leaky ReLU of slope
-    0.1: the defaults; `Signed.leaky(slope)`). Example: `Neuron(IF(), Signed.leaky(0.1), Soft())`.
+    Raises ValueError for bad numbers. Source: Kim et al., AAAI 2020 (Spiking-YOLO's imbalanced threshold for a
+    leaky ReLU of slope 0.1: the defaults; `Signed.leaky(slope)`). Example: `Neuron(IF(), Signed.leaky(0.1), Soft())`.
     """
 
     v_threshold: float = 1.0
