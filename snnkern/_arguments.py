@@ -56,8 +56,14 @@ def _with_rest(v: Tensor, count: int) -> Tensor:
 
 def coefficients(given: Mapping[str, Tensor] | None, x: Tensor, neuron: Neuron, T: int, dim: int) -> Tensor | None:
     """The tensors as one [P, 1|T, 1|C], or None. Raises if one does not fit."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise TypeError(f'coefficients must be a mapping from name to tensor, got {type(given).__name__}')
     if not given:
         return None
+    whole('channel_dim', dim, at_least=-(2**31))
+    dim = dim + x.dim() if dim < 0 else dim
     channels = x.shape[dim] if 1 <= dim < x.dim() else None
     for name, value in given.items():
         if name not in neuron.coefficients:
@@ -66,6 +72,8 @@ def coefficients(given: Mapping[str, Tensor] | None, x: Tensor, neuron: Neuron, 
         if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
             kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise TypeError(f'coefficient {name} must be a floating-point tensor, got {kind}')
+        if value.layout is not torch.strided:
+            raise TypeError(f'coefficient {name} must be a dense tensor, got {value.layout}')
         if value.device != x.device:
             raise ValueError(f'coefficient {name} must be on the device of x, got {value.device} and {x.device}')
         count = value.shape[0] if value.dim() == 2 else 1

@@ -2,7 +2,8 @@
 
 A fire counts the thresholds that h has crossed: `up` of them at (first + k) * v_threshold, k = 0, 1, ...,
 and, where spikes have a sign, `down` at -(negative.first + k * negative.spacing) * v_threshold. It emits
-s = up - down; backward adds the surrogate's derivative at each of these levels. A NaN in h gives no spike.
+s = up - down; backward adds the surrogate's derivative at each of these levels. A NaN in h gives no spike, and a
+fire that counts emits none where its threshold is not positive, as a learned one may become.
 A fire with `extra` has a state m of its own. Formulas are spelled in tensors of one dtype, here, in
 csrc/math/fire.h and in backends/triton_math.py.
 """
@@ -47,7 +48,8 @@ class Fire:
     def up(self, h: Tensor, theta: Tensor) -> Tensor:
         """The number of positive spikes."""
         count = (h / theta).floor().clamp_max(self.positive.count)
-        return torch.where(h > theta if self.strict else h >= theta, count, torch.zeros_like(h))
+        fired = h > theta if self.strict else h >= theta
+        return torch.where(fired & (theta > 0), count, torch.zeros_like(h))
 
     def down(self, h: Tensor, theta: Tensor, m: Tensor | None) -> Tensor | None:
         """The number of negative spikes, or None."""
@@ -116,7 +118,7 @@ class Integer(Burst):
 
     def up(self, h: Tensor, theta: Tensor) -> Tensor:
         count = (h / theta).clamp_max(self.max_spikes)
-        return torch.where(count > 0, count, torch.zeros_like(h)).round()
+        return torch.where((count > 0) & (theta > 0), count, torch.zeros_like(h)).round()
 
 
 class _Signed(Fire):
@@ -135,7 +137,7 @@ class _Signed(Fire):
         depth = (-h - lowest) / (theta * spacing)
         deep = depth.ceil() if strict else depth.floor() + 1
         fired = h < -lowest if strict else h <= -lowest
-        found = torch.where(fired, deep.clamp(1, count), torch.zeros_like(h))
+        found = torch.where(fired & (theta > 0), deep.clamp(1, count), torch.zeros_like(h))
         return found if m is None else torch.minimum(found, m.clamp_min(0))
 
 

@@ -123,10 +123,9 @@ def multistep(
     x, steps = arguments.steps(x, T)
     wanted = _wanted(backend)
     spec = neuron.spec
-    rows = None
-    if coefficients:
+    rows = arguments.coefficients(coefficients, x, neuron, steps, channel_dim)
+    if rows is not None and coefficients is not None:
         dim = channel_dim + x.dim() if channel_dim < 0 else channel_dim
-        rows = arguments.coefficients(coefficients, x, neuron, steps, dim)
         spec = f'{spec} @{dim} {" ".join(coefficients)}'
     state = arguments.state(v0, x, neuron)
     s, last, v_seq = _multistep.multistep(x, state, rows, spec, steps, return_state, return_v_seq, wanted)

@@ -198,6 +198,9 @@ class Neuron:
         extra = (['i'] if self.charge.extra else []) + (['m'] if self.fire.extra else [])
         object.__setattr__(self, 'states', ('v', *extra))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Neuron, self.parts  # the text is made anew: a Custom surrogate may get another number
+
     @property
     def parts(self) -> tuple[Any, ...]:
         """Charge, fire, reset, surrogate."""

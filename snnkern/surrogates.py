@@ -9,7 +9,7 @@ The same formulas stand in csrc/math/surrogate.h and backends/triton_math.py; a 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -258,8 +258,9 @@ class PiecewiseExp(_Steep):
 class Custom(Surrogate):
     """A torch function of yours as derivative: it runs on the reference path, which `explain()` says.
 
-    number: of the function, as `Custom.of(grad, primal)` registered it in this process. Raises ValueError for one
-    that is not. Example: `nn.LIF(surrogate=Custom.of(lambda z: 1 / (1 + z * z)))`.
+    number: of the function, as `Custom.of(grad, primal)` registered it in this process (a pickle carries the
+    function itself). It stays registered: make it once, not in every module. Raises ValueError for a number that
+    is none. Example: `nn.LIF(surrogate=Custom.of(lambda z: 1 / (1 + z * z)))`.
     """
 
     number: int
@@ -268,6 +269,9 @@ class Custom(Surrogate):
     def __post_init__(self) -> None:
         if not 0 <= self.number < len(self.functions):
             raise ValueError(f'number must be of a function that Custom.of registered here, got {self.number}')
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Custom.of, self.functions[self.number]  # another process numbers its own
 
     @classmethod
     def of(cls, grad: Callable[[Tensor], Tensor], primal: Callable[[Tensor], Tensor] | None = None) -> 'Custom':

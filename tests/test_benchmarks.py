@@ -74,6 +74,13 @@ def test_overhead(part) -> None:
     assert overhead.PROMISED in overhead.measure(rounds=2)
 
 
+def test_coefficients(part, monkeypatch) -> None:
+    coefficients = part('coefficients')
+    monkeypatch.setattr(coefficients, 'SHAPE', (2, 3, 4, 5))
+    for timings in coefficients.measure(rounds=2).values():
+        assert [timings[form].median > 0 for form in coefficients.FORMS] == [True] * 3
+
+
 def test_command_line(tmp_path: Path) -> None:
     out = tmp_path / 'speed.json'
     words = ['--quick', '--rounds', '1', '--filter', 'forward-T16-N16384', '--providers', 'native', '--json', str(out)]

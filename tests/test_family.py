@@ -199,3 +199,39 @@ def test_a_given_v0_leaves_the_other_states_at_0():
     expected = multistep(x, neuron, v0=torch.stack([v0, torch.zeros(7), torch.zeros(7)]))
     assert torch.equal(multistep(x, neuron, v0=v0), expected)
     assert torch.equal(multistep(x, neuron, v0=0.25), multistep(x, neuron, v0=torch.full((7,), 0.25)))
+
+
+ODD = [float('inf'), -float('inf'), float('nan'), 0.0, -0.0, -0.5, 1.0]
+
+
+@pytest.mark.parametrize('real', [False, True])
+@pytest.mark.parametrize('fire', [Binary, Burst, Ternary, Signed, SignedMemory, Integer, Adaptive])
+@pytest.mark.usefixtures('isa')
+def test_thresholds_that_learning_may_reach(fire, real):
+    """Infinite, NaN and not positive ones: the same everywhere, and no spikes where thresholds are counted."""
+    x = torch.tensor([-2.0, 0.0, 0.3, 5.0]).repeat_interleave(len(ODD)).expand(3, -1)
+    theta = torch.tensor(ODD * 4)
+    neuron = Neuron(IF(), fire(real_units=real), Soft())
+    options = {'coefficients': {'v_threshold': theta}, 'channel_dim': 1, 'return_state': True}
+    found = [multistep(x, neuron, backend=backend, **options) for backend in ('native', 'reference')]
+    for actual, expected in zip(*found, strict=True):
+        assert_spikes_equal(actual, expected)
+    if hasattr(fire(), 'max_spikes'):
+        assert found[0][0][:, ~(theta > 0)].nan_to_num(0).count_nonzero() == 0
+
+
+def test_torch_func_of_coefficients():
+    """Whichever of the inputs is differentiated."""
+    neuron, x, k = Neuron(PLIF(), Binary(), Soft()), torch.randn(4, 2, 3), torch.rand(3)
+    run = lambda x, k: multistep(x, neuron, coefficients={'k': k}).square().sum()  # noqa: E731
+    leaves = x.clone().requires_grad_(), k.clone().requires_grad_()
+    expected = torch.autograd.grad(run(*leaves), leaves)
+    assert_grads_close(torch.func.grad(run, 0)(x, k), expected[0])
+    assert_grads_close(torch.func.grad(run, 1)(x, k), expected[1], 'sums')
+    for actual, wanted in zip(torch.func.grad(run, (0, 1))(x, k), expected, strict=True):
+        assert_grads_close(actual, wanted, 'sums')
+    layer = nn.ParametricLIF()
+    (expected,) = torch.autograd.grad(layer(x).sum(), layer.w)
+    layer.reset()
+    found = torch.func.grad(lambda p: torch.func.functional_call(layer, p, (x,)).sum())({'w': layer.w.detach()})
+    assert_grads_close(found['w'], expected, 'sums')

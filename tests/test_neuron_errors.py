@@ -45,7 +45,7 @@ from snnkern.functional import multistep
         (lambda: FastSigmoid(-1.0), ValueError, 'alpha must be > 0, got -1.0'),
         (lambda: Custom(10**6), ValueError, 'number must be of a function'),
         (lambda: Custom.of(3), TypeError, 'grad must be a function of a tensor, got int'),
-        (lambda: nn.ParametricLIF(1.0), ValueError, 'init_tau must be > 1 and finite, got 1.0'),
+        (lambda: nn.ParametricLIF(1.0), ValueError, 'init_tau must be > 1 and finite to be learned, got 1.0'),
         (lambda: nn.Leaky(reset='soft'), ValueError, "reset must be one of subtract, zero, none, got 'soft'"),
         (lambda: nn.Leaky(torch.tensor(math.nan)), ValueError, 'a must be finite, got'),
         (lambda: nn.DoubleSidePLIF(compat='x'), ValueError, 'compat must be None or "sign", got \'x\''),
@@ -54,6 +54,11 @@ from snnkern.functional import multistep
         (lambda: nn.LIF(learn={'c': 'cube'}), ValueError, 'learn must give a form among .*, got .cube. for c'),
         (lambda: nn.LIF(learn={'v_threshold': 'sigmoid'}), ValueError, 'v_threshold must be between 0 and 1'),
         (lambda: nn.LIF(tensors={'c': 3.0}), TypeError, 'c must be a tensor, got float'),
+        (lambda: nn.LIF(learn=['c'], tensors={'c': torch.ones(1)}), ValueError, 'c must be given once'),
+        (lambda: nn.LIF(learn='alpha'), TypeError, "learn must be a list or mapping of names, got the text 'alpha'"),
+        (lambda: nn.LIF(channels=3), ValueError, 'channels must come with numbers to learn, got 3 and none'),
+        (lambda: nn.BiasLIF(tau=0, parametric=True), ValueError, 'tau must be > 1 and finite to be learned, got 0'),
+        (lambda: setattr(nn.LIF(), 'v', 0.5), TypeError, 'v must be a tensor or None, got float'),
     ],
 )
 def test_bad_numbers_of_neurons(make, error, match):
@@ -71,6 +76,10 @@ def test_bad_numbers_of_neurons(make, error, match):
         ({'coefficients': {'c': torch.ones(3, 3)}}, ValueError, r'with T = 4 .*, got shape \(3, 3\)'),
         ({'coefficients': {'c': torch.ones(2)}, 'channel_dim': 7}, ValueError, 'C = None'),
         ({'coefficients': {'c': torch.ones(1, device='meta')}}, ValueError, 'must be on the device of x'),
+        ({'coefficients': [('c', torch.ones(1))]}, TypeError, 'coefficients must be a mapping from name to tensor'),
+        ({'coefficients': torch.ones(1)}, TypeError, 'coefficients must be a mapping .*, got Tensor'),
+        ({'coefficients': {'c': torch.ones(3).to_sparse()}}, TypeError, 'coefficient c must be a dense tensor'),
+        ({'coefficients': {'c': torch.ones(())}, 'channel_dim': 2.0}, TypeError, 'channel_dim must be an integer'),
         ({'v0': torch.ones(2, 2, 3)}, ValueError, r'v0 must have the shape of one step, \(2, 3\), got'),
     ],
 )

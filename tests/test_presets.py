@@ -184,3 +184,40 @@ def test_surrogate_function_is_surrogate():
     own = snnkern.Sigmoid(3.0)
     assert nn.LIF(surrogate_function=own).neuron == nn.LIF(surrogate=own).neuron
     assert nn.SignedIF(surrogate_function=own).neuron.surrogate == own
+
+
+def custom_slope(z):
+    return 1 / (1 + z * z)
+
+
+def test_a_pickled_custom_surrogate_is_its_function():
+    """Whatever number it gets where it is loaded."""
+    layer = nn.LIF(surrogate=snnkern.Custom.of(custom_slope))
+    data = pickle.dumps(layer)
+    functions = snnkern.Custom.functions
+    before = list(functions)
+    functions[:] = [(torch.ones_like, None)]
+    try:
+        loaded = pickle.loads(data).neuron
+        assert loaded.surrogate.functions[loaded.surrogate.number] == (custom_slope, None)
+        assert loaded.spec.endswith('Custom(1.0)')
+    finally:
+        functions[:] = before
+
+
+def test_modules_on_meta_and_loaded_states(make):
+    with torch.device('meta'):
+        layer = make()
+    assert all(p.is_meta for p in layer.parameters())
+    saved, loaded = make(save_state=True), make(save_state=True)
+    saved(inputs())
+    data = {name: t.to('meta') if name == 'state' else t for name, t in saved.state_dict().items()}
+    loaded.load_state_dict(data)
+    assert loaded.state.is_meta
+    assert loaded.carried(inputs().to('meta')).is_meta
+
+
+def test_leaky_per_channel():
+    assert nn.Leaky(0.8, learn_beta=True, channels=3).a.tolist() == pytest.approx([0.8] * 3)
+    layer = nn.Leaky(learn={'a': 'sigmoid'})
+    assert layer(inputs().detach()).shape == (9, 2, 3, 5)

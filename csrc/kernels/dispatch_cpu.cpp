@@ -65,6 +65,9 @@ constexpr std::int64_t kStreamBytes = std::int64_t{1} << 23;
 
 bool streams(const MultistepArgs& args) { return args.T * args.n * bytes_of(args.dtype) >= kStreamBytes; }
 
+// Doubles for sums of all threads together: 128 MiB.
+constexpr std::int64_t kMostSums = std::int64_t{1} << 24;
+
 }  // namespace
 
 void multistep_fwd(const ForwardArgs& args, int threads) {
@@ -72,8 +75,10 @@ void multistep_fwd(const ForwardArgs& args, int threads) {
 }
 
 void multistep_bwd(const BackwardArgs& args, int threads) {
-  const int used = useful(args.T * args.n * 2, threads);
+  int used = useful(args.T * args.n * 2, threads);
   const std::int64_t count = args.sums ? args.coefficient_count() : 0;
+  // Sums of as many coefficients as neurons and steps would outgrow what they are sums of: fewer threads then.
+  while (used > 1 && count * used > kMostSums) --used;
   // Each thread's own, added up in their order: the same sums for the same number of threads.
   std::vector<double> sums(count * used);
   current->backward(args, used, streams(args), args.sums ? sums.data() : nullptr);

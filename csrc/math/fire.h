@@ -1,4 +1,5 @@
-// Fire: how many spikes a potential h makes. Formulas as in snnkern/fires.py. A NaN makes none.
+// Fire: how many spikes a potential h makes. Formulas as in snnkern/fires.py. A NaN makes none, nor does a count of
+// thresholds that are not positive (a learned one may get there).
 //
 // Spikes are signed counts. `positive` and `negative` are the levels, in units of theta, at which backward takes
 // the surrogate; `bar` is the threshold of the step, `drop` what a soft reset subtracts, `next` the fire's own
@@ -28,7 +29,7 @@ struct OneSided {
 
   SNN_HD OneSided(float v_threshold, float real_units) : theta(v_threshold), real(real_units != 0.f ? 1.f : 0.f) {}
   // What one spike is worth in the output: theta or 1.
-  SNN_HD float unit() const { return real * theta + (1.f - real); }
+  SNN_HD float unit() const { return select(real != 0.f, theta, 1.f); }
   SNN_HD float bar(float) const { return theta; }
   SNN_HD float drop(float s) const { return s * theta; }
   SNN_HD float drop_down() const { return theta; }
@@ -71,8 +72,9 @@ struct Count : OneSided {
 
   SNN_HD float spikes(float h, float) const {
     const float quotient = divisor.divide(h);
-    if (rounded) return round_(min_(quotient > 0.f ? quotient : 0.f, most));
-    const float bounded = min_(__builtin_floorf(quotient), most);
+    const float some = (quotient > 0.f) & (theta > 0.f) ? quotient : 0.f;
+    if (rounded) return round_(min_(some, most));
+    const float bounded = min_(__builtin_floorf(some), most);
     return h >= theta ? bounded : 0.f;
   }
   SNN_HD Levels positive() const { return {rounded ? 0.5f : 1.f, 1.f, static_cast<int>(most)}; }
@@ -119,7 +121,7 @@ struct TwoSided {
         divisor_down(refund) {}
   SNN_HD TwoSided<StrictUp, StrictDown, Memory, Division> at(float own) const { return {*this, own}; }
 
-  SNN_HD float unit() const { return real * theta + (1.f - real); }
+  SNN_HD float unit() const { return select(real != 0.f, theta, 1.f); }
   SNN_HD float bar(float) const { return theta; }
   SNN_HD float spikes(float h, float m) const {
     const float up = min_(__builtin_floorf(divisor.divide(h)), most);
@@ -127,8 +129,9 @@ struct TwoSided {
     const float deep = strict_down ? __builtin_ceilf(depth) : __builtin_floorf(depth) + 1.f;
     float down = min_(max_(deep, 1.f), most);
     if (memory) down = min_(down, max_(m, 0.f));
-    return ((strict_up ? h > theta : h >= theta) ? up : 0.f) -
-           ((strict_down ? h < -lowest : h <= -lowest) ? down : 0.f);
+    const bool counts = theta > 0.f;
+    return ((strict_up ? h > theta : h >= theta) & counts ? up : 0.f) -
+           ((strict_down ? h < -lowest : h <= -lowest) & counts ? down : 0.f);
   }
   SNN_HD float drop(float s) const { return s * (s < 0.f ? refund : theta); }
   SNN_HD float drop_down() const { return refund; }

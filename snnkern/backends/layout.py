@@ -57,12 +57,12 @@ def like(t: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
 def channel_sums(partial: Tensor, coefficients: Tensor, channel_dim: int) -> Tensor:
     """Sums [P, 1|T, 1|C] over neurons of partial sums [P * (1|T), ...] in the layout of x, in float64."""
     P, steps, C = coefficients.shape
-    # x's dimension d is dimension d + 1 of [P, 1|T, ...]
-    kept = (0, 1, channel_dim + 1) if C > 1 else (0, 1)
-    split = partial.unflatten(0, (P, steps))
-    others = [d for d in range(split.dim()) if d not in kept]
-    sums = split.sum(others, dtype=torch.float64) if others else split.double()
-    return sums.reshape(P, steps, C).to(coefficients.dtype)
+    rows = partial.unflatten(0, (P, steps))
+    # x's dimension d is dimension d of [1|T, ...]
+    others = [d for d in range(1, rows.dim() - 1) if C == 1 or d != channel_dim]
+    # Row by row: a sum in another dtype copies what it sums.
+    sums = [row.sum(others, dtype=torch.float64) if others else row.double() for row in rows]
+    return torch.stack(sums).reshape(P, steps, C).to(coefficients.dtype)
 
 
 def pooled_size(

@@ -131,8 +131,9 @@ def multistep_bwd(
     want_state: bool,
     want_coefficients: bool,
     create_graph: bool = False,
-) -> tuple[Tensor, Maybe, Maybe]:
-    """Gradients of x and, if wanted, of the initial state and the coefficients; create_graph: differentiable."""
+    want_x: bool = True,
+) -> tuple[Maybe, Maybe, Maybe]:
+    """Gradients of x, the initial state and the coefficients, as far as wanted; create_graph: differentiable."""
     autograd = torch._C.DispatchKey.AutogradFunctionality  # absent below a dispatch mode
     with torch.enable_grad(), torch._C._SetExcludeDispatchKeyGuard(autograd, False):
         # Aliases: torch.func hands in tensors of a level that is over, which only claim to need a gradient.
@@ -140,15 +141,19 @@ def multistep_bwd(
         given = [t if t is None else t.view_as(t) if create_graph else t.detach() for t in tensors]
         sources = [t for t in (*given, grad_s, grad_state, grad_v_seq) if t is not None]
         create_graph = create_graph and any(t.requires_grad for t in sources)
-        wanted = (True, want_state, want_coefficients)
-        given = [t if t is None or t.requires_grad else t.detach().requires_grad_() for t in given]
+        wanted = (want_x, want_state, want_coefficients)
+        # only what is wanted: torch.func forbids `requires_grad_` on what it hands in
+        given = [
+            t if t is None or t.requires_grad or not want else t.detach().requires_grad_()
+            for t, want in zip(given, wanted, strict=True)
+        ]
         assert given[0] is not None
         trace = run(given[0], given[1], Program.parse(spec), T, given[2])
         pairs = [(trace.s, grad_s), (trace.state, grad_state), (trace.v, grad_v_seq)]
         # a late current or a detached potential may not depend on anything
         used = [(o, g) for o, g in pairs if g is not None and o.requires_grad]
-        outputs, grads = zip(*(used or [(given[0], torch.zeros_like(given[0]))]), strict=True)
         inputs = [t for t, want in zip(given, wanted, strict=True) if want and t is not None]
+        outputs, grads = zip(*(used or [(inputs[0], torch.zeros_like(inputs[0]))]), strict=True)
         found = iter(torch.autograd.grad(outputs, inputs, grads, create_graph=create_graph, materialize_grads=True))
     results = [next(found) if want and t is not None else None for t, want in zip(given, wanted, strict=True)]
     if create_graph:

@@ -103,16 +103,18 @@ def charge_slopes(v, x, n, KIND: tl.constexpr):
 
 @triton.jit
 def above(h, m, w, n, KIND: tl.constexpr):
-    """Whether h has crossed the first positive level."""
+    """Whether h has crossed the first positive level; counted ones must be positive."""
     bar = w.theta + n.beta * m if KIND.FIRE == 'Adaptive' else w.theta
-    return h > bar if KIND.STRICT else h >= bar
+    yes = h > bar if KIND.STRICT else h >= bar
+    return yes if KIND.SINGLE else yes & (w.theta > 0)
 
 
 @triton.jit
 def below(h, w, n, KIND: tl.constexpr):
     """Whether h has crossed the first negative level."""
     lowest = w.theta * n.first
-    return h < -lowest if KIND.OPEN else h <= -lowest
+    yes = h < -lowest if KIND.OPEN else h <= -lowest
+    return yes if KIND.SINGLE else yes & (w.theta > 0)
 
 
 @triton.jit
@@ -123,7 +125,9 @@ def counts(h, m, w, n, KIND: tl.constexpr):
         up = tl.where(above(h, m, w, n, KIND), 1.0, 0.0)
     elif KIND.FIRE == 'Integer':
         depth = divide(h, w.theta, KIND.POWER_OF_2_THETA)
-        up = tl.where(depth > 0, tl.minimum(depth, most), 0.0) + 8388608.0 - 8388608.0  # 2^23: rounds halves to even
+        up = (
+            tl.where((depth > 0) & (w.theta > 0), tl.minimum(depth, most), 0.0) + 8388608.0 - 8388608.0
+        )  # 2^23: rounds halves to even
     else:
         count = tl.minimum(tl.floor(divide(h, w.theta, KIND.POWER_OF_2_THETA)), most)
         up = tl.where(above(h, m, w, n, KIND), count, 0.0)

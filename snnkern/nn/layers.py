@@ -53,6 +53,12 @@ def learned(options: dict[str, Any], **forms: str) -> dict[str, Any]:
     return {**options, 'learn': {**forms, **more}}
 
 
+def check_tau(tau: float, parametric: bool, name: str = 'tau') -> None:
+    """Raise unless tau is > 0, or, to be learned through a sigmoid, > 1."""
+    if parametric and not 1 < tau < math.inf:
+        raise ValueError(f'{name} must be > 1 and finite to be learned, got {tau}')
+
+
 class IF(Preset):
     """A layer of integrate-and-fire neurons, `functional.integrate_fire` with state.
 
@@ -124,8 +130,7 @@ class ParametricLIF(Preset):
         backend: str | None = None,
         **options: Any,
     ) -> None:
-        if not 1 < init_tau < math.inf:
-            raise ValueError(f'init_tau must be > 1 and finite, got {init_tau}')
+        check_tau(init_tau, True, 'init_tau')
         surrogate = chosen(surrogate, options)
         charge = PLIF(1 / init_tau, 0.0 if v_reset is None else v_reset, decay_input)
         neuron = neurons.Neuron(charge, Binary(v_threshold), _reset(v_reset, detach_reset), surrogate)
@@ -153,6 +158,7 @@ class BiasLIF(Preset):
         **options: Any,
     ) -> None:
         surrogate = chosen(surrogate, options)
+        check_tau(tau, parametric)
         charge = PLIF(1 / tau, c=bias) if parametric else LIFCharge(tau, c=bias)
         neuron = neurons.Neuron(charge, Binary(v_threshold, strict=True), Hard(detach=True), surrogate)
         shown = {'tau': tau, 'bias': bias, 'v_threshold': v_threshold, 'surrogate': surrogate}
@@ -184,6 +190,7 @@ class DoubleSidePLIF(Preset):
             raise ValueError(f'compat must be None or "sign", got {compat!r}')
         surrogate = chosen(surrogate, options)
         fire = Signed(v_threshold, 1, False, 1.0, 1.0, strict=True) if compat else Ternary(v_threshold, strict=True)
+        check_tau(tau, parametric)
         charge = PLIF(1 / tau) if parametric else LIFCharge(tau)
         neuron = neurons.Neuron(charge, fire, Hard(detach=True), surrogate)
         shown = {'tau': tau, 'v_threshold': v_threshold, 'surrogate': surrogate, 'compat': compat}

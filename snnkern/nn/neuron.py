@@ -66,6 +66,10 @@ class Neuron(Stateful):
         self.store_v_seq = store_v_seq
         self.v_seq: Tensor | None = None
         self.forms: dict[str, tuple[str, str]] = {}  # number -> name of the tensor, form
+        if isinstance(learn, str):
+            raise TypeError(f'learn must be a list or mapping of names, got the text {learn!r}')
+        if channels is not None and not learn:
+            raise ValueError(f'channels must come with numbers to learn, got {channels} and none')
         for name, form in (learn if isinstance(learn, Mapping) else dict.fromkeys(learn, 'plain')).items():
             self._learn(name, form, channels)
         for name, tensor in (tensors or {}).items():
@@ -92,7 +96,9 @@ class Neuron(Stateful):
             raise ValueError(f'{name} must be one of {", ".join(self.neuron.coefficients)} for this neuron')
         if not isinstance(tensor, Tensor):
             raise TypeError(f'{name} must be a tensor, got {type(tensor).__name__}')
-        if not torch.isfinite(tensor).all():
+        if name in self.forms:
+            raise ValueError(f'{name} must be given once, got it by both learn and tensors')
+        if not tensor.is_meta and not torch.isfinite(tensor).all():
             raise ValueError(f'{name} must be finite, got {tensor.detach().flatten()[:8].tolist()}')
         if isinstance(tensor, nn.Parameter):
             self.register_parameter(own, tensor)

@@ -53,10 +53,13 @@ class Leaky(Preset):
         surrogate = chosen(surrogate, options)
         tensors = dict(options.pop('tensors', None) or {})
         number = {'a': beta, 'v_threshold': v_threshold}
+        channels = options.get('channels') if 'learn' in options else options.pop('channels', None)
         for name, learns in (('a', learn_beta), ('v_threshold', learn_threshold)):
             value = number[name]
             if learns or isinstance(value, Tensor):
                 held = torch.as_tensor(value, dtype=torch.float32).detach().clone()
+                if learns and channels is not None and held.dim() == 0:
+                    held = held.expand(channels).clone()
                 tensors[name] = torch.nn.Parameter(held) if learns else held
                 number[name] = 1.0
         charge = Affine(min(max(number['a'], 0.0), 1.0))  # type: ignore[type-var, arg-type]
@@ -64,7 +67,7 @@ class Leaky(Preset):
         neuron = neurons.Neuron(charge, fire, mechanism(reset, reset_delay), surrogate)
         shown = {'a': charge.a, 'v_threshold': fire.v_threshold, 'surrogate': surrogate, 'reset': reset}
         super().__init__(neuron, backend, shown, {**options, 'tensors': tensors})
-        if 'a' in self.forms:
+        if self.forms.get('a') == ('a', 'plain'):
             self.forms['a'] = 'a', 'clamp'
 
 

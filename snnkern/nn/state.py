@@ -27,6 +27,7 @@ class Stateful(nn.Module):
         super().__init__()
         self.state = None
         self.save_state = save_state
+        self.loaded = False
 
     @property
     def v(self) -> Tensor | None:
@@ -35,6 +36,8 @@ class Stateful(nn.Module):
 
     @v.setter
     def v(self, value: Tensor | None) -> None:
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f'v must be a tensor or None, got {type(value).__name__}')
         if value is not None and self.variables > 1:
             others = [torch.zeros_like(value)] * (self.variables - 1) if self.state is None else self.state[1:]
             value = torch.stack([value, *others])
@@ -53,6 +56,9 @@ class Stateful(nn.Module):
         if kept != x.shape[1:]:
             got = tuple(x.shape[1:])
             raise ValueError(f'a step of x has shape {got}, the state of earlier calls {tuple(kept)}: reset() first')
+        if self.loaded:  # where the checkpoint was, which says nothing
+            self.state = state = state.to(x.device)
+            self.loaded = False
         if state.device != x.device:
             raise ValueError(f'x is on {x.device}, the state of earlier calls on {state.device}: reset() first')
         if not torch.compiler.is_compiling() and state.is_inference() and not torch.is_inference_mode_enabled():
@@ -77,6 +83,7 @@ class Stateful(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
         if self.save_state:
             self.state = None if saved is None else saved.detach().clone()
+            self.loaded = True
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles take: tensors of earlier calls without their graph, in memory of their own."""

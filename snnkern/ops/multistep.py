@@ -187,7 +187,7 @@ class MultiStep(torch.autograd.Function):
             return None, None, None, None
         wants = ctx.needs_input_grad[1:3]
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph: replay the reference
-            rest: Any = (x, state, coefficients, None, call.spec, call.T, *wants, True)
+            rest: Any = (x, state, coefficients, None, call.spec, call.T, *wants, True, ctx.needs_input_grad[0])
             return *reference.multistep_bwd(*grads, *rest), None
         if plain(x, state, coefficients, *grads):
             return *run_bwd(x, grads, state, coefficients, checkpoints, call, *wants), None

@@ -38,6 +38,7 @@ class Tile {
     for (int slot = 0; slot < kSlots; ++slot) {
       float* row = rows_[slot];
       const float number = spec_.number(slot);
+      if (spec_.rows[slot] < 0 && filled_) continue;
       if (spec_.rows[slot] < 0) {
         for (Size j = 0; j < m; ++j) row[j] = number;
         continue;
