@@ -18,6 +18,7 @@ namespace {
 constexpr Size kTile = 2048;        // forward: v before and after a step stay in the L1 cache
 constexpr Size kTileNumbers = 512;  // forward with coefficients: their rows do, too
 constexpr Size kTileBack = 256;     // backward: the 16 rows of h between checkpoints take a third of the L1 cache
+constexpr Size kTileSums = 192;     // with gradients of coefficients: x and v of 16 steps are there, too
 constexpr Size kInterval = 16;      // at most
 static_assert(kTileBack <= kPiece, "Row::write converts so many at a time");
 
@@ -320,7 +321,7 @@ void multistep_fwd(const ForwardArgs& args, int threads, bool streamed) {
 void multistep_bwd(const BackwardArgs& args, int threads, bool streamed, double* sums) {
   with_stages(args, [&](const Stages& stages) {
     with_surrogate(args.spec, [&](const SurrogateStage& surrogate) {
-      for_tiles(args.n, kTileBack, threads, streamed, [&](Size lo, Size m, int thread) {
+      for_tiles(args.n, sums ? kTileSums : kTileBack, threads, streamed, [&](Size lo, Size m, int thread) {
         double* own = sums ? sums + thread * args.coefficient_count() : nullptr;
         BackwardTile(args, stages, surrogate, lo, m, streamed, own).run();
       });
