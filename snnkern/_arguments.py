@@ -54,14 +54,16 @@ def _with_rest(v: Tensor, count: int) -> Tensor:
     return v if count == 1 else torch.cat([v, torch.zeros_like(v).expand(count - 1, *v.shape[1:])])
 
 
-def coefficients(given: Mapping[str, Tensor] | None, x: Tensor, neuron: Neuron, T: int, dim: int) -> Tensor | None:
-    """The tensors as one [P, 1|T, 1|C], or None. Raises if one does not fit."""
+def coefficients(
+    given: Mapping[str, Tensor] | None, x: Tensor, neuron: Neuron, T: int, dim: int
+) -> tuple[Tensor | None, str]:
+    """The tensors as one [P, 1|T, 1|C], or None, and what the spec says of them. Raises if one does not fit."""
     if given is None:
-        return None
+        return None, ''
     if not isinstance(given, Mapping):
         raise TypeError(f'coefficients must be a mapping from name to tensor, got {type(given).__name__}')
     if not given:
-        return None
+        return None, ''
     whole('channel_dim', dim, at_least=-(2**31))
     dim = dim + x.dim() if dim < 0 else dim
     channels = x.shape[dim] if 1 <= dim < x.dim() else None
@@ -86,7 +88,8 @@ def coefficients(given: Mapping[str, Tensor] | None, x: Tensor, neuron: Neuron, 
             raise ValueError(f'coefficient {name} must be {wanted}, got shape {tuple(value.shape)}')
     dtype = torch.promote_types(x.dtype, torch.float32)
     rows = [value.to(dtype)[(None,) * (2 - value.dim())] for value in given.values()]  # [1|T, 1|C]
-    return torch.stack(torch.broadcast_tensors(*rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
+    stacked = torch.stack(torch.broadcast_tensors(*rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
+    return stacked, f' @{dim} {" ".join(given)}'
 
 
 def constant(value: Any) -> Any:

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from snnkern import _arguments as arguments
 from snnkern import backends
-from snnkern._checks import finite, positive
+from snnkern._checks import positive
 from snnkern.fires import Binary
 from snnkern.neurons import IF, LIF, Charge, Neuron
 from snnkern.ops import multistep as _multistep
 from snnkern.ops.pool import lateral_pool2d as _lateral_pool2d
-from snnkern.resets import Hard, Soft
+from snnkern.resets import reset_to
 from snnkern.surrogates import ATan, Surrogate
 
 __all__ = ['integrate_fire', 'lateral_pool2d', 'lif', 'multistep']
@@ -35,11 +35,8 @@ def _preset(
     detach_reset: bool,
 ) -> Neuron:
     """The neuron of SpikingJelly's parameters; tau None: integrate-and-fire. Cached: packing costs a few us."""
-    if v_reset is not None:
-        finite('v_reset', v_reset)
-    rest = 0.0 if v_reset is None else v_reset
-    charge: Charge = IF() if tau is None else LIF(tau, rest, decay_input)
-    reset = Soft(detach_reset) if v_reset is None else Hard(v_reset, detach_reset)
+    reset = reset_to(v_reset, detach_reset)
+    charge: Charge = IF() if tau is None else LIF(tau, reset.v_start, decay_input)
     return Neuron(charge, Binary(v_threshold), reset, surrogate)
 
 
@@ -53,9 +50,6 @@ def preset(*parameters: Any) -> Neuron:
         if 'unhashable' not in str(error):
             raise
         return _preset.__wrapped__(*parameters)
-
-
-Result = Tensor | tuple[Tensor, ...]
 
 
 @overload
@@ -99,7 +93,7 @@ def multistep(
     channel_dim: int = 2,
     backend: str | None = None,
     T: int | None = None,
-) -> Result:
+) -> Tensor | tuple[Tensor, ...]:
     """Run T steps of any `Neuron`: h = charge(v, x_t), s_t = fire(h), v = reset(h, s_t).
 
     x: input current [T, ...], or one step [...] if `T` is given (direct coding). neuron: what runs.
@@ -122,13 +116,10 @@ def multistep(
         raise TypeError(f'neuron must be a Neuron, got {type(neuron).__name__}')
     x, steps = arguments.steps(x, T)
     wanted = _wanted(backend)
-    spec = neuron.spec
-    rows = arguments.coefficients(coefficients, x, neuron, steps, channel_dim)
-    if rows is not None and coefficients is not None:
-        dim = channel_dim + x.dim() if channel_dim < 0 else channel_dim
-        spec = f'{spec} @{dim} {" ".join(coefficients)}'
+    rows, named = arguments.coefficients(coefficients, x, neuron, steps, channel_dim)
     state = arguments.state(v0, x, neuron)
-    s, last, v_seq = _multistep.multistep(x, state, rows, spec, steps, return_state, return_v_seq, wanted)
+    wants = return_state, return_v_seq, wanted
+    s, last, v_seq = _multistep.multistep(x, state, rows, neuron.spec + named, steps, *wants)
     if last is None and v_seq is None:
         return s
     if last is not None and last.shape[0] == 1:

@@ -110,6 +110,11 @@ class Delayed(Reset):
 RESETS = (Hard, Soft, NoReset, Delayed)
 
 
+def reset_to(v_reset: float | None, detach: bool) -> Hard | Soft:
+    """The reset of SpikingJelly's parameters: to v_reset, or by subtraction for None. Its v_start is their v_rest."""
+    return Soft(detach) if v_reset is None else Hard(v_reset, detach)
+
+
 class HardReset(torch.autograd.Function):
     """where(s > 0, v_reset, h), with the derivative of h * (1 - s) + v_reset * s: NaN and inf do not spread."""
 

@@ -5,10 +5,32 @@ from dataclasses import replace
 import pytest
 import torch
 from cases import CASES, FEW, NEURONS, Case, pairwise
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from snnkern import IF, LIF, ATan, Binary, Burst, Hard, Neuron, Rectangle, Sigmoid, Soft, Triangle
+from snnkern import (
+    IF,
+    LIF,
+    PLIF,
+    Adaptive,
+    Affine,
+    ATan,
+    Binary,
+    Burst,
+    Delayed,
+    Hard,
+    Integer,
+    Neuron,
+    NoReset,
+    Rectangle,
+    Sigmoid,
+    Signed,
+    SignedMemory,
+    Soft,
+    Synaptic,
+    Ternary,
+    Triangle,
+)
 from snnkern.functional import multistep
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
@@ -204,13 +226,30 @@ def test_inputs_stay():
 
 number = st.floats(-1.5, 1.5).map(lambda value: round(value, 2))
 positive = st.floats(0.1, 5.0).map(lambda value: round(value, 2))
-charges = st.one_of(st.just(IF()), st.builds(LIF, positive, number, st.booleans()))
-bursts = st.builds(Burst, positive, st.integers(1, 6), st.booleans())
-fires = st.one_of(st.builds(Binary, number, st.booleans()), bursts)
-resets = st.one_of(st.builds(Hard, number, st.booleans()), st.builds(Soft, st.booleans()))
+charges = st.one_of(
+    st.builds(IF, number),
+    st.builds(LIF, positive, number, st.booleans(), number),
+    st.builds(PLIF, number, number, st.booleans(), number),
+    st.builds(Affine, number, number, number),
+    st.builds(Synaptic, number, number, number, number, st.booleans()),
+)
+limits = st.integers(1, 6)
+below = st.floats(-3.0, 0.0).map(lambda value: round(value, 2))
+bursts = st.one_of(*(st.builds(kind, positive, limits, st.booleans()) for kind in (Burst, Ternary, Integer)))
+signed = st.one_of(
+    *(st.builds(kind, positive, limits, st.booleans(), below, positive) for kind in (Signed, SignedMemory))
+)
+fires = st.one_of(
+    st.builds(Binary, number, st.booleans(), st.booleans()),
+    bursts,
+    signed,
+    st.builds(Adaptive, number, number, number, st.booleans()),
+)
+resets = st.one_of(st.builds(Hard, number, st.booleans()), *(st.builds(kind) for kind in (Soft, NoReset, Delayed)))
 surrogates = st.one_of(*(st.builds(kind, positive) for kind in (ATan, Sigmoid, Triangle)))
 
 
+@settings(max_examples=150)
 @given(
     charge=charges,
     fire=fires,
@@ -221,6 +260,7 @@ surrogates = st.one_of(*(st.builds(kind, positive) for kind in (ATan, Sigmoid, T
     seed=st.integers(0, 99),
 )
 def test_any_neuron_of_any_shape(charge, fire, reset, surrogate, T, shape, seed):
+    assume(not (reset.delayed and fire.extra))
     g = torch.Generator().manual_seed(seed)
     neuron = Neuron(charge, fire, reset, surrogate)
     x = torch.randint(-20, 40, (T, *shape), generator=g) / 10

@@ -13,17 +13,12 @@ from snnkern.functional import preset
 from snnkern.neurons import LIF as LIFCharge  # noqa: N811
 from snnkern.neurons import PLIF
 from snnkern.nn.neuron import Neuron
-from snnkern.resets import Hard, Reset, Soft
+from snnkern.resets import reset_to
 from snnkern.surrogates import ATan, Surrogate
 
 __all__ = ['IF', 'LIF', 'BiasLIF', 'DoubleSidePLIF', 'ParametricLIF']
 
 ATAN = ATan(2.0)
-
-
-def _reset(v_reset: float | None, detach: bool) -> Reset:
-    """SpikingJelly's convention: None is a soft reset."""
-    return Soft(detach) if v_reset is None else Hard(v_reset, detach)
 
 
 class Preset(Neuron):
@@ -132,8 +127,9 @@ class ParametricLIF(Preset):
     ) -> None:
         check_tau(init_tau, True, 'init_tau')
         surrogate = chosen(surrogate, options)
-        charge = PLIF(1 / init_tau, 0.0 if v_reset is None else v_reset, decay_input)
-        neuron = neurons.Neuron(charge, Binary(v_threshold), _reset(v_reset, detach_reset), surrogate)
+        reset = reset_to(v_reset, detach_reset)
+        charge = PLIF(1 / init_tau, reset.v_start, decay_input)
+        neuron = neurons.Neuron(charge, Binary(v_threshold), reset, surrogate)
         shown = {'init_tau': init_tau, 'decay_input': decay_input, 'v_threshold': v_threshold, 'v_reset': v_reset,
                  'surrogate': surrogate, 'detach_reset': detach_reset}  # fmt: skip
         super().__init__(neuron, backend, shown, learned(options, k='sigmoid'))
@@ -142,9 +138,9 @@ class ParametricLIF(Preset):
 class BiasLIF(Preset):
     """LIF with a constant current: h = v + (x - v) / tau + bias, a spike where h > v_threshold, hard reset to 0.
 
-    parametric: k = 1 / tau = sigmoid(w) is learned, as in `ParametricLIF`. The reset is detached. Other arguments:
-    see `LIF` and `Neuron`. Source: BrainCog's BiasLIFNode and BiasPLIFNode (there, alpha of the latter is learned,
-    too: learn=("alpha",)). Example: `snnkern.nn.BiasLIF(tau=2.0, bias=0.1)`.
+    parametric: k = 1 / tau = sigmoid(w) is learned, as in `ParametricLIF`. v_reset, detach_reset: as in `IF`; v_rest
+    is 0 whatever v_reset is. Other arguments: see `LIF` and `Neuron`. Source: BrainCog's BiasLIFNode and BiasPLIFNode
+    (there, alpha of the latter is learned, too: learn=("alpha",)). Example: `snnkern.nn.BiasLIF(tau=2.0, bias=0.1)`.
     """
 
     def __init__(
@@ -152,7 +148,9 @@ class BiasLIF(Preset):
         tau: float = 2.0,
         bias: float = 0.1,
         v_threshold: float = 1.0,
+        v_reset: float | None = 0.0,
         surrogate: Surrogate = ATAN,
+        detach_reset: bool = True,
         parametric: bool = False,
         backend: str | None = None,
         **options: Any,
@@ -160,8 +158,10 @@ class BiasLIF(Preset):
         surrogate = chosen(surrogate, options)
         check_tau(tau, parametric)
         charge = PLIF(1 / tau, c=bias) if parametric else LIFCharge(tau, c=bias)
-        neuron = neurons.Neuron(charge, Binary(v_threshold, strict=True), Hard(detach=True), surrogate)
-        shown = {'tau': tau, 'bias': bias, 'v_threshold': v_threshold, 'surrogate': surrogate}
+        reset = reset_to(v_reset, detach_reset)
+        neuron = neurons.Neuron(charge, Binary(v_threshold, strict=True), reset, surrogate)
+        shown = {'tau': tau, 'bias': bias, 'v_threshold': v_threshold, 'v_reset': v_reset,
+                 'surrogate': surrogate, 'detach_reset': detach_reset}  # fmt: skip
         super().__init__(neuron, backend, shown, learned(options, k='sigmoid') if parametric else options)
 
 
@@ -170,8 +170,8 @@ class DoubleSidePLIF(Preset):
 
     compat: "sign" gives the published behaviour, sign(h - v_threshold): a neuron below its threshold spikes -1 in
     every step. parametric: k = 1 / tau = sigmoid(w) is learned (the P; published: tau is fixed). learn_alpha:
-    the surrogate's alpha is learned. The reset is detached. Other arguments: see `LIF` and `Neuron`. Raises
-    ValueError for another compat. Source: BrainCog's DoubleSidePLIFNode, corrected (SNN segmentation of
+    the surrogate's alpha is learned. v_reset, detach_reset: as in `BiasLIF`. Other arguments: see `LIF` and `Neuron`.
+    Raises ValueError for another compat. Source: BrainCog's DoubleSidePLIFNode, corrected (SNN segmentation of
     yahuiwei123). Example: `snnkern.nn.DoubleSidePLIF()`.
     """
 
@@ -179,7 +179,9 @@ class DoubleSidePLIF(Preset):
         self,
         tau: float = 2.0,
         v_threshold: float = 0.5,
+        v_reset: float | None = 0.0,
         surrogate: Surrogate = ATAN,
+        detach_reset: bool = True,
         parametric: bool = True,
         learn_alpha: bool = True,
         compat: str | None = None,
@@ -192,8 +194,9 @@ class DoubleSidePLIF(Preset):
         fire = Signed(v_threshold, 1, False, 1.0, 1.0, strict=True) if compat else Ternary(v_threshold, strict=True)
         check_tau(tau, parametric)
         charge = PLIF(1 / tau) if parametric else LIFCharge(tau)
-        neuron = neurons.Neuron(charge, fire, Hard(detach=True), surrogate)
-        shown = {'tau': tau, 'v_threshold': v_threshold, 'surrogate': surrogate, 'compat': compat}
+        neuron = neurons.Neuron(charge, fire, reset_to(v_reset, detach_reset), surrogate)
+        shown = {'tau': tau, 'v_threshold': v_threshold, 'v_reset': v_reset, 'surrogate': surrogate,
+                 'detach_reset': detach_reset, 'compat': compat}  # fmt: skip
         forms = {'k': 'sigmoid'} if parametric else {}
         if learn_alpha and surrogate.learns_alpha:
             forms['alpha'] = 'plain'

@@ -13,7 +13,7 @@ from snnkern.neurons import LIF as LIFCharge  # noqa: N811
 from snnkern.neurons import Affine
 from snnkern.neurons import Synaptic as SynapticCharge
 from snnkern.nn.layers import ATAN, Preset, chosen
-from snnkern.resets import Delayed, Hard, NoReset, Reset, Soft
+from snnkern.resets import Delayed, Hard, NoReset, Reset, Soft, reset_to
 from snnkern.surrogates import Rectangle, Surrogate
 
 __all__ = ['AdaptiveLIF', 'Burst', 'IntegerLIF', 'Leaky', 'SignedIF', 'Synaptic']
@@ -65,7 +65,8 @@ class Leaky(Preset):
         charge = Affine(min(max(number['a'], 0.0), 1.0))  # type: ignore[type-var, arg-type]
         fire = Binary(number['v_threshold'], strict=True)  # type: ignore[arg-type]
         neuron = neurons.Neuron(charge, fire, mechanism(reset, reset_delay), surrogate)
-        shown = {'a': charge.a, 'v_threshold': fire.v_threshold, 'surrogate': surrogate, 'reset': reset}
+        shown = {'a': charge.a, 'v_threshold': fire.v_threshold, 'surrogate': surrogate, 'reset': reset,
+                 'reset_delay': reset_delay}  # fmt: skip
         super().__init__(neuron, backend, shown, {**options, 'tensors': tensors})
         if self.forms.get('a') == ('a', 'plain'):
             self.forms['a'] = 'a', 'clamp'
@@ -92,7 +93,8 @@ class Synaptic(Preset):
     ) -> None:
         surrogate = chosen(surrogate, options)
         parts = SynapticCharge(beta, decay=alpha), Binary(v_threshold, strict=True), mechanism(reset, reset_delay)
-        shown = {'alpha': alpha, 'beta': beta, 'v_threshold': v_threshold, 'surrogate': surrogate, 'reset': reset}
+        shown = {'alpha': alpha, 'beta': beta, 'v_threshold': v_threshold, 'surrogate': surrogate, 'reset': reset,
+                 'reset_delay': reset_delay}  # fmt: skip
         super().__init__(neurons.Neuron(*parts, surrogate), backend, shown, options)
 
 
@@ -118,10 +120,11 @@ class AdaptiveLIF(Preset):
         **options: Any,
     ) -> None:
         surrogate = chosen(surrogate, options)
-        charge = LIFCharge(tau, 0.0 if v_reset is None else v_reset, decay_input)
-        reset = Soft(detach_reset) if v_reset is None else Hard(v_reset, detach_reset)
+        reset = reset_to(v_reset, detach_reset)
+        charge = LIFCharge(tau, reset.v_start, decay_input)
         neuron = neurons.Neuron(charge, Adaptive(v_threshold, beta, rho), reset, surrogate)
-        shown = {'tau': tau, 'beta': beta, 'rho': rho, 'v_threshold': v_threshold, 'v_reset': v_reset}
+        shown = {'tau': tau, 'beta': beta, 'rho': rho, 'decay_input': decay_input, 'v_threshold': v_threshold,
+                 'v_reset': v_reset, 'surrogate': surrogate, 'detach_reset': detach_reset}  # fmt: skip
         super().__init__(neuron, backend, shown, options)
 
 
@@ -144,7 +147,8 @@ class Burst(Preset):
     ) -> None:
         surrogate = chosen(surrogate, options)
         fire = BurstFire(v_threshold, max_spikes, real_units)
-        shown = {'v_threshold': v_threshold, 'max_spikes': max_spikes, 'real_units': real_units}
+        shown = {'v_threshold': v_threshold, 'max_spikes': max_spikes, 'real_units': real_units,
+                 'surrogate': surrogate, 'detach_reset': detach_reset}  # fmt: skip
         super().__init__(neurons.Neuron(IFCharge(), fire, Soft(detach_reset), surrogate), backend, shown, options)
 
 
@@ -171,7 +175,8 @@ class SignedIF(Preset):
         surrogate = chosen(surrogate, options)
         given = v_threshold, max_spikes, real_units
         fire = SignedMemory(*given) if slope is None else Signed.leaky(slope, *given)
-        shown = {'v_threshold': v_threshold, 'max_spikes': max_spikes, 'real_units': real_units, 'slope': slope}
+        shown = {'v_threshold': v_threshold, 'max_spikes': max_spikes, 'real_units': real_units, 'slope': slope,
+                 'surrogate': surrogate, 'detach_reset': detach_reset}  # fmt: skip
         super().__init__(neurons.Neuron(IFCharge(), fire, Soft(detach_reset), surrogate), backend, shown, options)
 
 
@@ -195,5 +200,6 @@ class IntegerLIF(Preset):
     ) -> None:
         surrogate = chosen(surrogate, options)
         parts = LIFCharge(tau, 0.0, decay_input), Integer(v_threshold, max_spikes), Soft(detach_reset)
-        shown = {'tau': tau, 'max_spikes': max_spikes, 'v_threshold': v_threshold, 'decay_input': decay_input}
+        shown = {'tau': tau, 'max_spikes': max_spikes, 'v_threshold': v_threshold, 'decay_input': decay_input,
+                 'surrogate': surrogate, 'detach_reset': detach_reset}  # fmt: skip
         super().__init__(neurons.Neuron(*parts, surrogate), backend, shown, options)
