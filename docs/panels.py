@@ -71,14 +71,14 @@ def surrogates(path: Path) -> None:
     kinds = [kind for kind in SURROGATES if kind is not Custom]
     figure = Figure(figsize=(12, 4.2), dpi=100, layout='constrained')
     axes = figure.subplots(2, math.ceil(len(kinds) / 2), sharex=True).flatten()
-    z = torch.linspace(-2, 2, 2001)
+    z = torch.linspace(-2, 5, 3501)  # as far as the window of Window
     for ax, kind in zip(axes, kinds, strict=True):
         slope = kind().grad(z)
         ax.fill_between(z.numpy(), slope.numpy(), color=BLUE, alpha=0.12, lw=0)
         ax.plot(z.numpy(), slope.numpy(), color=BLUE, lw=1.6)
         ax.set_title(kind.__name__, fontsize=11, color=INK, loc='left')
         ax.set_ylim(0, slope.max().item() * 1.15)
-        ax.set_xticks([-2, 0, 2])
+        ax.set_xticks([-2, 0, 2, 4])
         ax.tick_params(labelsize=9, colors=INK, length=3)
         ax.spines[['top', 'right']].set_visible(False)
     figure.supxlabel('z = h - theta', fontsize=11, color=INK)
