@@ -151,10 +151,5 @@ void visit_charge(const Spec& spec, F&& f) {
   }
 }
 
-template <class F>
-void visit_any_charge(const Spec& spec, F&& f) {
-  visit_charge<true>(spec, f);
-}
-
 }  // namespace SNN_ISA
 }  // namespace snn

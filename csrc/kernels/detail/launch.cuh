@@ -61,7 +61,7 @@ void with_width(bool vectors, const F& f) {
 // f(E, V, cell) with the types of a kernel.
 template <class F>
 void with_kernel(const MultistepArgs& args, bool vectors, F&& f) {
-  visit_any_charge(args.spec, [&](const auto& charge) {
+  visit_charge<true>(args.spec, [&](const auto& charge) {
     const AnyReset reset(args.spec);
     const Cell<std::decay_t<decltype(charge)>> cell = {
         {charge, reset.carry}, AnyFire(args.spec), reset, AnySurrogate(args.spec)};
