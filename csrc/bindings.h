@@ -1,73 +1,17 @@
-// What both bindings share: how Python's numbers become the arguments of a kernel.
+// What all bindings share. One file per family of ops, bindings_<family>.h, binds the functions of either side: they
+// take the arguments of a kernel and then where it runs (CPU: number of threads; CUDA: device index and stream).
 #pragma once
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <cstdint>
-#include <cstring>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
-#include "kernels/multistep.h"
+namespace py = pybind11;
 
 using Address = std::uintptr_t;
 
 template <class T>
 T* at(Address address) {
   return reinterpret_cast<T*>(address);
-}
-
-inline snn::Spec unpack(const std::string& packed) {
-  snn::Spec spec;
-  if (packed.size() != sizeof spec) throw std::invalid_argument("packed neuron of another version");
-  std::memcpy(&spec, packed.data(), sizeof spec);
-  return spec;
-}
-
-// What both directions get from Python, in this order.
-#define SNN_COMMON_PARAMETERS                                                                                         \
-  const std::string &neuron, int dtype, std::int64_t T, std::int64_t n, std::int64_t interval, bool constant,         \
-      Address coefficients, std::int64_t steps, std::int64_t channels, std::int64_t inner, Address x, Address states, \
-      Address checkpoints
-#define SNN_COMMON_ARGUMENTS \
-  neuron, dtype, T, n, interval, constant, coefficients, steps, channels, inner, x, states, checkpoints
-
-inline snn::MultistepArgs multistep_args(SNN_COMMON_PARAMETERS) {
-  return {unpack(neuron),
-          static_cast<snn::Dtype>(dtype),
-          T,
-          n,
-          interval,
-          constant,
-          at<void>(x),
-          at<float>(states),
-          at<float>(checkpoints),
-          {at<float>(coefficients), steps, channels, inner}};
-}
-
-inline snn::ForwardArgs forward_args(SNN_COMMON_PARAMETERS, Address s, Address last, Address v) {
-  return {multistep_args(SNN_COMMON_ARGUMENTS), at<void>(s), at<float>(last), at<float>(v)};
-}
-
-inline snn::BackwardArgs backward_args(SNN_COMMON_PARAMETERS, Address grad_s, Address grad_last, Address grad_v,
-                                       Address grad_x, Address grad_states, Address sums) {
-  return {multistep_args(SNN_COMMON_ARGUMENTS),
-          at<void>(grad_s),
-          at<float>(grad_last),
-          at<float>(grad_v),
-          at<void>(grad_x),
-          at<float>(grad_states),
-          at<float>(sums)};
-}
-
-// The names of the parts in the order of their ids: tests compare them with Python's lists.
-inline void define_names(pybind11::module_& m) {
-#define SNN_NAME(name) #name,
-  m.attr("CHARGES") = std::vector<std::string>{SNN_CHARGES(SNN_NAME)};
-  m.attr("FIRES") = std::vector<std::string>{SNN_FIRES(SNN_NAME)};
-  m.attr("RESETS") = std::vector<std::string>{SNN_RESETS(SNN_NAME)};
-  m.attr("SURROGATES") = std::vector<std::string>{SNN_SURROGATES(SNN_NAME)};
-#undef SNN_NAME
 }

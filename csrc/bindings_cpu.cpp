@@ -1,11 +1,9 @@
-// snnkern._cpu: raw pointers, sizes, thread count. Checks nothing: snnkern/backends/native.py does.
-#include <array>
-
-#include "bindings.h"
+// snnkern._cpu: raw pointers, sizes, thread count. Checks nothing: snnkern/backends/native does.
+#include "bindings_multistep.h"
+#include "bindings_pool.h"
 #include "kernels/blocks.h"
 #include "kernels/cpu.h"
 
-namespace py = pybind11;
 using namespace snn;
 
 namespace {
@@ -21,55 +19,23 @@ struct Block {
   Block& operator=(const Block&) = delete;
 };
 
-void forward(SNN_COMMON_PARAMETERS, Address s, Address last, Address v, int threads) {
-  const ForwardArgs args = forward_args(SNN_COMMON_ARGUMENTS, s, last, v);
-  const py::gil_scoped_release released;
-  cpu::multistep_fwd(args, threads);
-}
-
-void backward(SNN_COMMON_PARAMETERS, Address grad_s, Address grad_last, Address grad_v, Address grad_x,
-              Address grad_states, Address sums, int threads) {
-  const BackwardArgs args = backward_args(SNN_COMMON_ARGUMENTS, grad_s, grad_last, grad_v, grad_x, grad_states, sums);
-  const py::gil_scoped_release released;
-  cpu::multistep_bwd(args, threads);
-}
-
-using Sizes = std::array<std::int64_t, 2>;
-
-void pool(int dtype, std::array<std::int64_t, 6> shape, Sizes kernel, Sizes stride, Sizes padding, Sizes dilation,
-          float scale, Address x, Address out, int threads) {
-  PoolArgs args = {static_cast<Dtype>(dtype),
-                   shape[0],
-                   shape[1],
-                   shape[2],
-                   shape[3],
-                   shape[4],
-                   shape[5],
-                   {},
-                   {},
-                   {},
-                   {},
-                   scale,
-                   at<void>(x),
-                   at<void>(out)};
-  for (int i = 0; i < 2; ++i) {
-    args.kernel[i] = kernel[i];
-    args.stride[i] = stride[i];
-    args.padding[i] = padding[i];
-    args.dilation[i] = dilation[i];
+// A kernel that runs while Python's other threads do.
+template <auto kernel>
+struct Unlocked;
+template <class Args, void (*kernel)(const Args&, int)>
+struct Unlocked<kernel> {
+  static void run(const Args& args, int threads) {
+    const py::gil_scoped_release released;
+    kernel(args, threads);
   }
-  const py::gil_scoped_release released;
-  cpu::lateral_pool(args, threads);
-}
+};
 
 }  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Native CPU kernels: raw pointers in, nothing checked. Use snnkern.functional instead.";
-  define_names(m);
-  m.def("multistep_fwd", forward);
-  m.def("multistep_bwd", backward);
-  m.def("lateral_pool2d", pool);
+  bind_multistep(m, Unlocked<cpu::multistep_fwd>::run, Unlocked<cpu::multistep_bwd>::run);
+  bind_pool(m, Unlocked<cpu::lateral_pool>::run);
   m.def("instruction_sets", cpu::instruction_sets);
   m.def("instruction_set", cpu::chosen);
   m.def("choose_instruction_set", cpu::choose);

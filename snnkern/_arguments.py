@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnkern import backends
 from snnkern._checks import finite, whole
 from snnkern.neurons import Neuron
 
@@ -104,3 +105,10 @@ def pair(name: str, value: int | tuple[int, int], at_least: int) -> tuple[int, i
     for v in both:
         whole(name, v, at_least)
     return both
+
+
+def backend(wanted: str | None) -> str:
+    """The name of the backend that must run, or "" for any."""
+    if wanted is not None and not isinstance(wanted, str):
+        raise TypeError(f'backend must be a name or None, got {wanted!r}')
+    return wanted or backends.current() or ''

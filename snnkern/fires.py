@@ -5,7 +5,7 @@ and, where spikes have a sign, `down` at -(negative.first + k * negative.spacing
 s = up - down; backward adds the surrogate's derivative at each of these levels. A NaN in h gives no spike, and a
 fire that counts emits none where its threshold is not positive, as a learned one may become.
 A fire with `extra` has a state m of its own. Formulas are spelled in tensors of one dtype, here, in
-csrc/math/fire.h and in backends/triton_math.py.
+csrc/math/fire.h and in backends/triton/math.py.
 """
 
 from dataclasses import dataclass

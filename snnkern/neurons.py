@@ -3,7 +3,7 @@
 Per time step: h = charge(v, x); s = fire(h); v = reset(h, s). A `Neuron` names the four parts, and every
 backend reads the same data: as text (`Neuron.spec`, what the torch ops carry) or packed (`Program.packed`,
 what the native kernels read). Some of its numbers may be tensors in a call (`Neuron.coefficients`): `Program`
-says which. The formulas of the charges stand here, in csrc/math/neuron.h and in backends/triton_math.py.
+says which. The formulas of the charges stand here, in csrc/math/neuron.h and in backends/triton/math.py.
 """
 
 import re

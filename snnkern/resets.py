@@ -1,6 +1,6 @@
 """What happens to the membrane potential after a spike: the reset axis of a neuron.
 
-The same formulas stand in csrc/math/reset.h and backends/triton_math.py. `detach` drops the gradient that
+The same formulas stand in csrc/math/reset.h and backends/triton/math.py. `detach` drops the gradient that
 flows from the reset into the spike (SpikingJelly's `detach_reset`); `detach_v` drops the one that flows from a
 step into the potential before it (BrainCog's `mem_detach`, online learning).
 """

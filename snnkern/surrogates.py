@@ -3,7 +3,7 @@
 Each surrogate is a smooth step `primal(z)` and its derivative `grad(z)` at z = h - threshold. The forward
 pass never uses them; `primal` exists so that the derivative can be proven (tests) and plotted (docs). Where
 alpha can be learned, `grad_alpha(z)` is d primal / d alpha. alpha is a number, or a tensor while a call binds it.
-The same formulas stand in csrc/math/surrogate.h and backends/triton_math.py; a test compares all three.
+The same formulas stand in csrc/math/surrogate.h and backends/triton/math.py; a test compares all three.
 """
 
 import math

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from emulator import driver, gpu, gpus, library  # noqa: F401 (fixtures)
 from hypothesis import settings
 
 from snnkern.backends import layout, native

@@ -1,15 +1,25 @@
-"""The PTX emulator, which proves GPU kernels where there is no GPU: its place, and facts of machine code."""
+"""The PTX emulator, which proves GPU kernels where there is no GPU: its place, fixtures, and facts of machine code."""
 
+import gc
 import importlib
 import os
+import subprocess
 import sys
+import sysconfig
 import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
+from snnkern.backends import forget, layout, native
+from snnkern.backends.triton import device as triton_device
+
+ROOT = Path(__file__).parents[1]
 FOLDER = Path(os.environ.get('SNNKERN_PTXSIM') or Path(__file__).resolve().parents[2] / 'shared' / 'tools')
 
 
@@ -30,3 +40,74 @@ def facts(cubin: bytes) -> Any:
         file.flush()
         (kernel,) = load().sass_facts(file.name).values()
     return kernel
+
+
+@pytest.fixture(scope='session')
+def library() -> Path:
+    """`_cuda` with a shared CUDA runtime (which the emulator replaces) and PTX for sm_75 and sm_90."""
+    if find_spec('snnkern._cuda') is None:
+        pytest.skip('snnkern._cuda is not built (no nvcc)')
+    load()
+    folder = ROOT / 'build' / 'emulator'
+    options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', '-DSNNKERN_CUDA_ARCHS=75-virtual;90-virtual']
+    configure = ['cmake', '-G', 'Ninja', '-S', ROOT, '-B', folder, f'-DPython_EXECUTABLE={sys.executable}', *options]
+    path = os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)])  # as setup.py does
+    for command in (configure, ['cmake', '--build', folder, '--target', '_cuda']):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, 'PATH': path})
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder / f'_cuda{sysconfig.get_config_var("EXT_SUFFIX")}'
+
+
+@pytest.fixture(scope='session')
+def gpus(library: Path) -> Iterator[dict]:
+    """One emulated GPU per architecture."""
+    texts = load().toolchain.embedded_ptx(library)
+    made = {}
+    for arch in (75, 90):  # each reads its own PTX only
+        own = [text for text in texts if f'.target sm_{arch}' in text]
+        made[arch] = load().FakeGPU.extension('snnkern._cuda', library, arch=arch, ptx=own)
+    gc.collect()
+    gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among millions of instructions
+    yield made
+    gc.unfreeze()
+    for gpu in reversed(made.values()):
+        gpu.close()
+        gpu._folder.cleanup()  # or its finalizer warns
+
+
+@pytest.fixture
+def gpu(request, gpus, monkeypatch):
+    """CPU tensors run on the emulated GPU (parameter: its architecture, else 90); outputs are poisoned."""
+    gpu = gpus[getattr(request, 'param', 90)]
+
+    def new(x, steps, dtype=None):
+        made = layout.new_like(x, steps, dtype).fill_(torch.nan)
+        if made.numel():
+            gpu.register(made, written=False)
+        return made
+
+    device = native.Device(lambda: gpu.module, lambda x: (0, 0), new, partial=True)
+    monkeypatch.setitem(native.DEVICES, 'cpu', device)
+    forget()
+    gpu.runs.clear()
+    with gpu.track(automatic=True):
+        yield gpu
+    forget()
+
+
+@pytest.fixture
+def driver(request, monkeypatch):
+    """Triton's driver is the emulator of an architecture (parameter, else 90); outputs are poisoned."""
+    with load().install_triton(getattr(request, 'param', 90)) as driver:
+
+        def poisoned(x, steps, dtype=None):
+            strides, dtype = layout.strides_of(x), dtype or x.dtype
+            memory = driver.empty(steps * x[0].numel(), dtype=dtype).fill_(torch.nan)
+            return memory.as_strided((steps, *x.shape[1:]), strides)
+
+        monkeypatch.setattr(triton_device, 'DEVICES', ('cuda', 'cpu'))
+        monkeypatch.setattr(layout, 'new_like', poisoned)
+        forget()
+        yield driver
+    forget()
+    assert driver.races == []

@@ -1,11 +1,5 @@
 """The CUDA kernels: nvcc's real output and the library's own launch code, run by the PTX emulator."""
 
-import gc
-import os
-import subprocess
-import sys
-import sysconfig
-from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -33,7 +27,7 @@ from snnkern import (
     Synaptic,
     functional,
 )
-from snnkern.backends import checkpoint_interval, forget, layout, native
+from snnkern.backends import checkpoint_interval, native
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,56 +36,6 @@ DTYPES = cases.AXES['dtype']
 if find_spec('snnkern._cuda') is None:
     pytest.skip('snnkern._cuda is not built (no nvcc)', allow_module_level=True)
 ptxsim = emulator.load()
-
-
-@pytest.fixture(scope='session')
-def library() -> Path:
-    """`_cuda` with a shared CUDA runtime (which the emulator replaces) and PTX for sm_75 and sm_90."""
-    folder = ROOT / 'build' / 'emulator'
-    options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', '-DSNNKERN_CUDA_ARCHS=75-virtual;90-virtual']
-    configure = ['cmake', '-G', 'Ninja', '-S', ROOT, '-B', folder, f'-DPython_EXECUTABLE={sys.executable}', *options]
-    path = os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)])  # as setup.py does
-    for command in (configure, ['cmake', '--build', folder, '--target', '_cuda']):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, 'PATH': path})
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder / f'_cuda{sysconfig.get_config_var("EXT_SUFFIX")}'
-
-
-@pytest.fixture(scope='session')
-def gpus(library: Path) -> Iterator[dict]:
-    """One emulated GPU per architecture."""
-    texts = ptxsim.toolchain.embedded_ptx(library)
-    made = {}
-    for arch in (75, 90):  # each reads its own PTX only
-        own = [text for text in texts if f'.target sm_{arch}' in text]
-        made[arch] = ptxsim.FakeGPU.extension('snnkern._cuda', library, arch=arch, ptx=own)
-    gc.collect()
-    gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among millions of instructions
-    yield made
-    gc.unfreeze()
-    for gpu in reversed(made.values()):
-        gpu.close()
-        gpu._folder.cleanup()  # or its finalizer warns
-
-
-@pytest.fixture
-def gpu(request, gpus, monkeypatch):
-    """CPU tensors run on the emulated GPU (parameter: its architecture, else 90); outputs are poisoned."""
-    gpu = gpus[getattr(request, 'param', 90)]
-
-    def new(x, steps, dtype=None):
-        made = layout.new_like(x, steps, dtype).fill_(torch.nan)
-        if made.numel():
-            gpu.register(made, written=False)
-        return made
-
-    device = native.Device(lambda: gpu.module, lambda x: (0, 0), new, partial=True)
-    monkeypatch.setitem(native.DEVICES, 'cpu', device)
-    forget()
-    gpu.runs.clear()
-    with gpu.track(automatic=True):
-        yield gpu
-    forget()
 
 
 def last_runs(gpu, count):

@@ -37,7 +37,7 @@ struct AffineCharge""",
     case ChargeId::Affine:""",
     },
     'csrc/math/spec.h': {'X(Synaptic)': 'X(Synaptic) X(Forget)'},
-    'snnkern/backends/triton_math.py': {
+    'snnkern/backends/triton/math.py': {
         "'Affine', 'Synaptic')": "'Affine', 'Synaptic', 'Forget')",
         "    if KIND.CHARGE == 'IF':\n        h = v + x\n": """    if KIND.CHARGE == 'IF':
         h = v + x

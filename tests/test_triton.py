@@ -5,7 +5,6 @@ import struct
 import sys
 from dataclasses import replace
 from itertools import product
-from types import SimpleNamespace
 
 import cases
 import emulator
@@ -15,8 +14,10 @@ from cases import CASES, FEW, Case
 from parity import backward, check, forward
 
 from snnkern import functional
-from snnkern.backends import CUSTOM, checkpoint_interval, forget, layout, reference
+from snnkern.backends import CUSTOM, checkpoint_interval, reference
 from snnkern.backends import triton as backend
+from snnkern.backends.triton import device
+from snnkern.backends.triton.multistep import _numbers
 from snnkern.fires import Binary, Burst, Integer, SignedMemory
 from snnkern.neurons import AXES, IF, LIF, Affine, Neuron, Synaptic
 from snnkern.ops.multistep import Call, run_bwd
@@ -35,26 +36,8 @@ STATES = Neuron(Synaptic(0.8, decay=0.7), SignedMemory(0.7, 5, real_units=True),
 LEAKY = Neuron(Affine(0.9, 0.7), Binary(strict=True), Delayed())
 
 
-@pytest.fixture
-def driver(request, monkeypatch):
-    """Triton's driver is the emulator of an architecture (parameter, else 90); outputs are poisoned."""
-    with ptxsim.install_triton(getattr(request, 'param', 90)) as driver:
-
-        def poisoned(x, steps, dtype=None):
-            strides, dtype = layout.strides_of(x), dtype or x.dtype
-            memory = driver.empty(steps * x[0].numel(), dtype=dtype).fill_(torch.nan)
-            return memory.as_strided((steps, *x.shape[1:]), strides)
-
-        monkeypatch.setattr(backend, 'DEVICES', ('cuda', 'cpu'))
-        monkeypatch.setattr(backend, 'layout', SimpleNamespace(new_like=poisoned, channel_sums=layout.channel_sums))
-        forget()
-        yield driver
-    forget()
-    assert driver.races == []
-
-
 def test_lists_agree():
-    from snnkern.backends import triton_math
+    from snnkern.backends.triton import math as triton_math
 
     for axis, kinds in AXES.items():
         assert getattr(triton_math, f'{axis.upper()}S') == tuple(kind.__name__ for kind in kinds)
@@ -208,7 +191,7 @@ def test_no_contraction(driver):
 
 def test_offsets_beyond_32_bits(driver):
     """The last block of 2^32 + 8 neurons, in windows of memory that hold nothing else; 5 channels of 3 neurons."""
-    from snnkern.backends.triton_kernels import forward as kernel
+    from snnkern.backends.triton.kernels import forward as kernel
 
     N, T, block = 2**32 + 8, 2, 512
     small = Case(Neuron(IF(), Binary(0.5)), T=T, N=8, rows='each')
@@ -218,7 +201,7 @@ def test_offsets_beyond_32_bits(driver):
     expected = backend.multistep_fwd(x, None, rows, small.spec, T, False, False, False)[0]
     module, gpu = ptxsim.Module(driver.runs[-1][0].asm['ptx']), ptxsim.GPU()
     values = {'x': 1 << 40, 's': 1 << 41, 'coefficients': gpu.put(table.numpy(), 'coefficients')}
-    values |= {'vectors': N // 4, 'T': T, 'inner': 3, 'channels': 5, **backend._numbers(small.spec)}
+    values |= {'vectors': N // 4, 'T': T, 'inner': 3, 'channels': 5, **_numbers(small.spec)}
     windows = {}
     for name, t in product('xs', range(T)):
         address = values[name] + 4 * (t * N + N - 8)
@@ -290,4 +273,4 @@ def test_refusal(monkeypatch):
     assert 'lateral_pool2d' in backend.refusal('lateral_pool2d', gpu, torch.float32)
     monkeypatch.setitem(sys.modules, 'triton', None)
     assert backend.refusal('multistep', gpu, torch.float32) == 'triton is not installed'
-    assert runpy.run_path(backend.__file__)['DEVICES'] == ('cuda',)  # importable without it, too
+    assert runpy.run_path(device.__file__)['DEVICES'] == ('cuda',)  # importable without it, too

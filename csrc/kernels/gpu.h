@@ -1,12 +1,14 @@
-// The CUDA side, without CUDA's headers: launches on a device and a stream (cudaStream_t), throws
+// The CUDA side, without CUDA's headers: launches on a device and a stream (a cudaStream_t as a number), throws
 // std::runtime_error if that fails. The caller's current device stays what it was.
 #pragma once
+
+#include <cstdint>
 
 #include "kernels/multistep.h"
 
 namespace snn::gpu {
 
-void multistep_fwd(const ForwardArgs& args, int device, void* stream);
-void multistep_bwd(const BackwardArgs& args, int device, void* stream);
+void multistep_fwd(const ForwardArgs& args, int device, std::uintptr_t stream);
+void multistep_bwd(const BackwardArgs& args, int device, std::uintptr_t stream);
 
 }  // namespace snn::gpu

@@ -4,10 +4,10 @@
 
 namespace snn::gpu {
 
-void multistep_fwd(const ForwardArgs& args, int device, void* stream) {
+void multistep_fwd(const ForwardArgs& args, int device, std::uintptr_t stream) {
   if (args.n == 0) return;
   const OnDevice guard(device);
-  const auto queue = static_cast<cudaStream_t>(stream);
+  const auto queue = reinterpret_cast<cudaStream_t>(stream);
   args.coefficients.values ? multistep_fwd_rows(args, queue) : run_forward<false>(args, queue);
   check(cudaGetLastError());
 }

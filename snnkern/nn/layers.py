@@ -9,7 +9,7 @@ from typing import Any
 
 from snnkern import neurons
 from snnkern.fires import Binary, Signed, Ternary
-from snnkern.functional import preset
+from snnkern.functional.neurons import preset
 from snnkern.neurons import LIF as LIFCharge  # noqa: N811
 from snnkern.neurons import PLIF
 from snnkern.nn.neuron import Neuron

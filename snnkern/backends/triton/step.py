@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from snnkern.backends import triton_math as math
+from snnkern.backends.triton import math
 
 
 class Values(NamedTuple):

@@ -1,31 +1,23 @@
-"""The Triton backend: any GPU that Triton knows, no compiler needed. Kernels: triton_kernels.py.
+"""The multistep kernels for Triton (kernels.py): what is compiled, and how it is launched.
 
 Kernels are compiled at their first use, per parts of the neuron, dtype, optional tensors and chunk of steps;
-numbers (tau, thresholds, T, N) are arguments and compile nothing. triton is imported at the first launch.
+numbers (tau, thresholds, T, N) are arguments and compile nothing.
 """
 
 import math
-from contextlib import nullcontext
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from snnkern.backends import CUSTOM, checkpoint_count, checkpoint_interval, layout
+from snnkern.backends import checkpoint_count, checkpoint_interval, layout
+from snnkern.backends.triton.device import ACCESS, LANES, REGISTERS, WARPS, on_device
 from snnkern.fires import Integer
 from snnkern.neurons import LIF, SLOTS, Program
 
-DEVICES: tuple[str, ...] = ('cuda',)  # also ROCm's name; tests add "cpu" while an emulator is Triton's driver
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-LANES = 64 if torch.version.hip else 32
-WARPS = 4
-ACCESS = 16  # bytes of one load or store of a thread
 VALUES = 16  # values that a thread loads at once, as float32 one register each
 KEPT = 160  # numbers that a thread of backward may keep; where there are more, its accesses are half as wide
-# Without a stated ceiling ptxas spills a few bytes where that lets one more block run.
-REGISTERS = {} if torch.version.hip else {'maxnreg': 255}
 Maybe = Tensor | None
 
 
@@ -57,21 +49,6 @@ class Kind(NamedTuple):
     ROWS: tuple[int, ...]
     VARYING: bool
     ALIKE: bool
-
-
-def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why this backend cannot run an op there, or None."""
-    if op == CUSTOM:
-        return 'a Custom surrogate is a Python function'
-    if op != 'multistep':
-        return f'{op} has no Triton kernel'
-    if device.type not in DEVICES:
-        return f'Triton kernels run on {" and ".join(DEVICES)}, not on {device.type}'
-    if dtype not in DTYPES:
-        return f'Triton kernels take float32, float16 and bfloat16, not {str(dtype).removeprefix("torch.")}'
-    if find_spec('triton') is None:
-        return 'triton is not installed'
-    return None
 
 
 def _power_of_2(value: float) -> bool:
@@ -188,11 +165,6 @@ def _short(T: int, steps: int) -> int:
     return min(steps, 1 << (T - 1).bit_length())
 
 
-def _device(x: Tensor) -> Any:
-    """Triton launches on the current device."""
-    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
-
-
 def _of(coefficients: Maybe) -> tuple[bool, bool]:
     """Whether the coefficients vary in time, and whether they are the same for all neurons."""
     return (False, True) if coefficients is None else (coefficients.shape[1] > 1, coefficients.shape[2] == 1)
@@ -208,12 +180,12 @@ def multistep_fwd(
     count = checkpoint_count(T, x.dtype) if save else 0
     checkpoints = layout.new_like(x, count * states, torch.float32) if count else None
     if x.numel():
-        from snnkern.backends.triton_kernels import forward
+        from snnkern.backends.triton.kernels import forward
 
         grid, options = _shape(x, T, coefficients, spec, _widest(x, v_seq))
         options['K'] = checkpoint_interval(x.dtype) if checkpoints is not None else 1
         options['KIND'] = _forward_kind(spec, *_of(coefficients))
-        with _device(x):
+        with on_device(x):
             forward[grid](x, state, coefficients, s, last, v_seq, checkpoints, **_numbers(spec), **options)
     return s, last, v_seq, checkpoints
 
@@ -255,14 +227,14 @@ def multistep_bwd(
     if coefficients is not None and want_coefficients:
         partials = layout.new_like(x, coefficients.shape[0] * coefficients.shape[1], torch.float32)
     if x.numel():
-        from snnkern.backends.triton_kernels import backward
+        from snnkern.backends.triton.kernels import backward
 
         kind = _kind(spec, *_of(coefficients))
         K = _short(T, checkpoint_interval(x.dtype))
         grid, options = _shape(x, T, coefficients, spec, _width(_widest(x, grad_v_seq), K, kind, want_coefficients))
         options |= {'K': K, 'KIND': kind}
         tensors = (grad_s, grad_state, grad_v_seq, x, state, coefficients, checkpoints, grad_x, grad_start, partials)
-        with _device(x):
+        with on_device(x):
             backward[grid](*tensors, **_numbers(spec), **_surrogate_numbers(spec), **options)
     if coefficients is None or partials is None:
         return grad_x, grad_start, None

@@ -1,9 +1,4 @@
-"""Stateless spiking-neuron ops: one call runs all T time steps of a layer, forward and backward.
-
-Inputs are `[T, ...]`, time first; everything behind T is neurons. With `T` given, the input is one step
-`[...]` that is used at every step (direct coding) and read only once. Spikes have the dtype of the input
-(float32, float16, bfloat16, float64); membrane potentials are float32 (float64 for float64).
-"""
+"""Multi-step neurons."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,16 +8,11 @@ import torch
 from torch import Tensor
 
 from snnkern import _arguments as arguments
-from snnkern import backends
-from snnkern._checks import positive
 from snnkern.fires import Binary
 from snnkern.neurons import IF, LIF, Charge, Neuron
 from snnkern.ops import multistep as _multistep
-from snnkern.ops.pool import lateral_pool2d as _lateral_pool2d
 from snnkern.resets import reset_to
 from snnkern.surrogates import ATan, Surrogate
-
-__all__ = ['integrate_fire', 'lateral_pool2d', 'lif', 'multistep']
 
 
 @lru_cache(maxsize=1024, typed=True)
@@ -115,7 +105,7 @@ def multistep(
     if not isinstance(neuron, Neuron):
         raise TypeError(f'neuron must be a Neuron, got {type(neuron).__name__}')
     x, steps = arguments.steps(x, T)
-    wanted = _wanted(backend)
+    wanted = arguments.backend(backend)
     rows, named = arguments.coefficients(coefficients, x, neuron, steps, channel_dim)
     state = arguments.state(v0, x, neuron)
     wants = return_state, return_v_seq, wanted
@@ -174,45 +164,3 @@ def integrate_fire(
     """
     neuron = preset(None, v_threshold, v_reset, True, surrogate, detach_reset)
     return multistep(x, neuron, v0=v0, return_state=return_state, T=T, backend=backend)
-
-
-def _wanted(backend: str | None) -> str:
-    """The name of the backend that must run, or "" for any."""
-    if backend is not None and not isinstance(backend, str):
-        raise TypeError(f'backend must be a name or None, got {backend!r}')
-    return backend or backends.current() or ''
-
-
-def lateral_pool2d(
-    x: Tensor,
-    kernel_size: int | tuple[int, int],
-    stride: int | tuple[int, int] | None = None,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
-    ceil_mode: bool = False,
-    scale: float = 1.0,
-    backend: str | None = None,
-) -> Tensor:
-    """Max-pooling of spike trains by lateral inhibition: out_t = M_t - M_{t-1}, M the pooled running count.
-
-    With C_t the cumulative spike count of each input, M_t = maxpool(C_t): after any number of steps the
-    output has emitted as many spikes as the busiest input of its window.
-
-    x: [T, ..., C, H, W], all values multiples of `scale`. kernel_size, stride (None: kernel_size), padding,
-    dilation, ceil_mode: as in torch.nn.MaxPool2d. scale: what one spike is worth (the threshold of a neuron
-    with real units); counts are integers inside, so real units stay exact.
-
-    Returns [T, ..., C, H', W'], contiguous, in the dtype of x. The gradient is that of the reference on every
-    backend. Raises TypeError or ValueError for bad arguments.
-    Source: LIPool (Li and Zeng, IJCAI 2022) in closed form. Example: `lateral_pool2d(spikes, 2)`.
-    """
-    x, _ = arguments.steps(x, None)
-    if x.dim() < 4:
-        raise ValueError(f'x must be [T, ..., C, H, W], got shape {tuple(x.shape)}')
-    kernel = arguments.pair('kernel_size', kernel_size, 1)
-    step = kernel if stride is None else arguments.pair('stride', stride, 1)
-    pad, gaps = arguments.pair('padding', padding, 0), arguments.pair('dilation', dilation, 1)
-    scale = arguments.constant(scale)
-    positive('scale', scale)
-    wanted = _wanted(backend)
-    return _lateral_pool2d(x, kernel, step, pad, gaps, ceil_mode, float(scale), wanted)

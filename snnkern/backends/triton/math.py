@@ -3,7 +3,7 @@
 The parts are chosen at compile time by their names, which stand in the lists below and are those of neurons.py,
 fires.py, resets.py and surrogates.py (a test compares them). Triton looks at every global constant that a kernel
 uses before each launch (12 took 60 of 107 us): there are none. Everything is float32. Same formulas: csrc/math.
-Arguments: w and n are the `Values` and `Numbers` of triton_step.py, KIND is a `Kind` of triton.py.
+Arguments: w and n are the `Values` and `Numbers` of step.py, KIND is a `Kind` of triton.py.
 """
 
 from typing import Any, NamedTuple

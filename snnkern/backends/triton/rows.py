@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from snnkern.backends.triton_step import State, Values
+from snnkern.backends.triton.step import State, Values
 
 
 class Block(NamedTuple):

@@ -10,7 +10,7 @@ nothing. Steps at or behind T are masked.
 import triton
 import triton.language as tl
 
-from snnkern.backends.triton_rows import (
+from snnkern.backends.triton.rows import (
     add_values,
     block_of,
     choose,
@@ -22,7 +22,7 @@ from snnkern.backends.triton_rows import (
     store_states,
     store_values,
 )
-from snnkern.backends.triton_step import Numbers, State, Values, step, step_back
+from snnkern.backends.triton.step import Numbers, State, Values, step, step_back
 
 # Not specialised: T = 1 or a multiple of 16 would be variants of their own.
 RUN_TIME = ['T', 'levels', 'vectors', 'inner', 'channels', 'nothing']

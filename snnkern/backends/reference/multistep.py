@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from snnkern.backends import checkpoint_interval, layout
-from snnkern.neurons import SLOTS, Program, divide
+from snnkern.neurons import SLOTS, Program
 from snnkern.spikes import Spike, bind, smooth
 
 Maybe = Tensor | None
@@ -28,16 +27,6 @@ class Trace:
     h: Tensor
     v: Tensor
     states: list[Tensor]
-
-
-def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why this backend cannot run an op; never."""
-    return None
-
-
-def notes() -> list[str]:
-    """What `explain()` adds."""
-    return ['lateral_pool2d: its gradient is computed by the reference on every backend']
 
 
 def bound(program: Program, coefficients: Maybe, x: Tensor, T: int) -> Iterator[tuple[Any, Any, Tensor, Any]]:
@@ -160,37 +149,3 @@ def multistep_bwd(
         return tuple(results)  # type: ignore[return-value]
     laid = [g if g is None else _laid_out(g, x) for g in results[:2]]
     return *laid, results[2]  # type: ignore[return-value]
-
-
-class Round(torch.autograd.Function):
-    """The nearest whole number, with the derivative of the identity: counts are whole anyway."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x.round()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
-def lateral_pool2d(
-    x: Tensor,
-    kernel_size: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    ceil_mode: bool,
-    scale: float,
-) -> Tensor:
-    """The change of the window maximum of the cumulative spike counts (see functional.lateral_pool2d)."""
-    wide = x.double() if x.dtype == torch.float64 else x.float()
-    total = Round.apply(divide(wide, scale)).cumsum(0)
-    planes = total.flatten(0, -3).unsqueeze(1)  # max_pool2d accepts none of these, but not none of channels
-    top = F.max_pool2d(planes, kernel_size, stride, padding, dilation, ceil_mode)
-    top = top.squeeze(1).unflatten(0, total.shape[:-2])
-    return (torch.diff(top, dim=0, prepend=torch.zeros_like(top[:1])) * scale).to(x.dtype)

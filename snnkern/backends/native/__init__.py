@@ -1,0 +1,16 @@
+"""The compiled kernels of csrc, and the only Python that sees addresses. device.py: where they run."""
+
+from snnkern.backends.native.device import DEVICES, DTYPES, Device, notes, refusal
+from snnkern.backends.native.multistep import multistep_bwd, multistep_fwd
+from snnkern.backends.native.pool import lateral_pool2d
+
+__all__ = [
+    'DEVICES',
+    'DTYPES',
+    'Device',
+    'lateral_pool2d',
+    'multistep_bwd',
+    'multistep_fwd',
+    'notes',
+    'refusal',
+]

@@ -1,0 +1,79 @@
+"""The multistep kernels: arguments as csrc/kernels/multistep.h wants them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnkern.backends import checkpoint_count, checkpoint_interval, layout
+from snnkern.backends.native.device import DEVICES, DTYPES, at
+from snnkern.neurons import Program
+
+
+def _common(
+    x: Tensor, state: Tensor | None, coefficients: Tensor | None, checkpoints: Tensor | None, program: Program, T: int
+) -> tuple[Any, ...]:
+    """The arguments that both directions begin with (MultistepArgs in csrc/kernels/multistep.h)."""
+    n, constant = x.numel() // x.shape[0], x.shape[0] != T
+    shape = DTYPES[x.dtype], T, n, checkpoint_interval(x.dtype), constant
+    steps, channels, inner = 1, 1, 1
+    if coefficients is not None:
+        _, steps, channels = coefficients.shape
+        inner = x.stride(program.channel_dim) if channels > 1 else 1
+    rows = at(coefficients), steps, channels, inner
+    return program.packed, *shape, *rows, x.data_ptr(), at(state), at(checkpoints)
+
+
+def multistep_fwd(
+    x: Tensor,
+    state: Tensor | None,
+    coefficients: Tensor | None,
+    spec: str,
+    T: int,
+    save: bool,
+    want_state: bool,
+    want_v_seq: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Spikes, last states, v of all steps, checkpoints (see the table in backends/__init__.py)."""
+    device, program = DEVICES[x.device.type], Program.parse(spec)
+    states = len(program.neuron.states) if save or want_state else 0
+    s = device.new(x, T)
+    last = device.new(x, states, torch.float32) if want_state else None
+    v_seq = device.new(x, T, torch.float32) if want_v_seq else None
+    kept = checkpoint_count(T, x.dtype) if save else 0
+    checkpoints = device.new(x, kept * states, torch.float32) if kept else None
+    if s.numel():
+        common = _common(x, state, coefficients, checkpoints, program, T)
+        device.load().multistep_fwd(*common, s.data_ptr(), at(last), at(v_seq), *device.where(x))  # type: ignore[union-attr]
+    return s, last, v_seq, checkpoints
+
+
+def multistep_bwd(
+    grad_s: Tensor,
+    grad_state: Tensor | None,
+    grad_v_seq: Tensor | None,
+    x: Tensor,
+    state: Tensor | None,
+    coefficients: Tensor | None,
+    checkpoints: Tensor | None,
+    spec: str,
+    T: int,
+    want_state: bool,
+    want_coefficients: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Gradients of x and, if wanted, of the initial states and of the coefficients."""
+    device, program = DEVICES[x.device.type], Program.parse(spec)
+    grad_x = device.new(x, x.shape[0])
+    grad_states = device.new(x, len(program.neuron.states), torch.float32) if want_state else None
+    sums = None
+    if want_coefficients and coefficients is not None:
+        rows = coefficients.shape[0] * coefficients.shape[1]
+        sums = device.new(x, rows, torch.float32) if device.partial else torch.zeros_like(coefficients)
+    if grad_s.numel():
+        common = _common(x, state, coefficients, checkpoints, program, T)
+        given = at(grad_s), at(grad_state), at(grad_v_seq)
+        wanted = grad_x.data_ptr(), at(grad_states), at(sums)
+        device.load().multistep_bwd(*common, *given, *wanted, *device.where(x))  # type: ignore[union-attr]
+    if sums is not None and coefficients is not None and device.partial:
+        sums = layout.channel_sums(sums, coefficients, program.channel_dim)
+    return grad_x, grad_states, sums

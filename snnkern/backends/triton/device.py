@@ -1,0 +1,40 @@
+"""Where Triton kernels run, and how they are launched there. triton itself is imported at the first launch."""
+
+from contextlib import nullcontext
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnkern.backends import CUSTOM
+
+DEVICES: tuple[str, ...] = ('cuda',)  # also ROCm's name; tests add "cpu" while an emulator is Triton's driver
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+LANES = 64 if torch.version.hip else 32
+WARPS = 4
+ACCESS = 16  # bytes of one load or store of a thread
+# Without a stated ceiling ptxas spills a few bytes where that lets one more block run.
+REGISTERS = {} if torch.version.hip else {'maxnreg': 255}
+# The ops that have kernels.
+OPS = ('multistep',)
+
+
+def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why this backend cannot run an op there, or None."""
+    if op == CUSTOM:
+        return 'a Custom surrogate is a Python function'
+    if op not in OPS:
+        return f'{op} has no Triton kernel'
+    if device.type not in DEVICES:
+        return f'Triton kernels run on {" and ".join(DEVICES)}, not on {device.type}'
+    if dtype not in DTYPES:
+        return f'Triton kernels take float32, float16 and bfloat16, not {str(dtype).removeprefix("torch.")}'
+    if find_spec('triton') is None:
+        return 'triton is not installed'
+    return None
+
+
+def on_device(x: Tensor) -> Any:
+    """Triton launches on the current device."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
