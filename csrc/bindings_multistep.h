@@ -39,16 +39,20 @@ inline MultistepArgs multistep_args(SNN_COMMON_PARAMETERS) {
           {at<float>(coefficients), steps, channels, inner}};
 }
 
-inline ForwardArgs forward_args(SNN_COMMON_PARAMETERS, Address s, Address last, Address v) {
-  return {multistep_args(SNN_COMMON_ARGUMENTS), at<void>(s), at<float>(last), at<float>(v)};
+inline ForwardArgs forward_args(SNN_COMMON_PARAMETERS, Address s, Address last, Address v, int connect,
+                                Address residual, Address sum) {
+  return {multistep_args(SNN_COMMON_ARGUMENTS), at<void>(s),        at<float>(last), at<float>(v),
+          static_cast<Connect>(connect),        at<void>(residual), at<void>(sum)};
 }
 
 inline BackwardArgs backward_args(SNN_COMMON_PARAMETERS, Address grad_s, Address grad_last, Address grad_v,
-                                  Address grad_x, Address grad_states, Address sums) {
+                                  Address grad_sum, Address line, Address grad_x, Address grad_states, Address sums) {
   return {multistep_args(SNN_COMMON_ARGUMENTS),
           at<void>(grad_s),
           at<float>(grad_last),
           at<float>(grad_v),
+          at<void>(grad_sum),
+          at<float>(line),
           at<void>(grad_x),
           at<float>(grad_states),
           at<float>(sums)};
@@ -68,12 +72,14 @@ template <class... Where>
 void bind_multistep(py::module_& m, void (*forward)(const ForwardArgs&, Where...),
                     void (*backward)(const BackwardArgs&, Where...)) {
   define_names(m);
-  m.def("multistep_fwd", [=](SNN_COMMON_PARAMETERS, Address s, Address last, Address v, Where... where) {
-    forward(forward_args(SNN_COMMON_ARGUMENTS, s, last, v), where...);
+  m.def("multistep_fwd", [=](SNN_COMMON_PARAMETERS, Address s, Address last, Address v, int connect, Address residual,
+                             Address sum, Where... where) {
+    forward(forward_args(SNN_COMMON_ARGUMENTS, s, last, v, connect, residual, sum), where...);
   });
-  m.def("multistep_bwd", [=](SNN_COMMON_PARAMETERS, Address grad_s, Address grad_last, Address grad_v, Address grad_x,
-                             Address grad_states, Address sums, Where... where) {
-    backward(backward_args(SNN_COMMON_ARGUMENTS, grad_s, grad_last, grad_v, grad_x, grad_states, sums), where...);
+  m.def("multistep_bwd", [=](SNN_COMMON_PARAMETERS, Address grad_s, Address grad_last, Address grad_v, Address grad_sum,
+                             Address line, Address grad_x, Address grad_states, Address sums, Where... where) {
+    backward(backward_args(SNN_COMMON_ARGUMENTS, grad_s, grad_last, grad_v, grad_sum, line, grad_x, grad_states, sums),
+             where...);
   });
 }
 

@@ -158,6 +158,8 @@ AXES: dict[str, tuple[type, ...]] = {
     'surrogate': SURROGATES,
 }
 MAX_VALUES = 6
+# A second input: none, added to the spikes (SEW-ResNet), added to x (MS-ResNet: the shortcut of the membrane).
+CONNECTS = ('', 'sew', 'ms')
 # The numbers of a call that may be tensors, by their places in csrc/math/spec.h: a charge's own, then everyone's.
 SLOTS = {'k': 0, 'a': 0, 'b': 1, 'c': 2, 'v_threshold': 3, 'alpha': 4}
 LAYOUT = struct.Struct(f'@{len(AXES)}i{len(AXES) * MAX_VALUES}f{max(SLOTS.values()) + 1}i')
@@ -228,15 +230,17 @@ class Neuron:
 
 @dataclass(frozen=True)
 class Program:
-    """What a call runs: a neuron, and which of its numbers are rows of the coefficients [P, 1|T, 1|C].
+    """What a call runs: a neuron, which of its numbers are rows of the coefficients [P, 1|T, 1|C], and a second input.
 
-    names: of the rows. channel_dim: the dimension of x [T, ...] that C counts, from the front.
-    As text: the neuron's spec, and for coefficients " @channel_dim name name".
+    names: of the rows. channel_dim: the dimension of x [T, ...] that C counts, from the front. connect: what the
+    second input is added to, one of CONNECTS. As text: the neuron's spec, and for coefficients
+    " @channel_dim name name", for a second input " +connect".
     """
 
     neuron: Neuron
     names: tuple[str, ...] = ()
     channel_dim: int = 2
+    connect: str = ''
 
     @cached_property
     def packed(self) -> bytes:
@@ -255,13 +259,16 @@ class Program:
     @lru_cache(maxsize=1024)
     def parse(spec: str) -> 'Program':
         """The program of a text. Raises ValueError if it is none."""
-        text, _, call = spec.partition('@')
+        text, _, connect = spec.partition(' +')
+        text, _, call = text.partition('@')
         dim, *names = call.split() or ['2']
         neuron = Neuron.parse(text)
         unknown = set(names) - set(neuron.coefficients)
         if unknown:
             raise ValueError(f'spec must name coefficients of {neuron.coefficients}, got {sorted(unknown)}')
-        return Program(neuron, tuple(names), int(dim))
+        if connect not in CONNECTS:
+            raise ValueError(f'spec must connect by one of {CONNECTS}, got {connect!r}')
+        return Program(neuron, tuple(names), int(dim), connect)
 
 
 def divide(a: Tensor, b: float) -> Tensor:

@@ -39,17 +39,26 @@ struct MultistepArgs {
   }
 };
 
+// A second input [T, n] of x's dtype, or null. Connect::sew adds it to what is emitted, Connect::ms to x: sum is then
+// what neurons see, x + residual rounded to the dtype, and backward gets it as its x.
+enum class Connect : int { none, sew, ms };
+
 struct ForwardArgs : MultistepArgs {
   void* s;      // spikes [T, n]
   float* last;  // [S, n], may be null
   float* v;     // after every step [T, n], may be null
+  Connect connect;
+  const void* residual;
+  void* sum;  // [T, n], may be null
 };
 
 struct BackwardArgs : MultistepArgs {
   const void* grad_s;      // [T, n]
   const float* grad_last;  // dL/d(last states) [S, n], may be null
   const float* grad_v;     // dL/d(v after every step) [T, n], may be null
-  void* grad_x;            // [T, n], or [1, n] if x is constant: the sum over the steps
+  const void* grad_sum;    // dL/dx from elsewhere [T, n], added to grad_x, may be null
+  const float* line;       // [2, channels], may be null: grad_x gets line[0] * x + line[1] more (once if x is constant)
+  void* grad_x;            // [T, n], or [1, n] if x is constant: the sum over the steps; null: not wanted
   float* grad_states;      // [S, n], may be null
   float* sums;             // dL/d(coefficients), may be null; CPU: [P, steps, channels], CUDA: [P, steps, n]
 };

@@ -5,12 +5,15 @@ it cannot run there or None. The first in ORDER without a refusal is taken, once
 
 | function | arguments | returns |
 |---|---|---|
-| multistep_fwd | x, *tensors, spec, T, save, want_state, want_v_seq | s; last states, v_seq, checkpoints or None |
-| multistep_bwd | *grads, x, *tensors, checkpoints, spec, T, *wants | grad_x; gradients of tensors or None |
+| multistep_fwd | x, *tensors, residual, spec, T, save, *wants | s; last states, v_seq, sum, checkpoints or None |
+| multistep_bwd | *grads, x, *tensors, checkpoints, line, spec, T, *wants | gradients of x and of the tensors or None |
+| moments | x, channel_dim | [2, C] float64: mean and variance of x by channel |
 | lateral_pool2d | x, kernel_size, stride, padding, dilation, ceil_mode, scale | out |
 
-tensors: state, coefficients; grads: grad_s, grad_state, grad_v_seq, of which only the first must be there; wants:
-whether gradients of the tensors are. They arrive as `layout.py` leaves them: x is dense with time outermost, states
+tensors: state, coefficients; grads: of s, last states, v_seq and sum, of which only the first must be there; wants: of
+forward, whether last states, v_seq and sum are wanted, of backward, whether the gradients are. residual: a second input
+like x; sum: x + residual, where that is what neurons see. line: [2, 1|C], grad_x gets line[0] * x + line[1] more. They
+arrive as `layout.py` leaves them: x is dense with time outermost, states
 [S, ...] (`Neuron.states`) and v_seq [T, ...] are float32 in x's layout, gradients have x's strides, coefficients are
 [P, 1|T, 1|C], contiguous, float32; spec is the text of a `Program`. checkpoints [count * S, ...]: the states before
 steps K, 2K, ..., K = `checkpoint_interval(dtype)`.
@@ -28,7 +31,7 @@ import torch
 
 ORDER = ('native', 'triton', 'reference')
 CUSTOM = 'multistep, Custom'  # with a surrogate that is a Python function
-OPS = ('multistep', CUSTOM, 'lateral_pool2d')
+OPS = ('multistep', CUSTOM, 'moments', 'lateral_pool2d')
 _forced = os.environ.get('SNNKERN_BACKEND') or None
 
 

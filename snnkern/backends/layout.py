@@ -65,6 +65,15 @@ def channel_sums(partial: Tensor, coefficients: Tensor, channel_dim: int) -> Ten
     return torch.stack(sums).reshape(P, steps, C).to(coefficients.dtype)
 
 
+def channel_moments(each: Tensor, T: int, channel_dim: int) -> Tensor:
+    """Mean and variance [2, C] in float64 of those [2, ...] that T steps of each neuron have (its mean, and its sum of
+    squared deviations from that)."""
+    mean, deviation = each.double()
+    others = [d for d in range(mean.dim()) if d != channel_dim - 1]
+    spread, middle = torch.var_mean(mean, others, correction=0)
+    return torch.stack([middle, spread + deviation.mean(others) / T])
+
+
 def pooled_size(
     x: Tensor,
     kernel: tuple[int, int],

@@ -20,8 +20,12 @@ Maybe = Tensor | None
 
 @dataclass
 class Trace:
-    """What `run` computes: spikes [T, ...], the last state [S, ...], potentials h and v and all states [T, ...]."""
+    """What `run` computes: spikes [T, ...], the last state [S, ...], potentials h and v and all states [T, ...].
 
+    x: what neurons saw, x + residual where they are connected so.
+    """
+
+    x: Tensor
     s: Tensor
     state: Tensor
     h: Tensor
@@ -47,13 +51,22 @@ def bound(program: Program, coefficients: Maybe, x: Tensor, T: int) -> Iterator[
 
 
 def run(
-    x: Tensor, state: Maybe, program: Program, T: int, coefficients: Maybe = None, smooth_spikes: bool = False
+    x: Tensor,
+    state: Maybe,
+    program: Program,
+    T: int,
+    coefficients: Maybe = None,
+    smooth_spikes: bool = False,
+    residual: Maybe = None,
 ) -> Trace:
     """T steps of charge, fire, reset; x: [T, ...] or [1, ...] (the same input at every step).
 
     state: [S, ...] or None (`neuron.reset.v_start`, others 0). coefficients: [P, 1|T, 1|C] or None.
     smooth_spikes: spikes are the surrogate's primal, so that everything is differentiable in the ordinary sense.
+    residual: [T, ...] or None.
     """
+    if residual is not None and program.connect == 'ms':
+        x = x + residual
     _, fire, reset, _ = program.neuron.parts
     wide = x.double() if x.dtype == torch.float64 else x.float()
     names = program.neuron.states
@@ -82,21 +95,33 @@ def run(
             now['m'] = fire.remember(m, s)
         rows.append((s * theta if fire.real_units else s, h, torch.stack([now[name] for name in names])))
     s, h, states = zip(*rows, strict=True)
-    v_seq = torch.stack([step[0] for step in states])
-    return Trace(torch.stack(s).to(x.dtype), states[-1], torch.stack(h), v_seq, list(states))
+    v_seq, emitted = torch.stack([step[0] for step in states]), torch.stack(s)
+    if residual is not None and program.connect == 'sew':
+        emitted = emitted + residual
+    return Trace(x, emitted.to(x.dtype), states[-1], torch.stack(h), v_seq, list(states))
 
 
 def multistep_fwd(
-    x: Tensor, state: Maybe, coefficients: Maybe, spec: str, T: int, save: bool, want_state: bool, want_v_seq: bool
-) -> tuple[Tensor, Maybe, Maybe, Maybe]:
-    """Spikes, last state, trace of v, states before every K-th step (backward here does not need them), or None."""
+    x: Tensor,
+    state: Maybe,
+    coefficients: Maybe,
+    residual: Maybe,
+    spec: str,
+    T: int,
+    save: bool,
+    want_state: bool,
+    want_v_seq: bool,
+    want_sum: bool,
+) -> tuple[Tensor, Maybe, Maybe, Maybe, Maybe]:
+    """Spikes, last state, trace of v, the sum, states before every K-th step (not needed here for backward), or None."""
     with torch.no_grad():
-        trace = run(x, state, Program.parse(spec), T, coefficients)
+        trace = run(x, state, Program.parse(spec), T, coefficients, residual=residual)
     K = checkpoint_interval(x.dtype)
     kept = trace.states[K - 1 : T - 1 : K] if save else []
     wanted = (
         trace.state if want_state else None,
         trace.v if want_v_seq else None,
+        trace.x if want_sum else None,
         torch.cat(kept) if kept else None,
     )
     return _laid_out(trace.s, x), *(None if t is None else _laid_out(t, x) for t in wanted)  # type: ignore[return-value]
@@ -111,16 +136,18 @@ def multistep_bwd(
     grad_s: Maybe,
     grad_state: Maybe,
     grad_v_seq: Maybe,
+    grad_sum: Maybe,
     x: Tensor,
     state: Maybe,
     coefficients: Maybe,
     checkpoints: Maybe,
+    line: Maybe,
     spec: str,
     T: int,
+    want_x: bool,
     want_state: bool,
     want_coefficients: bool,
     create_graph: bool = False,
-    want_x: bool = True,
 ) -> tuple[Maybe, Maybe, Maybe]:
     """Gradients of x, the initial state and the coefficients, as far as wanted; create_graph: differentiable."""
     autograd = torch._C.DispatchKey.AutogradFunctionality  # absent below a dispatch mode
@@ -128,7 +155,7 @@ def multistep_bwd(
         # Aliases: torch.func hands in tensors of a level that is over, which only claim to need a gradient.
         tensors = (x, state, coefficients)
         given = [t if t is None else t.view_as(t) if create_graph else t.detach() for t in tensors]
-        sources = [t for t in (*given, grad_s, grad_state, grad_v_seq) if t is not None]
+        sources = [t for t in (*given, grad_s, grad_state, grad_v_seq, grad_sum) if t is not None]
         create_graph = create_graph and any(t.requires_grad for t in sources)
         wanted = (want_x, want_state, want_coefficients)
         # only what is wanted: torch.func forbids `requires_grad_` on what it hands in
@@ -137,8 +164,9 @@ def multistep_bwd(
             for t, want in zip(given, wanted, strict=True)
         ]
         assert given[0] is not None
-        trace = run(given[0], given[1], Program.parse(spec), T, given[2])
-        pairs = [(trace.s, grad_s), (trace.state, grad_state), (trace.v, grad_v_seq)]
+        program = Program.parse(spec)
+        trace = run(given[0], given[1], program, T, given[2])
+        pairs = [(trace.s, grad_s), (trace.state, grad_state), (trace.v, grad_v_seq), (trace.x, grad_sum)]
         # a late current or a detached potential may not depend on anything
         used = [(o, g) for o, g in pairs if g is not None and o.requires_grad]
         inputs = [t for t, want in zip(given, wanted, strict=True) if want and t is not None]
@@ -147,5 +175,8 @@ def multistep_bwd(
     results = [next(found) if want and t is not None else None for t, want in zip(given, wanted, strict=True)]
     if create_graph:
         return tuple(results)  # type: ignore[return-value]
+    if line is not None and results[0] is not None:
+        slope, start = (row.reshape(-1, *[1] * (x.dim() - 1 - program.channel_dim)) for row in line)
+        results[0] = (results[0] + slope * x + start).to(x.dtype)
     laid = [g if g is None else _laid_out(g, x) for g in results[:2]]
     return *laid, results[2]  # type: ignore[return-value]
