@@ -31,14 +31,14 @@ FORMS = ('numbers', 'coefficients', 'with gradients')
 def backwards(neuron: Neuron, names: tuple[str, ...]) -> dict[str, Callable[[], Any]]:
     """Backward in the three forms, on inputs that are multiples of 0.1."""
     x = torch.randint(-5, 17, (T, *SHAPE)) / 10
-    grads = torch.randn_like(x), None, None
+    grads = torch.randn_like(x), None, None, None
     own = [next(getattr(part, name) for part in neuron.parts if hasattr(part, name)) for name in names]
     rows = torch.tensor(own)[:, None, None].expand(-1, 1, SHAPE[1]).contiguous()
     spec = f'{neuron.spec} @2 {" ".join(names)}'
     return {
-        'numbers': lambda: run_bwd(x, grads, None, None, None, Call(neuron.spec, T), False, False),
-        'coefficients': lambda: run_bwd(x, grads, None, rows, None, Call(spec, T), False, False),
-        'with gradients': lambda: run_bwd(x, grads, None, rows, None, Call(spec, T), False, True),
+        'numbers': lambda: run_bwd(x, grads, None, None, None, Call(neuron.spec, T), (True, False, False)),
+        'coefficients': lambda: run_bwd(x, grads, None, rows, None, Call(spec, T), (True, False, False)),
+        'with gradients': lambda: run_bwd(x, grads, None, rows, None, Call(spec, T), (True, False, True)),
     }
 
 

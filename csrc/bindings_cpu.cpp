@@ -1,4 +1,5 @@
 // snnkern._cpu: raw pointers, sizes, thread count. Checks nothing: snnkern/backends/native does.
+#include "bindings_moments.h"
 #include "bindings_multistep.h"
 #include "bindings_pool.h"
 #include "kernels/blocks.h"
@@ -35,6 +36,7 @@ struct Unlocked<kernel> {
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Native CPU kernels: raw pointers in, nothing checked. Use snnkern.functional instead.";
   bind_multistep(m, Unlocked<cpu::multistep_fwd>::run, Unlocked<cpu::multistep_bwd>::run);
+  bind_moments(m, Unlocked<cpu::moments>::run);
   bind_pool(m, Unlocked<cpu::lateral_pool>::run);
   m.def("instruction_sets", cpu::instruction_sets);
   m.def("instruction_set", cpu::chosen);

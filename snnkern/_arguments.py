@@ -8,7 +8,7 @@ from torch import Tensor
 
 from snnkern import backends
 from snnkern._checks import finite, whole
-from snnkern.neurons import Neuron
+from snnkern.neurons import CONNECTS, Neuron
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -91,6 +91,26 @@ def coefficients(
     rows = [value.to(dtype)[(None,) * (2 - value.dim())] for value in given.values()]  # [1|T, 1|C]
     stacked = torch.stack(torch.broadcast_tensors(*rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
     return stacked, f' @{dim} {" ".join(given)}'
+
+
+def residual(given: Tensor | None, x: Tensor, T: int, connect: str, want_sum: bool) -> tuple[Tensor | None, str]:
+    """The second input, and what the spec says of it. Raises if it does not fit x [T, ...]."""
+    if connect not in CONNECTS[1:]:
+        raise ValueError(f'connect must be one of {", ".join(CONNECTS[1:])}, got {connect!r}')
+    if want_sum and (given is None or connect != 'ms'):
+        raise ValueError('return_sum must be False unless there is a residual and connect is "ms"')
+    if given is None:
+        return None, ''
+    if not isinstance(given, Tensor):
+        raise TypeError(f'residual must be a tensor, got {type(given).__name__}')
+    if (given.shape, given.dtype, given.device) != ((T, *x.shape[1:]), x.dtype, x.device):
+        got, wanted = ((tuple(t.shape), t.dtype, str(t.device)) for t in (given, x))
+        raise ValueError(f'residual must have shape, dtype and device of x, {wanted}, got {got}')
+    if x.shape[0] != T:
+        raise ValueError('residual must not be given together with T: it differs from step to step')
+    if given.layout is not torch.strided:
+        raise TypeError(f'residual must be a dense tensor, got {given.layout}')
+    return given, f' +{connect}'
 
 
 def constant(value: Any) -> Any:

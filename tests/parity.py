@@ -10,15 +10,15 @@ from snnkern.testing import assert_grads_close, assert_spikes_equal
 
 
 def forward(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> tuple:
-    """Spikes, last state, trace of v, checkpoints."""
-    return backend.multistep_fwd(x, state, case.coefficients(), case.spec, case.T, True, case.state, case.v_seq)
+    """Spikes, last state, trace of v, sum, checkpoints."""
+    return backend.multistep_fwd(x, state, case.coefficients(), None, case.spec, case.T, True, case.state, case.v_seq, False)
 
 
 def backward(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None, checkpoints: Tensor | None) -> tuple:
     """Gradients of x, of the initial state and of the coefficients."""
     rows = case.coefficients()
-    wants = state is not None, rows is not None
-    return backend.multistep_bwd(*case.gradients(), x, state, rows, checkpoints, case.spec, case.T, *wants)
+    wants = True, state is not None, rows is not None
+    return backend.multistep_bwd(*case.gradients(), None, x, state, rows, checkpoints, None, case.spec, case.T, *wants)
 
 
 def check(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> None:
@@ -28,7 +28,7 @@ def check(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> N
         assert (actual is None) == (expected is None)
         if expected is not None:
             assert_spikes_equal(actual, expected)
-    grads = backward(backend, case, x, state, results[3])
+    grads = backward(backend, case, x, state, results[4])
     dtypes = case.dtype, case.dtype, 'sums'
     for actual, expected, dtype in zip(grads, backward(reference, case, x, state, None), dtypes, strict=True):
         assert (actual is None) == (expected is None)

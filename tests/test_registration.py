@@ -24,7 +24,7 @@ def channels_last(*shape, dtype=torch.float32):
 
 def forward_arguments(case, save=True):
     x, v0 = case.inputs()
-    return x, v0, case.coefficients(), None, case.spec, case.T, save, case.state, case.v_seq, ''
+    return x, v0, case.coefficients(), None, case.spec, case.T, save, case.state, case.v_seq, False, ''
 
 
 @pytest.mark.parametrize('save', [False, True])
@@ -37,12 +37,12 @@ def test_opcheck_forward(case, save):
 def test_opcheck_backward(case):
     x, v0 = case.inputs()
     rows = case.coefficients()
-    checkpoints = op.run_fwd(x, v0, rows, op.Call(case.spec, case.T, True)).checkpoints
+    checkpoints = op.run_fwd(op.Inputs(x, v0, rows), op.Call(case.spec, case.T, True)).checkpoints
     assert (checkpoints is None) == (checkpoint_interval(case.dtype) >= case.T)
     grad_s, *others = case.gradients()
     for arguments in ((grad_s, *others), (None, *others), (grad_s, None, None)):
-        wants = case.v0, rows is not None
-        full = (x, *arguments, v0, rows, None, checkpoints, case.spec, case.T, *wants, '')
+        wants = True, case.v0, rows is not None
+        full = (x, *arguments, None, v0, rows, checkpoints, None, case.spec, case.T, *wants, '')
         torch.library.opcheck(OPS.multistep_bwd.default, full)
 
 
@@ -51,9 +51,9 @@ def test_opcheck_backward(case):
 def test_opcheck_channels_last(dtype, T):
     x = channels_last(T, 2, 3, 4, 5, dtype=dtype)
     v0 = torch.randn(1, 2, 3, 4, 5)
-    torch.library.opcheck(OPS.multistep_fwd.default, (x, v0, None, None, Neuron().spec, T, True, True, False, ''))
+    torch.library.opcheck(OPS.multistep_fwd.default, (x, v0, None, None, Neuron().spec, T, True, True, False, False, ''))
     grad = torch.randn(x.shape).to(dtype)
-    rest = (None, None, v0, None, None, None, Neuron().spec, T, True, False, '')
+    rest = (None, None, None, v0, None, None, None, Neuron().spec, T, True, True, False, '')
     torch.library.opcheck(OPS.multistep_bwd.default, (x, grad, *rest))
 
 
@@ -66,19 +66,11 @@ def test_opcheck_pool(dtype):
     torch.library.opcheck(OPS.lateral_pool2d.default, (last, [2, 2], [2, 2], [0, 0], [1, 1], False, 0.1, ''))
 
 
-def test_what_is_not_there_yet_is_refused():
-    """residual has a place in the schema."""
-    arguments = list(forward_arguments(FEW[0]))
-    arguments[3] = torch.ones(1)
-    with pytest.raises(RuntimeError, match='no backend of this version computes'):
-        OPS.multistep_fwd(*arguments)
-
-
 def test_bypass_is_the_op():
     """What eager calls directly gives the same as the registered op."""
     for case in FEW:
         x, v0, rows, _, *call = forward_arguments(case)
-        direct = op.run_fwd(x, v0, rows, op.Call(*call))
+        direct = op.run_fwd(op.Inputs(x, v0, rows), op.Call(*call))
         for a, b in zip(direct, OPS.multistep_fwd(x, v0, rows, None, *call), strict=True):
             assert torch.equal(a if a is not None else b, b)
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/moments.h"
 #include "kernels/multistep.h"
 #include "kernels/pool.h"
 
@@ -11,6 +12,7 @@ namespace snn::cpu {
 
 void multistep_fwd(const ForwardArgs& args, int threads);
 void multistep_bwd(const BackwardArgs& args, int threads);
+void moments(const MomentsArgs& args, int threads);
 void lateral_pool(const PoolArgs& args, int threads);
 
 // The instruction sets that this machine can run, best first; `choose` takes one of them for all later calls and

@@ -39,6 +39,10 @@ void add(float* to, const float* from, Size m) {
   for (Size j = 0; j < m; ++j) to[j] += from[j];
 }
 
+void add_both(float* __restrict__ to, const float* a, const float* b, Size m) {
+  for (Size j = 0; j < m; ++j) to[j] = a[j] + b[j];
+}
+
 // Asks for a row before it is used: rows are far apart, and the processor does not look ahead over pages.
 void prefetch_row(const Row& row, Size offset, Size m) {
   for (Size j = 0; j < m; j += 64 / bytes_of(row.dtype)) __builtin_prefetch(row.at(offset + j));
@@ -70,6 +74,33 @@ struct Stages {
   const FireStage& fire;
 };
 
+// The second input of a row, and what neurons see if it is added to x.
+struct Second {
+  Row from, sum;
+  Connect connect;
+
+  Second(const ForwardArgs& args, bool streamed)
+      : from(row_of(args.residual, args, false)),
+        sum(row_of(args.sum, args, streamed)),
+        connect(args.residual ? args.connect : Connect::none) {}
+
+  // x + residual at `here`, rounded as it is stored; in: room for it.
+  const float* before(Size here, const float* x, float* in, Size m) const {
+    if (connect != Connect::ms) return x;
+    alignas(64) float more[kPiece];
+    float* to = sum.base ? sum.target(here, in) : in;
+    add_both(to, x, from.read(here, m, more), m);
+    round_row(to, sum.dtype, m);
+    if (sum.base) sum.write(here, m, to);
+    return to;
+  }
+  void after(Size here, float* emitted, Size m) const {
+    if (connect != Connect::sew) return;
+    alignas(64) float more[kPiece];
+    add(emitted, from.read(here, m, more), m);
+  }
+};
+
 template <Size M>
 void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size count, bool streamed) {
   const QuickStage* quick = stages.quick;
@@ -77,6 +108,7 @@ void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size c
   const Size n = args.n, S = args.spec.states();
   const Row x = row_of(args.x, args, false), s = row_of(args.s, args, streamed);
   const Row trace = {args.v, Dtype::f32, streamed};
+  const Second second(args, streamed);
   States<2, M> at;
   Tile<M> tile(args.spec, args.coefficients);
   const bool own = args.coefficients.values;
@@ -86,14 +118,14 @@ void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size c
     const Size here = t * n + lo, from = args.constant ? lo : here, ahead = args.constant || next == args.T ? 0 : n;
     if (own) tile.fill(t, lo, count);
     const Numbers numbers = tile.numbers();
-    const bool lines = quick && !args.v && s.whole_lines(here, count);
+    const bool lines = quick && !args.v && !args.residual && s.whole_lines(here, count);
     if (lines) quick->forward_streamed(x.f32(from), ahead, at.v[0], s.f32(here), count);
     for (Size j = 0; j < count && !lines; j += kPiece) {
       alignas(64) float in[kPiece], h[kPiece], out[kPiece];
       const Size m = count - j < kPiece ? count - j : kPiece;
       const Numbers k = numbers.from(j);
       if (ahead) prefetch_row(x, from + ahead + j, m);
-      const float* input = x.read(from + j, m, in);
+      const float* input = second.before(here + j, x.read(from + j, m, in), in, m);
       float* row = s.target(here + j, out);
       if (quick) {
         quick->forward(input, at.v[now] + j, row, m);
@@ -103,6 +135,7 @@ void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size c
         stages.charge.forward(k, at.v[now] + j, input, {at.i[now] + j, at.i[then] + j}, h, m);
         fire.forward(k, h, {at.v[now] + j, at.v[then] + j}, {at.m[now] + j, at.m[then] + j}, row, m);
       }
+      second.after(here + j, row, m);
       s.write(here + j, m, row);
       if (args.v) {
         if (!streamed) copy(args.v + here + j, at.v[then] + j, m);
@@ -131,6 +164,7 @@ class BackwardTile {
         sums_out_(sums),
         x_(row_of(args.x, args, false)),
         g_(row_of(args.grad_s, args, false)),
+        more_(row_of(args.grad_sum, args, false)),
         gx_(row_of(args.grad_x, args, streamed && !args.constant)),
         numbers_(args.spec, args.coefficients),
         sums_(args.spec, args.coefficients, args.coefficients.values) {}
@@ -144,6 +178,7 @@ class BackwardTile {
       numbers_.fill(0, lo_, m_);
     }
     if (quick_rows_) quick_rows_->factors(numbers_.numbers(), dv_, dx_, m_);
+    if (a.line) fill_line();
     if (a.constant) fill(sum_, nullptr, 0.f, m_);
     for (Size chunk = (a.T - 1) / a.interval; chunk >= 0; --chunk) {
       const Size first = chunk * a.interval, last = first + a.interval < a.T ? first + a.interval : a.T;
@@ -151,11 +186,11 @@ class BackwardTile {
       for (Size t = last - 1; t >= first; --t) step(t, t - first, first);
     }
     if (fire_.delayed) before_the_first_step();
-    if (sums_out_ && quick_rows_) quick_rows_->finish(numbers_.numbers(), sums_.rows(), m_);
-    if (sums_out_ && (a.coefficients.steps == 1 || fire_.delayed)) sums_.flush(0, lo_, m_, sums_out_);
-    if (a.constant) {
+    if (sums_out_ && (a.coefficients.steps == 1 || fire_.delayed)) flush(0);
+    if (a.constant && a.grad_x) {
       float* row = gx_.target(lo_, out_);
       copy(row, sum_, m_);
+      if (a.line) add_line(row, input(0));
       gx_.write(lo_, m_, row);
     }
     if (a.grad_states) flow_.store(0, a.spec, a.grad_states + lo_, a.n, m_);
@@ -175,11 +210,11 @@ class BackwardTile {
         quick_->recompute(input(t), at_.v[0], h_[k], m_);
         continue;
       }
+      vary(t);
       if (quick_rows_) {
         quick_rows_->recompute(numbers_.numbers(), input(t), {at_.v[v], at_.v[after]}, h_[k], m_);
         continue;
       }
-      vary(t);
       charge_.forward(numbers_.numbers(), at_.v[v], input(t), {at_.i[k], at_.i[k + 1]}, h_[k], m_);
       fire_.forward(numbers_.numbers(), h_[k], {at_.v[v], at_.v[after]}, {at_.m[k], at_.m[k + 1]}, out_, m_);
     }
@@ -191,9 +226,11 @@ class BackwardTile {
     const Size here = t * a.n + lo_;
     if (t >= first + 2) prefetch_row(g_, here - 2 * a.n, m_);
     vary(t);
+    if (quick_rows_ && a.coefficients.steps > 1) quick_rows_->factors(numbers_.numbers(), dv_, dx_, m_);
     if (a.grad_v) add(flow_.v[0], a.grad_v + here, m_);
     const float* grad = g_.read(here, m_, grad_);
-    float* row = a.constant ? out_ : gx_.target(here, out_);
+    const bool own = a.grad_x && !a.constant;
+    float* row = own ? gx_.target(here, out_) : out_;
     if (quick_)
       quick_->backward(grad, h_[k], flow_.v[0], row, m_);
     else if (quick_rows_)
@@ -201,11 +238,27 @@ class BackwardTile {
                             flow_.v[0], row, sums_out_ ? sums_.rows() : Sums{}, m_);
     else
       charged(t, k, fired(grad, h_[k], at_.m[k]), row);
-    if (a.constant)
-      add(sum_, row, m_);
-    else
+    if (a.constant) add(sum_, row, m_);
+    if (own) {
+      if (a.line) add_line(row, input(t));
+      if (a.grad_sum) add(row, more_.read(here, m_, grad_), m_);
       gx_.write(here, m_, row);
-    if (sums_out_ && a.coefficients.steps > 1) sums_.flush(t, lo_, m_, sums_out_);
+    }
+    if (sums_out_ && a.coefficients.steps > 1) flush(t);
+  }
+
+  // What was summed (of step t, if coefficients vary), to the output.
+  void flush(Size t) {
+    if (quick_rows_) quick_rows_->finish(numbers_.numbers(), sums_.rows(), m_);
+    sums_.flush(t, lo_, m_, sums_out_);
+  }
+
+  void fill_line() {
+    for (int i = 0; i < 2; ++i)
+      fill_channels(args_.coefficients, args_.line + i * args_.coefficients.channels, lo_, m_, line_[i]);
+  }
+  void add_line(float* row, const float* x) const {
+    for (Size j = 0; j < m_; ++j) row[j] += line_[0][j] * x[j] + line_[1][j];
   }
 
   // The charge of one step: dL/dx from dL/dh.
@@ -259,14 +312,14 @@ class BackwardTile {
   const SurrogateStage& surrogate_;
   const Size lo_, m_;
   double* sums_out_;
-  const Row x_, g_, gx_;
+  const Row x_, g_, more_, gx_;
   Tile<kTileBack> numbers_;
   TileSums<kTileBack> sums_;
   States<kInterval + 1, kTileBack> at_;
   States<1, kTileBack> flow_;
   Size turn_ = 0;
   alignas(64) float h_[kInterval][kTileBack], gh_[2][kTileBack], p_[6][kTileBack], bars_[kTileBack];
-  alignas(64) float dv_[kTileBack], dx_[kTileBack];
+  alignas(64) float dv_[kTileBack], dx_[kTileBack], line_[2][kTileBack];
   alignas(64) float in_[kTileBack], grad_[kTileBack], out_[kTileBack], sum_[kTileBack];
 };
 
@@ -300,7 +353,7 @@ void with_stages(const MultistepArgs& args, F&& f) {
       const auto run = [&](const QuickStage* quick, const QuickRowStage* rows)
                            __attribute__((noinline)) { f(Stages{quick, rows, charge, fire}); };
       if (args.coefficients.values)
-        with_quick_rows(spec, args.coefficients.steps == 1, [&](const QuickRowStage* rows) { run(nullptr, rows); });
+        with_quick_rows(spec, [&](const QuickRowStage* rows) { run(nullptr, rows); });
       else
         with_quick(spec, [&](const QuickStage* quick) { run(quick, nullptr); });
     });

@@ -52,6 +52,9 @@ def multistep(
     return_v_seq: Literal[False] = False,
     coefficients: Mapping[str, Tensor] | None = None,
     channel_dim: int = 2,
+    residual: Tensor | None = None,
+    connect: str = 'sew',
+    return_sum: Literal[False] = False,
     backend: str | None = None,
     T: int | None = None,
 ) -> Tensor: ...
@@ -67,6 +70,9 @@ def multistep(
     return_v_seq: bool = False,
     coefficients: Mapping[str, Tensor] | None = None,
     channel_dim: int = 2,
+    residual: Tensor | None = None,
+    connect: str = 'sew',
+    return_sum: bool = False,
     backend: str | None = None,
     T: int | None = None,
 ) -> Any: ...
@@ -81,6 +87,9 @@ def multistep(
     return_v_seq: bool = False,
     coefficients: Mapping[str, Tensor] | None = None,
     channel_dim: int = 2,
+    residual: Tensor | None = None,
+    connect: str = 'sew',
+    return_sum: bool = False,
     backend: str | None = None,
     T: int | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
@@ -92,12 +101,15 @@ def multistep(
     start at 0. return_state: also return v [...] (or all states [S, ...]) after the last step. return_v_seq:
     also return v [T, ...] after every step, with gradients. coefficients: numbers of the neuron
     (`neuron.coefficients`, such as "v_threshold" or "k") as tensors with gradients: one number, [C], or [T, C]
-    for one a step; C is dimension `channel_dim` of x. backend: "native", "triton" or "reference" for this call;
-    None: see `snnkern.explain()`. Gradients flow into x, v0 and coefficients; an in-place change of x before
-    backward raises there, since backward reads x.
+    for one a step; C is dimension `channel_dim` of x. residual: a second input [T, ...] like x, added in the same
+    pass. connect: "sew" adds it to the spikes, s + residual (Fang et al., NeurIPS 2021, SEW-ResNet's ADD), "ms" to
+    the input, so that neurons see x + residual (Hu et al., 2021, MS-ResNet), which return_sum returns, too (the next
+    block's shortcut). backend: "native", "triton" or "reference" for this call; None: see `snnkern.explain()`.
+    Gradients flow into x, v0, coefficients and residual; an in-place change of x before backward raises there, since
+    backward reads x (with "ms": the sum).
 
-    Returns spikes [T, ...] in the dtype and memory layout of x, or a tuple: spikes, the states, v of all steps,
-    of which the last two are float32 and there where asked for.
+    Returns spikes [T, ...] in the dtype and memory layout of x, or a tuple: spikes, the states, v of all steps, the
+    sum, of which the states and v are float32, each there where asked for.
 
     Raises TypeError for dtypes and ValueError for shapes that do not fit, RuntimeError if `backend` cannot
     run here. Example: `s = multistep(x, Neuron(LIF(2.0), Burst(1.0, 4), Soft()))`.
@@ -108,13 +120,15 @@ def multistep(
     wanted = arguments.backend(backend)
     rows, named = arguments.coefficients(coefficients, x, neuron, steps, channel_dim)
     state = arguments.state(v0, x, neuron)
-    wants = return_state, return_v_seq, wanted
-    s, last, v_seq = _multistep.multistep(x, state, rows, neuron.spec + named, steps, *wants)
-    if last is None and v_seq is None:
+    second, connected = arguments.residual(residual, x, steps, connect, return_sum)
+    wants = return_state, return_v_seq, return_sum, wanted
+    inputs = _multistep.Inputs(x, state, rows, second)
+    s, last, v_seq, total = _multistep.multistep(inputs, neuron.spec + named + connected, steps, *wants)
+    if not (return_state or return_v_seq or return_sum):
         return s
     if last is not None and last.shape[0] == 1:
         last = last[0]
-    return tuple(t for t in (s, last, v_seq) if t is not None)
+    return tuple(t for t in (s, last, v_seq, total if return_sum else None) if t is not None)
 
 
 def lif(

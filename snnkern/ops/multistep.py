@@ -1,10 +1,11 @@
 """All T steps of a layer of neurons as one op forward and one backward, with autograd around them.
 
 Forward saves x alone (and the states every K steps when T > K); backward recomputes the membrane from it. The schema
-is the general one: `coefficients` [P, 1|T, 1|C] (parameters that are tensors), `v_seq` (the trace of v), and
-`residual` (a second input), which has its place, and is refused until a backend computes it.
+is the general one: `coefficients` [P, 1|T, 1|C] (parameters that are tensors), `v_seq` (the trace of v), and `residual`
+(a second input like x, added to the spikes or to x; then `sum` is what neurons see, and what is saved in place of x).
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -27,15 +28,27 @@ class Call(NamedTuple):
     save: bool = False
     want_state: bool = False
     want_v_seq: bool = False
+    want_sum: bool = False
     backend: str = ''
 
 
+class Inputs(NamedTuple):
+    """The tensors of a call."""
+
+    x: Tensor
+    state: Maybe = None
+    coefficients: Maybe = None
+    residual: Maybe = None
+
+
 class Results(NamedTuple):
-    """What forward gives: spikes [T, ...], last states [S, ...], trace of v [T, ...], checkpoints; None: not wanted."""
+    """What forward gives: spikes [T, ...], last states [S, ...], trace of v [T, ...], the sum [T, ...], checkpoints;
+    None: not wanted."""
 
     s: Tensor
     last: Maybe
     v_seq: Maybe
+    sum: Maybe
     checkpoints: Maybe
 
 
@@ -53,50 +66,49 @@ def _coefficients(coefficients: Tensor, x: Tensor) -> Tensor:
     return coefficients.resolve_neg().to(state_dtype(x.dtype)).contiguous()
 
 
-def run_fwd(x: Tensor, state: Maybe, coefficients: Maybe, call: Call) -> Results:
+def run_fwd(inputs: Inputs, call: Call) -> Results:
     """Forward on real tensors."""
+    x, state, coefficients, residual = inputs
     x = layout.rows(x)
     state = state if state is None else layout.like(state, x, state_dtype(x.dtype))
     coefficients = coefficients if coefficients is None else _coefficients(coefficients, x)
+    residual = residual if residual is None else layout.like(residual, x, x.dtype)
     spec, T, *wants, backend = call
     chosen = backends.select(_op(spec), x.device, x.dtype, backend)
-    return Results(*chosen.multistep_fwd(x, state, coefficients, spec, T, *wants))
+    return Results(*chosen.multistep_fwd(x, state, coefficients, residual, spec, T, *wants))
 
 
 def run_bwd(
     x: Tensor,
-    grads: tuple[Maybe, Maybe, Maybe],
+    grads: tuple[Maybe, ...],
     state: Maybe,
     coefficients: Maybe,
     checkpoints: Maybe,
     call: Call,
-    want_state: bool,
-    want_coefficients: bool,
-) -> tuple[Tensor, Maybe, Maybe]:
-    """Gradients of x, of the initial state and of the coefficients, the last two or None, on real tensors.
+    wants: Sequence[bool],
+    line: Maybe = None,
+) -> tuple[Maybe, Maybe, Maybe]:
+    """Gradients of x, of the initial state and of the coefficients, as far as wanted, on real tensors.
 
-    grads: upstream, of spikes, last states and trace of v.
+    grads: upstream, of spikes, last states, trace of v and sum. line: see the table in backends/__init__.py.
     """
     x, dtype = layout.rows(x), state_dtype(x.dtype)
-    grad_s, *others = grads
+    grad_s, *others, grad_sum = grads
     # Nothing is called for what is absent: that is most of it, most of the time.
     state, checkpoints, grad_state, grad_v_seq = (
         t if t is None else layout.like(t, x, dtype) for t in (state, checkpoints, *others)
     )
     coefficients = coefficients if coefficients is None else _coefficients(coefficients, x)
     grad_s = layout.new_like(x, call.T).zero_() if grad_s is None else layout.like(grad_s, x, x.dtype)
-    upstream = grad_s, grad_state, grad_v_seq
+    grad_sum = grad_sum if grad_sum is None else layout.like(grad_sum, x, x.dtype)
+    line = line if line is None else line.to(dtype).contiguous()
+    upstream = grad_s, grad_state, grad_v_seq, grad_sum
     chosen = backends.select(_op(call.spec), x.device, x.dtype, call.backend)
     # Forward ran on another backend or without a graph: make what it did not store.
     if checkpoints is None and chosen is not reference and backends.checkpoint_count(call.T, x.dtype):
-        checkpoints = chosen.multistep_fwd(x, state, coefficients, call.spec, call.T, True, False, False)[3]
-    wants = want_state, want_coefficients
-    return chosen.multistep_bwd(*upstream, x, state, coefficients, checkpoints, call.spec, call.T, *wants)
-
-
-def _refuse(residual: Maybe) -> None:
-    if residual is not None:
-        raise RuntimeError('no backend of this version computes residual')
+        alone = call.spec.partition(' +')[0]
+        checkpoints = chosen.multistep_fwd(x, state, coefficients, None, alone, call.T, True, False, False, False)[4]
+    return chosen.multistep_bwd(*upstream, x, state, coefficients, checkpoints, line, call.spec, call.T, *wants)
 
 
 def _tensors(x: Tensor, *outputs: Maybe) -> tuple[Tensor, ...]:
@@ -105,8 +117,7 @@ def _tensors(x: Tensor, *outputs: Maybe) -> tuple[Tensor, ...]:
 
 
 def _fwd(x: Tensor, state: Maybe, coefficients: Maybe, residual: Maybe, *call: Any) -> tuple[Tensor, ...]:
-    _refuse(residual)
-    return _tensors(x, *run_fwd(x, state, coefficients, Call(*call)))
+    return _tensors(x, *run_fwd(Inputs(x, state, coefficients, residual), Call(*call)))
 
 
 def _fwd_fake(x: Tensor, state: Maybe, coefficients: Maybe, residual: Maybe, *call: Any) -> tuple[Tensor, ...]:
@@ -116,83 +127,111 @@ def _fwd_fake(x: Tensor, state: Maybe, coefficients: Maybe, residual: Maybe, *ca
     count = backends.checkpoint_count(wanted.T, x.dtype) if wanted.save else 0
     last = layout.new_like(x, states, dtype) if wanted.want_state else None
     v_seq = layout.new_like(x, wanted.T, dtype) if wanted.want_v_seq else None
+    total = layout.new_like(x, wanted.T) if wanted.want_sum else None
     checkpoints = layout.new_like(x, count * states, dtype) if count else None
-    return _tensors(x, layout.new_like(x, wanted.T), last, v_seq, checkpoints)
+    return _tensors(x, layout.new_like(x, wanted.T), last, v_seq, total, checkpoints)
 
 
 def _bwd(x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    grad_s, grad_state, grad_v_seq, state, coefficients, residual, checkpoints, *rest = arguments
-    _refuse(residual)
-    spec, T, want_state, want_coefficients, backend = rest
-    call = Call(spec, T, backend=backend)
-    grads = grad_s, grad_state, grad_v_seq
-    return _tensors(x, *run_bwd(x, grads, state, coefficients, checkpoints, call, want_state, want_coefficients))
+    *grads, state, coefficients, checkpoints, line, spec, T, want_x, want_state, want_coefficients, backend = arguments
+    call, wants = Call(spec, T, backend=backend), (want_x, want_state, want_coefficients)
+    return _tensors(x, *run_bwd(x, tuple(grads), state, coefficients, checkpoints, call, wants, line))
 
 
 def _bwd_fake(x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    coefficients, spec, want_state, want_coefficients = (arguments[i] for i in (4, 7, 9, 10))
+    coefficients, spec = arguments[5], arguments[8]
+    want_x, want_state, want_coefficients = arguments[10:13]
     x = layout.rows(x)
     dtype, states = state_dtype(x.dtype), len(Program.parse(spec).neuron.states)
+    grad_x = layout.new_like(x, x.shape[0]) if want_x else None
     grad_state = layout.new_like(x, states, dtype) if want_state else None
     grad_coefficients = coefficients.new_empty(coefficients.shape, dtype=dtype) if want_coefficients else None
-    return _tensors(x, layout.new_like(x, x.shape[0]), grad_state, grad_coefficients)
+    return _tensors(x, grad_x, grad_state, grad_coefficients)
 
 
 _fwd_op = define(
     'multistep_fwd',
-    '(Tensor x, Tensor? state, Tensor? coefficients, Tensor? residual, str spec, SymInt T, bool save, '
-    'bool want_state, bool want_v_seq, str backend) -> (Tensor s, Tensor last, Tensor v_seq, Tensor checkpoints)',
+    '(Tensor x, Tensor? state, Tensor? coefficients, Tensor? residual, str spec, SymInt T, bool save, bool want_state, '
+    'bool want_v_seq, bool want_sum, str backend) '
+    '-> (Tensor s, Tensor last, Tensor v_seq, Tensor sum, Tensor checkpoints)',
     _fwd,
     _fwd_fake,
 )
 _bwd_op = define(
     'multistep_bwd',
-    '(Tensor x, Tensor? grad_s, Tensor? grad_state, Tensor? grad_v_seq, Tensor? state, Tensor? coefficients, '
-    'Tensor? residual, Tensor? checkpoints, str spec, SymInt T, bool want_state, bool want_coefficients, str backend) '
-    '-> (Tensor grad_x, Tensor grad_state, Tensor grad_coefficients)',
+    '(Tensor x, Tensor? grad_s, Tensor? grad_state, Tensor? grad_v_seq, Tensor? grad_sum, Tensor? state, '
+    'Tensor? coefficients, Tensor? checkpoints, Tensor? line, str spec, SymInt T, bool want_x, bool want_state, '
+    'bool want_coefficients, str backend) -> (Tensor grad_x, Tensor grad_state, Tensor grad_coefficients)',
     _bwd,
     _bwd_fake,
 )
 
 
-def _forward(x: Tensor, state: Maybe, coefficients: Maybe, call: Call) -> Results:
-    if plain(x, state, coefficients):
-        return run_fwd(x, state, coefficients, call)
-    wants = call.want_state, call.want_v_seq, call.save and backends.checkpoint_count(call.T, x.dtype) > 0
-    s, *others = _fwd_op(x, state, coefficients, None, call.spec, call.T, call.save, *wants[:2], call.backend)
+def forward(inputs: Inputs, call: Call) -> Results:
+    """Forward on any tensors: real ones go around the dispatcher."""
+    if plain(*inputs):
+        return run_fwd(inputs, call)
+    kept = call.save and backends.checkpoint_count(call.T, inputs.x.dtype) > 0
+    wants = call.want_state, call.want_v_seq, call.want_sum, kept
+    s, *others = _fwd_op(*inputs, *call)
     return Results(s, *(t if want else None for t, want in zip(others, wants, strict=True)))
 
 
+def backward(
+    x: Tensor,
+    grads: tuple[Maybe, ...],
+    state: Maybe,
+    coefficients: Maybe,
+    checkpoints: Maybe,
+    call: Call,
+    wants: Sequence[bool],
+    line: Maybe = None,
+) -> tuple[Maybe, ...]:
+    """`run_bwd` on any tensors: real ones go around the dispatcher."""
+    if plain(x, state, coefficients, line, *grads):
+        return run_bwd(x, grads, state, coefficients, checkpoints, call, wants, line)
+    kept = state, coefficients, checkpoints, line
+    found = _bwd_op(x, *grads, *kept, call.spec, call.T, *wants, call.backend)
+    return tuple(t if want else None for t, want in zip(found, wants, strict=True))
+
+
 class MultiStep(torch.autograd.Function):
-    """The recurrence with gradients for x, the initial state and the coefficients."""
+    """The recurrence with gradients for x, the initial state, the coefficients and the second input."""
 
     @staticmethod
-    def forward(x: Tensor, state: Maybe, coefficients: Maybe, call: Call) -> tuple[Tensor, Maybe, Maybe, Maybe]:
-        return tuple(_forward(x, state, coefficients, call))  # type: ignore[return-value]
+    def forward(
+        x: Tensor, state: Maybe, coefficients: Maybe, residual: Maybe, call: Call
+    ) -> tuple[Tensor, Maybe, Maybe, Maybe, Maybe]:
+        return tuple(forward(Inputs(x, state, coefficients, residual), call))  # type: ignore[return-value]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-        x, state, coefficients, ctx.call = inputs
-        checkpoints = output[3]
+        x, state, coefficients, _, ctx.call = inputs
+        total, checkpoints = output[3:]
         if checkpoints is not None:
             ctx.mark_non_differentiable(checkpoints)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, state, coefficients, checkpoints)
+        ctx.save_for_backward(x if total is None else total, state, coefficients, checkpoints)
 
     @staticmethod
-    def backward(ctx: Any, grad_s: Maybe, grad_state: Maybe, grad_v_seq: Maybe, _: Maybe) -> tuple[Maybe, ...]:
+    def backward(
+        ctx: Any, grad_s: Maybe, grad_state: Maybe, grad_v_seq: Maybe, grad_sum: Maybe, _: Maybe
+    ) -> tuple[Maybe, ...]:
         x, state, coefficients, checkpoints = ctx.saved_tensors
-        call, grads = ctx.call, (grad_s, grad_state, grad_v_seq)
+        call, grads = ctx.call, (grad_s, grad_state, grad_v_seq, grad_sum)
         if all(g is None for g in grads):
-            return None, None, None, None
-        wants = ctx.needs_input_grad[1:3]
+            return None, None, None, None, None
+        want_x, want_state, want_coefficients, want_residual = ctx.needs_input_grad[:4]
+        before = call.want_sum  # the second input is part of what neurons see
+        wants = want_x or (before and want_residual), want_state, want_coefficients
+        found: tuple[Maybe, ...]
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph: replay the reference
-            rest: Any = (x, state, coefficients, None, call.spec, call.T, *wants, True, ctx.needs_input_grad[0])
-            return *reference.multistep_bwd(*grads, *rest), None
-        if plain(x, state, coefficients, *grads):
-            return *run_bwd(x, grads, state, coefficients, checkpoints, call, *wants), None
-        found = _bwd_op(x, *grads, state, coefficients, None, checkpoints, call.spec, call.T, *wants, call.backend)
-        return found[0], found[1] if wants[0] else None, found[2] if wants[1] else None, None
+            rest: Any = (x, state, coefficients, None, None, call.spec, call.T, *wants, True)
+            found = reference.multistep_bwd(*grads, *rest)
+        else:
+            found = backward(x, grads, state, coefficients, checkpoints, call, wants)
+        grad_residual = (found[0] if before else grad_s) if want_residual else None
+        return *found, grad_residual, None
 
 
 class PlainMultiStep(torch.autograd.Function):
@@ -202,39 +241,41 @@ class PlainMultiStep(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, state: Maybe, coefficients: Maybe, call: Call) -> Any:
-        s, last, v_seq, checkpoints = run_fwd(x, state, coefficients, call)
+    def forward(ctx: Any, x: Tensor, state: Maybe, coefficients: Maybe, residual: Maybe, call: Call) -> Any:
+        s, *others, checkpoints = run_fwd(Inputs(x, state, coefficients, residual), call)
         ctx.call = call
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, state, coefficients, checkpoints)
-        return s if last is None and v_seq is None else tuple(t for t in (s, last, v_seq) if t is not None)
+        ctx.save_for_backward(x if others[2] is None else others[2], state, coefficients, checkpoints)
+        return s if others == [None] * 3 else (s, *[t for t in others if t is not None])
 
     @staticmethod
     def backward(ctx: Any, grad_s: Maybe, *grads: Maybe) -> tuple[Maybe, ...]:
         rest = iter(grads)
-        wanted = [next(rest) if want else None for want in (ctx.call.want_state, ctx.call.want_v_seq)]
-        return MultiStep.backward(ctx, grad_s, wanted[0], wanted[1], None)
+        call = ctx.call
+        wanted = [next(rest) if want else None for want in (call.want_state, call.want_v_seq, call.want_sum)]
+        return MultiStep.backward(ctx, grad_s, wanted[0], wanted[1], wanted[2], None)
 
 
 def multistep(
-    x: Tensor,
-    state: Maybe,
-    coefficients: Maybe,
+    inputs: Inputs,
     spec: str,
     T: int,
     want_state: bool,
     want_v_seq: bool = False,
+    want_sum: bool = False,
     backend: str = '',
-) -> tuple[Tensor, Maybe, Maybe]:
-    """Spikes [T, ...], last states [S, ...] and trace of v [T, ...], None unless wanted; checked arguments only."""
-    save = wants_gradient(x, state, coefficients)
-    call = Call(spec, T, save, want_state, want_v_seq, backend)
+) -> tuple[Tensor, Maybe, Maybe, Maybe]:
+    """Spikes [T, ...], last states [S, ...], trace of v and sum [T, ...], None unless wanted, of checked arguments."""
+    save = wants_gradient(*inputs)
+    # Backward reads the sum, which is one tensor and not two.
+    want_sum = want_sum or (save and spec.endswith(' +ms'))
+    call = Call(spec, T, save, want_state, want_v_seq, want_sum, backend)
     if not save:
-        return _forward(x, state, coefficients, call)[:3]
-    if not plain(x, state, coefficients) or torch.autograd.forward_ad._current_level >= 0:
-        return MultiStep.apply(x, state, coefficients, call)[:3]  # type: ignore[no-any-return]
-    found = PlainMultiStep.apply(x, state, coefficients, call)
-    if not (want_state or want_v_seq):
-        return found, None, None
+        return forward(inputs, call)[:4]
+    if not plain(*inputs) or torch.autograd.forward_ad._current_level >= 0:
+        return MultiStep.apply(*inputs, call)[:4]  # type: ignore[no-any-return]
+    found = PlainMultiStep.apply(*inputs, call)
+    if not (want_state or want_v_seq or want_sum):
+        return found, None, None, None
     rest = iter(found[1:])
-    return found[0], next(rest) if want_state else None, next(rest) if want_v_seq else None
+    return found[0], *(next(rest) if want else None for want in (want_state, want_v_seq, want_sum))  # type: ignore[return-value]

@@ -26,6 +26,16 @@ void for_channels(const Coefficients& k, Size lo, Size m, F&& f) {
 
 inline bool one_channel_each(const Coefficients& k) { return k.channels > 1 && k.inner == 1; }
 
+// Row of neurons lo .. lo + m from the values of their channels.
+inline void fill_channels(const Coefficients& k, const float* values, Size lo, Size m, float* row) {
+  for_channels(k, lo, m, [&](Size channel, Size j, Size count) {
+    if (one_channel_each(k))
+      for (Size q = 0; q < count; ++q) row[j + q] = values[channel + q];
+    else
+      for (Size q = 0; q < count; ++q) row[j + q] = values[channel];
+  });
+}
+
 // The numbers of M neurons at most, those that are no coefficients too.
 template <Size M>
 class Tile {
@@ -44,12 +54,7 @@ class Tile {
         continue;
       }
       const float* values = k_.values + (spec_.rows[slot] * k_.steps + (k_.steps > 1 ? t : 0)) * k_.channels;
-      for_channels(k_, lo, m, [&](Size channel, Size j, Size count) {
-        if (one_channel_each(k_))
-          for (Size q = 0; q < count; ++q) row[j + q] = values[channel + q];
-        else
-          for (Size q = 0; q < count; ++q) row[j + q] = values[channel];
-      });
+      fill_channels(k_, values, lo, m, row);
     }
     filled_ = true;
   }

@@ -1,5 +1,5 @@
-// As quick.h where numbers of a neuron with one threshold are coefficients that do not vary: one loop forward, one
-// backward, sums included. A charge is two factors backward, and its sums follow from those of gh, gh * x and gh * v.
+// As quick.h where numbers of a neuron with one threshold are coefficients: one loop forward, one backward, sums
+// included. A charge is two factors backward, and its sums follow from those of gh, gh * x and gh * v.
 #pragma once
 
 #include "kernels/detail/quick.h"
@@ -125,8 +125,8 @@ struct QuickRowLoops final : QuickRowStage {
 
 // f(stage) with the one stage of a common neuron with such coefficients, or with null.
 template <class F>
-void with_quick_rows(const Spec& spec, bool steady, F&& f) {
-  if (!steady || spec.rows[kAlpha] >= 0 || !is_common(spec) || spec.fire != FireId::Binary)
+void with_quick_rows(const Spec& spec, F&& f) {
+  if (spec.rows[kAlpha] >= 0 || !is_common(spec) || spec.fire != FireId::Binary)
     return f(static_cast<const QuickRowStage*>(nullptr));
   visit_common<false>(spec, [&](auto charge, auto fire, auto reset) {
     const QuickRowLoops<decltype(charge), decltype(fire), decltype(reset)> stage(spec, charge, fire, reset);

@@ -129,6 +129,14 @@ inline void stream_end() {
 #endif
 }
 
+// What is left of float32 values that are stored as `dtype`.
+inline void round_row(float* row, Dtype dtype, std::int64_t m) {
+  if (dtype == Dtype::f16)
+    for (std::int64_t j = 0; j < m; ++j) row[j] = from_f16(to_f16(row[j]));
+  if (dtype == Dtype::bf16)
+    for (std::int64_t j = 0; j < m; ++j) row[j] = from_bf16(to_bf16(row[j]));
+}
+
 constexpr std::int64_t kPiece = 256;  // of a row: what is converted or streamed at a time
 
 // Part of a row of [T, n] in memory, seen as float32: in place where it is, through `buffer` otherwise.

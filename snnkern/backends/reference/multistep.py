@@ -113,7 +113,7 @@ def multistep_fwd(
     want_v_seq: bool,
     want_sum: bool,
 ) -> tuple[Tensor, Maybe, Maybe, Maybe, Maybe]:
-    """Spikes, last state, trace of v, the sum, states before every K-th step (not needed here for backward), or None."""
+    """Spikes, last state, trace of v, the sum, states before every K-th step (backward here needs none), or None."""
     with torch.no_grad():
         trace = run(x, state, Program.parse(spec), T, coefficients, residual=residual)
     K = checkpoint_interval(x.dtype)
