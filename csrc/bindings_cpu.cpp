@@ -37,6 +37,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Native CPU kernels: raw pointers in, nothing checked. Use snnkern.functional instead.";
   bind_multistep(m, Unlocked<cpu::multistep_fwd>::run, Unlocked<cpu::multistep_bwd>::run);
   bind_moments(m, Unlocked<cpu::moments>::run);
+  bind_add_line(m, Unlocked<cpu::add_line>::run);
   bind_pool(m, Unlocked<cpu::lateral_pool>::run);
   m.def("instruction_sets", cpu::instruction_sets);
   m.def("instruction_set", cpu::chosen);

@@ -14,4 +14,11 @@ void bind_moments(py::module_& m, void (*moments)(const MomentsArgs&, Where...))
   });
 }
 
+inline void bind_add_line(py::module_& m, void (*add_line)(const AddLineArgs&, int)) {
+  m.def("add_line", [=](std::int64_t T, std::int64_t n, std::int64_t channels, std::int64_t inner, Address x,
+                        Address line, Address to, int threads) {
+    add_line({T, n, channels, inner, at<float>(x), at<float>(line), at<float>(to)}, threads);
+  });
+}
+
 }  // namespace snn

@@ -6,8 +6,9 @@ neuron as data; `explain()` says which backend runs what.
 
 from snnkern import functional, nn, presets
 from snnkern.backends import explain, use_backend
+from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
 from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
-from snnkern.neurons import IF, LIF, PLIF, Affine, Neuron, Synaptic
+from snnkern.neurons import Neuron
 from snnkern.resets import Delayed, Hard, NoReset, Soft
 from snnkern.surrogates import (
     STE,

@@ -6,8 +6,9 @@ in docs/neurons.md. Those of sinabs are equal in the forward pass only, and up t
 limit): it differentiates at the first threshold, a burst here at every one, which takes time in proportion.
 """
 
+from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
 from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
-from snnkern.neurons import IF, LIF, PLIF, Affine, Neuron, Synaptic
+from snnkern.neurons import Neuron
 from snnkern.resets import Delayed, Hard, NoReset, Soft
 from snnkern.surrogates import ATan, PiecewiseExp, Rectangle, Sigmoid, SuperSpike, Triangle
 

@@ -11,7 +11,9 @@ from snnkern.testing import assert_grads_close, assert_spikes_equal
 
 def forward(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> tuple:
     """Spikes, last state, trace of v, sum, checkpoints."""
-    return backend.multistep_fwd(x, state, case.coefficients(), None, case.spec, case.T, True, case.state, case.v_seq, False)
+    return backend.multistep_fwd(
+        x, state, case.coefficients(), None, case.spec, case.T, True, case.state, case.v_seq, False
+    )
 
 
 def backward(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None, checkpoints: Tensor | None) -> tuple:

@@ -15,7 +15,7 @@ PACKAGE, CSRC = ROOT / 'snnkern', ROOT / 'csrc'
 # From the bottom up; a module imports from its own row and from those before it.
 LAYERS = (
     {'_cpu', '_cuda', '_checks'},
-    {'surrogates', 'fires', 'resets', 'spikes', 'neurons', 'presets'},
+    {'surrogates', 'charges', 'fires', 'resets', 'spikes', 'neurons', 'presets'},
     {'backends'},
     {'ops'},
     {'_arguments', 'functional'},

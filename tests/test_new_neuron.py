@@ -50,7 +50,7 @@ struct AffineCharge""",
         gv, gx = gh * n.decay, gh * n.decay
 """,
     },
-    'snnkern/neurons.py': {
+    'snnkern/charges.py': {
         'CHARGES = (IF, LIF, PLIF, Affine, Synaptic)': '''@dataclass(frozen=True)
 class Forget(Charge):
     """h = (v + x) * decay + c."""

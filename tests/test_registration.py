@@ -51,7 +51,9 @@ def test_opcheck_backward(case):
 def test_opcheck_channels_last(dtype, T):
     x = channels_last(T, 2, 3, 4, 5, dtype=dtype)
     v0 = torch.randn(1, 2, 3, 4, 5)
-    torch.library.opcheck(OPS.multistep_fwd.default, (x, v0, None, None, Neuron().spec, T, True, True, False, False, ''))
+    torch.library.opcheck(
+        OPS.multistep_fwd.default, (x, v0, None, None, Neuron().spec, T, True, True, False, False, '')
+    )
     grad = torch.randn(x.shape).to(dtype)
     rest = (None, None, None, v0, None, None, None, Neuron().spec, T, True, True, False, '')
     torch.library.opcheck(OPS.multistep_bwd.default, (x, grad, *rest))

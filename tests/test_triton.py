@@ -18,8 +18,9 @@ from snnkern.backends import CUSTOM, checkpoint_interval, reference
 from snnkern.backends import triton as backend
 from snnkern.backends.triton import device
 from snnkern.backends.triton.multistep import _numbers
+from snnkern.charges import IF, LIF, Affine, Synaptic
 from snnkern.fires import Binary, Burst, Integer, SignedMemory
-from snnkern.neurons import AXES, IF, LIF, Affine, Neuron, Synaptic
+from snnkern.neurons import AXES, Neuron
 from snnkern.ops.multistep import Call, run_bwd
 from snnkern.resets import Delayed, Hard, Soft
 from snnkern.surrogates import Sigmoid

@@ -13,6 +13,7 @@ namespace snn::cpu {
 void multistep_fwd(const ForwardArgs& args, int threads);
 void multistep_bwd(const BackwardArgs& args, int threads);
 void moments(const MomentsArgs& args, int threads);
+void add_line(const AddLineArgs& args, int threads);
 void lateral_pool(const PoolArgs& args, int threads);
 
 // The instruction sets that this machine can run, best first; `choose` takes one of them for all later calls and

@@ -14,6 +14,7 @@
   X(isa, multistep_fwd, (const ForwardArgs& args, int threads, bool streamed))                   \
   X(isa, multistep_bwd, (const BackwardArgs& args, int threads, bool streamed, double* sums))    \
   X(isa, moments, (const MomentsArgs& args, int threads, float* origin, double* sums))           \
+  X(isa, add_line, (const AddLineArgs& args, int threads))                                       \
   X(isa, lateral_pool, (const PoolArgs& args, int threads))
 // clang-format on
 

@@ -24,4 +24,6 @@ void moments(const MomentsArgs& args, int threads) {
   }
 }
 
+void add_line(const AddLineArgs& args, int threads) { kernels().add_line(args, useful(args.T * args.n, threads)); }
+
 }  // namespace snn::cpu

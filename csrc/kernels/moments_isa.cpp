@@ -105,6 +105,14 @@ void find_origin(const MomentsArgs& args, const Row& x, float* origin) {
   }
 }
 
+SNN_LOOP line_run(SNN_ROW to, const SNN_ROW x, float slope, float start, Size count) {
+  for (Size j = 0; j < count; ++j) to[j] += slope * x[j] + start;
+}
+
+SNN_LOOP line_channels(SNN_ROW to, const SNN_ROW x, const SNN_ROW slope, const SNN_ROW start, Size count) {
+  for (Size j = 0; j < count; ++j) to[j] += slope[j] * x[j] + start[j];
+}
+
 }  // namespace
 
 void moments(const MomentsArgs& args, int threads, float* origin, double* sums) {
@@ -130,6 +138,24 @@ void moments(const MomentsArgs& args, int threads, float* origin, double* sums) 
       else
         add_runs(args, x, i / pieces * args.n, lo, end - lo, origin, own);
     }
+  }
+}
+
+void add_line(const AddLineArgs& args, int threads) {
+  const Coefficients channels = {args.line, 1, args.channels, args.inner};
+  const float *slope = args.line, *start = args.line + args.channels;
+  const Size size = 4 * kRun, pieces = (args.n + size - 1) / size;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Size i = 0; i < args.T * pieces; ++i) {
+    const Size lo = i % pieces * size, m = args.n - lo < size ? args.n - lo : size;
+    float* to = args.to + i / pieces * args.n + lo;
+    const float* x = args.x + i / pieces * args.n + lo;
+    for_channels(channels, lo, m, [&](Size channel, Size j, Size count) {
+      if (one_channel_each(channels))
+        line_channels(to + j, x + j, slope + channel, start + channel, count);
+      else
+        line_run(to + j, x + j, slope[channel], start[channel], count);
+    });
   }
 }
 

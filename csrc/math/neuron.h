@@ -1,4 +1,4 @@
-// Charge: the membrane potential h before firing, and its derivatives. Formulas as in snnkern/neurons.py.
+// Charge: the membrane potential h before firing, and its derivatives. Formulas as in snnkern/charges.py.
 //
 // `at` gives the charge of one neuron whose numbers are coefficients: c, and a and b of those that `learns` says. dh_da
 // and dh_db are the derivatives by the latter, linear in (one, x, v): at (1, x, v) those of a step, at sums of

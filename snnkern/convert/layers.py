@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnkern import functional
+from snnkern.charges import IF
 from snnkern.fires import Burst
-from snnkern.neurons import IF, Neuron
+from snnkern.neurons import Neuron
 from snnkern.resets import Soft
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from snnkern import _arguments as arguments
+from snnkern.charges import IF, LIF, Charge
 from snnkern.fires import Binary
-from snnkern.neurons import IF, LIF, Charge, Neuron
+from snnkern.neurons import Neuron
 from snnkern.ops import multistep as _multistep
 from snnkern.resets import reset_to
 from snnkern.surrogates import ATan, Surrogate

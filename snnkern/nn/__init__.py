@@ -2,6 +2,7 @@
 
 from snnkern.nn.layers import IF, LIF, BiasLIF, DoubleSidePLIF, ParametricLIF
 from snnkern.nn.neuron import Neuron
+from snnkern.nn.norm import TEP, BatchNormNeuron
 from snnkern.nn.pool import LateralPool2d
 from snnkern.nn.special import AdaptiveLIF, Burst, IntegerLIF, Leaky, SignedIF, Synaptic
 from snnkern.nn.state import reset
@@ -9,7 +10,9 @@ from snnkern.nn.state import reset
 __all__ = [
     'IF',
     'LIF',
+    'TEP',
     'AdaptiveLIF',
+    'BatchNormNeuron',
     'BiasLIF',
     'Burst',
     'DoubleSidePLIF',

@@ -8,10 +8,10 @@ import math
 from typing import Any
 
 from snnkern import neurons
+from snnkern.charges import LIF as LIFCharge  # noqa: N811
+from snnkern.charges import PLIF
 from snnkern.fires import Binary, Signed, Ternary
 from snnkern.functional.neurons import preset
-from snnkern.neurons import LIF as LIFCharge  # noqa: N811
-from snnkern.neurons import PLIF
 from snnkern.nn.neuron import Neuron
 from snnkern.resets import reset_to
 from snnkern.surrogates import ATan, Surrogate

@@ -31,7 +31,9 @@ class Neuron(Stateful):
     dimension of [T, ...] that C counts (2 in [T, B, C, ...], -1 for tokens). step_mode: "m", x holds all steps, and
     the state is carried without its graph; "s", x [...] is one step, and the graph goes on. store_v_seq: keep the
     potentials after every step as `v_seq` [T, ...], with gradients ("m" only). save_state: the state_dict holds the
-    state, too. backend: "native", "triton" or "reference"; None: see `snnkern.explain()`.
+    state, too. connect: what a second input `layer(x, residual)` does: "sew" adds it to the spikes (SEW-ResNet), "ms"
+    to x (MS-ResNet), and the result is (spikes, x + residual), the latter for the next shortcut. backend: "native",
+    "triton" or "reference"; None: see `snnkern.explain()`.
 
     The state after the last step, `v` (with other variables: `state` [S, ...]), is where the next call starts.
     `reset()` (or `snnkern.nn.reset(model)`) forgets it. Spikes have the dtype and memory layout of x, the state is
@@ -53,13 +55,17 @@ class Neuron(Stateful):
         step_mode: str = 'm',
         store_v_seq: bool = False,
         save_state: bool = False,
+        connect: str = 'sew',
     ) -> None:
         super().__init__(save_state)
         if not isinstance(neuron, neurons.Neuron):
             raise TypeError(f'neuron must be a snnkern.Neuron, got {type(neuron).__name__}')
         if step_mode not in ('m', 's'):
             raise ValueError(f'step_mode must be "m" (all steps) or "s" (one), got {step_mode!r}')
+        if connect not in neurons.CONNECTS[1:]:
+            raise ValueError(f'connect must be one of {", ".join(neurons.CONNECTS[1:])}, got {connect!r}')
         self.neuron = neuron
+        self.connect = connect
         self.backend = backend
         self.channel_dim = channel_dim
         self.step_mode = step_mode
@@ -115,24 +121,27 @@ class Neuron(Stateful):
         super().reset()
         self.v_seq = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _multistep(self, x: Tensor, **wanted: Any) -> Any:
+        """All steps of x [T, ...]; wanted: keywords of `functional.multistep`."""
+        return multistep(x, self.neuron, **wanted)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Any:
         """Spikes [T, ...] of the input current x [T, ...]; with step_mode "s", [...] of one step [...]."""
         single = self.step_mode == 's'
         x = x.unsqueeze(0) if single else x
         trace = self.store_v_seq and not single
-        s, state, *traces = multistep(
-            x,
-            self.neuron,
-            v0=self.carried(x),
-            return_state=True,
-            return_v_seq=trace,
-            coefficients=self.coefficients() if self.forms else None,
-            channel_dim=self.channel_dim,
-            backend=self.backend,
+        wanted: dict[str, Any] = {'return_v_seq': trace, 'channel_dim': self.channel_dim, 'backend': self.backend}
+        if residual is not None:
+            wanted['residual'] = residual.unsqueeze(0) if single else residual
+            wanted |= {'connect': 'ms', 'return_sum': True} if self.connect == 'ms' else {}
+        coefficients = self.coefficients() if self.forms else None
+        s, state, *others = self._multistep(
+            x, v0=self.carried(x), return_state=True, coefficients=coefficients, **wanted
         )
         self.state = state if single else state.detach()
-        self.v_seq = traces[0] if trace else None
-        return s[0] if single else s
+        self.v_seq = others.pop(0) if trace else None
+        outputs = [t[0] if single else t for t in (s, *others)]
+        return tuple(outputs) if others else outputs[0]
 
     def _settings(self) -> dict[str, Any]:
         """What `repr` shows."""
@@ -144,6 +153,13 @@ class Neuron(Stateful):
             settings['tensors'] = '/'.join(
                 f'{n}{tuple(getattr(self, own).shape)}' for n, (own, _) in self.forms.items()
             )
-        defaults = {'channel_dim': 2, 'step_mode': 'm', 'store_v_seq': False, 'save_state': False, 'backend': None}
+        defaults = {
+            'channel_dim': 2,
+            'step_mode': 'm',
+            'store_v_seq': False,
+            'save_state': False,
+            'connect': 'sew',
+            'backend': None,
+        }
         settings |= {name: getattr(self, name) for name, usual in defaults.items() if getattr(self, name) != usual}
         return ', '.join(f'{name}={value!r}' for name, value in settings.items())

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from snnkern import neurons
+from snnkern.charges import IF as IFCharge  # noqa: N811
+from snnkern.charges import LIF as LIFCharge  # noqa: N811
+from snnkern.charges import Affine
+from snnkern.charges import Synaptic as SynapticCharge
 from snnkern.fires import Adaptive, Binary, Integer, Signed, SignedMemory
 from snnkern.fires import Burst as BurstFire
-from snnkern.neurons import IF as IFCharge  # noqa: N811
-from snnkern.neurons import LIF as LIFCharge  # noqa: N811
-from snnkern.neurons import Affine
-from snnkern.neurons import Synaptic as SynapticCharge
 from snnkern.nn.layers import ATAN, Preset, chosen
 from snnkern.resets import Delayed, Hard, NoReset, Reset, Soft, reset_to
 from snnkern.surrogates import Rectangle, Surrogate

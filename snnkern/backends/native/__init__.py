@@ -1,7 +1,7 @@
 """The compiled kernels of csrc, and the only Python that sees addresses. device.py: where they run."""
 
 from snnkern.backends.native.device import DEVICES, DTYPES, Device, notes, refusal
-from snnkern.backends.native.moments import moments
+from snnkern.backends.native.moments import add_line, adds_lines, moments
 from snnkern.backends.native.multistep import multistep_bwd, multistep_fwd
 from snnkern.backends.native.pool import lateral_pool2d
 
@@ -9,6 +9,8 @@ __all__ = [
     'DEVICES',
     'DTYPES',
     'Device',
+    'add_line',
+    'adds_lines',
     'lateral_pool2d',
     'moments',
     'multistep_bwd',

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from snnkern.neurons import divide
+from snnkern.charges import divide
 
 
 class Round(torch.autograd.Function):

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from snnkern.backends import checkpoint_count, checkpoint_interval, layout
 from snnkern.backends.triton.device import ACCESS, LANES, REGISTERS, WARPS, on_device
+from snnkern.charges import LIF
 from snnkern.fires import Integer
-from snnkern.neurons import LIF, SLOTS, Program
+from snnkern.neurons import SLOTS, Program
 
 VALUES = 16  # values that a thread loads at once, as float32 one register each
 KEPT = 160  # numbers that a thread of backward may keep; where there are more, its accesses are half as wide

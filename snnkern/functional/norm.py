@@ -1,0 +1,138 @@
+"""BatchNorm fused with the neuron behind it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnkern import _arguments as arguments
+from snnkern._checks import finite, positive
+from snnkern.charges import Affine
+from snnkern.neurons import SLOTS, Neuron, Program
+from snnkern.ops import multistep as _multistep
+from snnkern.ops import norm as _norm
+from snnkern.spikes import bind
+
+
+@lru_cache(maxsize=1024)
+def _folded(neuron: Neuron, a: float) -> Neuron:
+    return replace(neuron, charge=Affine(a, 1.0, 0.0))
+
+
+def _rows(
+    neuron: Neuron,
+    coefficients: Mapping[str, Tensor],
+    weight: Tensor,
+    bias: Tensor,
+    scale: Tensor | None,
+) -> tuple[Neuron, dict[str, Tensor]]:
+    """The neuron with an `Affine` charge, and its coefficients before the statistics enter."""
+    unknown = set(coefficients) - set(neuron.coefficients)
+    if unknown:
+        raise ValueError(f'coefficients must be among {", ".join(neuron.coefficients)}, got {sorted(unknown)}')
+    own = {name: t for name, t in coefficients.items() if SLOTS[name] < SLOTS['v_threshold']}
+    a, b, c = bind(neuron.charge, own).line()
+    gain, shift = b * weight, b * bias
+    if scale is not None:
+        gain, shift = scale.unsqueeze(1) * gain, scale.unsqueeze(1) * shift
+    rows = {'b': gain, 'c': shift + c, **{name: t for name, t in coefficients.items() if name not in own}}
+    if isinstance(a, Tensor):
+        rows['a'] = a
+    return _folded(neuron, 0.0 if isinstance(a, Tensor) else a), rows
+
+
+def _per_channel(name: str, given: Tensor | None, x: Tensor, channels: int, fill: float) -> Tensor:
+    """A parameter [C], or `fill` for all channels."""
+    if given is None:
+        return torch.full((channels,), fill, dtype=_multistep.state_dtype(x.dtype), device=x.device)
+    if not isinstance(given, Tensor) or given.shape != (channels,):
+        got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(f'{name} must be a tensor [C] with C = {channels}, got {got}')
+    return given
+
+
+@torch.no_grad()
+def _update(running: tuple[Tensor, Tensor], moments: Tensor, size: Tensor, momentum: float) -> None:
+    """As torch.nn.BatchNorm: the variance that is kept is the unbiased one."""
+    mean, variance = moments
+    for kept, new in zip(running, (mean, variance * (size / (size - 1))), strict=True):
+        kept.lerp_(new.to(kept.dtype), momentum)
+
+
+def batch_norm_neuron(
+    x: Tensor,
+    neuron: Neuron,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    scale: Tensor | None = None,
+    training: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    group: Any = None,
+    *,
+    v0: Tensor | float | None = None,
+    return_state: bool = False,
+    return_v_seq: bool = False,
+    coefficients: Mapping[str, Tensor] | None = None,
+    channel_dim: int = 2,
+    residual: Tensor | None = None,
+    backend: str | None = None,
+) -> Any:
+    """BatchNorm of x [T, B, C, ...] over all but the channels, and the neuron that reads it, in one op.
+
+    The same as `multistep(scale_t * batch_norm(x), neuron)` up to rounding, with fewer passes over memory, and only x
+    is kept for backward. neuron: its charge must be `IF`, `LIF`, `PLIF` or `Affine`. running_mean, running_var:
+    [C], updated in place in training (momentum as in torch.nn.BatchNorm2d), read otherwise; both None: always
+    the statistics of the batch. weight, bias: [C], None for 1 and 0. scale: [T], a factor for each step (TEBN).
+    eps: added to the variance. group: a torch.distributed group whose processes normalise together. residual:
+    added to the spikes (SEW). Others as in `multistep`.
+
+    tdBN (Zheng et al., AAAI 2021) is this with weight initialised to alpha * v_threshold; TEBN (Duan et al., NeurIPS
+    2022) with `scale`. Returns what `multistep` returns. Raises ValueError for shapes that do not fit, for one number
+    per channel in training, and for a second derivative under `group`; TypeError for a charge with its own current.
+    Example: `s = batch_norm_neuron(conv(x), Neuron(LIF(2.0)), weight=gamma, bias=beta)`.
+    """
+    if not isinstance(neuron, Neuron):
+        raise TypeError(f'neuron must be a Neuron, got {type(neuron).__name__}')
+    x, T = arguments.steps(x, None)
+    positive('eps', eps)
+    finite('momentum', momentum)
+    channel_dim = channel_dim % x.dim() if -x.dim() <= channel_dim < x.dim() else channel_dim
+    if not 1 <= channel_dim < x.dim():
+        raise ValueError(f'channel_dim must be a dimension of x behind T, got {channel_dim} for shape {tuple(x.shape)}')
+    C = x.shape[channel_dim]
+    if scale is not None and scale.shape != (T,):
+        raise ValueError(f'scale must be [T] with T = {T}, got {tuple(scale.shape)}')
+    if (running_mean is None) != (running_var is None):
+        raise ValueError('running_mean and running_var must come together or not at all')
+    weight, bias = _per_channel('weight', weight, x, C, 1.0), _per_channel('bias', bias, x, C, 0.0)
+    folded, rows = _rows(neuron, coefficients or {}, weight, bias, scale)
+    weights, named = arguments.coefficients(rows, x, folded, T, channel_dim)
+    second, connected = arguments.residual(residual, x, T, 'sew', False)
+    inputs = _multistep.Inputs(x, arguments.state(v0, x, neuron), weights, second)
+    wants = return_state, return_v_seq, False, arguments.backend(backend)
+    spec = folded.spec + named + connected
+    statistics = training or running_mean is None
+    if not statistics:
+        running = torch.stack([_per_channel(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)])
+        fixed = _norm.normalised(weights, running, eps, Program.parse(spec))  # type: ignore[arg-type]
+        s, last, v_seq, _ = _multistep.multistep(inputs._replace(coefficients=fixed), spec, T, *wants)
+    else:
+        s, last, v_seq, moments, size = _norm.normalised_multistep(inputs, spec, T, wants, _norm.Norm(eps, group))
+        if training and running_mean is not None:
+            kept = [_per_channel(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)]
+            _update((kept[0], kept[1]), moments, size, momentum)
+    if not (return_state or return_v_seq):
+        return s
+    if last is not None and last.shape[0] == 1:
+        last = last[0]
+    return tuple(t for t in (s, last, v_seq) if t is not None)
+
+
+def _named(mean: Tensor | None, var: Tensor | None) -> tuple[tuple[str, Tensor | None], ...]:
+    return ('running_mean', mean), ('running_var', var)

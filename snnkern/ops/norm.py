@@ -1,0 +1,179 @@
+"""BatchNorm and the neuron behind it as one op: the neuron normalises x where it reads it, and only x is saved.
+
+Rows b and c of the coefficients of an `Affine` charge hold what does not depend on the statistics: with mean m and
+r = 1 / sqrt(variance + eps) of x by channel, the neuron runs with b * r and c - b * m * r. Forward reads x twice
+(moments, neuron) and writes spikes; backward reads x and dL/ds twice, first for the sums by channel, from which dL/dm
+and dL/dvariance follow, then for dL/dx, to which those add a line in x: 32 bytes an element-step in float32.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, distributed
+
+from snnkern import backends
+from snnkern.backends import layout, native, reference
+from snnkern.neurons import Program
+from snnkern.ops._library import define, plain, wants_gradient
+from snnkern.ops.multistep import Call, Inputs, backward, forward, state_dtype
+
+Maybe = Tensor | None
+OP = 'moments'
+
+
+class Norm(NamedTuple):
+    """How to normalise. eps: added to the variance; group: the processes whose batches are one, or None."""
+
+    eps: float
+    group: Any = None
+
+
+def _run(x: Tensor, channel_dim: int, backend: str) -> Tensor:
+    x = layout.rows(x)
+    return backends.select(OP, x.device, x.dtype, backend).moments(x, channel_dim)
+
+
+def _fake(x: Tensor, channel_dim: int, backend: str) -> Tensor:
+    return x.new_empty((2, x.shape[channel_dim]), dtype=torch.float64)
+
+
+_op = define(OP, '(Tensor x, int channel_dim, str backend) -> Tensor', _run, _fake)
+
+
+def moments(x: Tensor, channel_dim: int, backend: str, group: Any = None) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance [2, C] of x [T, ...] by channel over all processes, and of how many numbers; float64."""
+    found = (_run if plain(x) else _op)(x, channel_dim, backend)
+    count = found.new_full((), x.numel() // max(1, x.shape[channel_dim]))
+    if group is None:
+        return found, count
+    mean, variance = found
+    sums = torch.cat([count.reshape(1), count * mean, count * (variance + mean * mean)])
+    distributed.all_reduce(sums, group=group)
+    count = sums[0]
+    mean, square = (sums[1:] / count).chunk(2)
+    return torch.stack([mean, (square - mean * mean).clamp(min=0)]), count
+
+
+def normalised(weights: Tensor, found: Tensor, eps: float, program: Program) -> Tensor:
+    """The coefficients [P, 1|T, C] that normalise, differentiable. found: mean and variance [2, C]."""
+    mean, variance = found.double()
+    rows = dict(zip(program.names, weights.double().unbind(0), strict=True))
+    rows['b'] = rows['b'] * (variance + eps).rsqrt()
+    rows['c'] = rows['c'] - rows['b'] * mean
+    return torch.stack(list(rows.values())).to(weights.dtype)
+
+
+def _backward_of_statistics(
+    sums: Tensor, weights: Tensor, found: Tensor, count: Tensor, norm: Norm, program: Program
+) -> tuple[Tensor, Tensor]:
+    """dL/dweights [P, 1|T, C] from those of the coefficients, and the line [2, C] that the statistics add to dL/dx."""
+    mean, variance = found
+    inverse = (variance + norm.eps).rsqrt()
+    places = [program.names.index(name) for name in 'bc']
+    (by_b, by_c), b = sums.double()[places], weights.double()[places[0]]
+    grads = sums.clone()
+    grads[places[0]] = ((by_b - by_c * mean) * inverse).to(sums.dtype)
+    by_inverse = (b * (by_b - by_c * mean)).sum(0)
+    both = torch.stack([(-by_c * b * inverse).sum(0), -0.5 * by_inverse * inverse**3])
+    if norm.group is not None:
+        distributed.all_reduce(both, group=norm.group)
+    slope = 2 * both[1] / count
+    return grads, torch.stack([slope, both[0] / count - slope * mean])
+
+
+class NormalisedMultiStep(torch.autograd.Function):
+    """As MultiStep, of x normalised by its own moments; gradients for x, the initial state, weights and residual."""
+
+    @staticmethod
+    def forward(x: Tensor, state: Maybe, weights: Tensor, residual: Maybe, call: Call, norm: Norm) -> tuple[Maybe, ...]:
+        program = Program.parse(call.spec)
+        found, count = moments(x, program.channel_dim, call.backend, norm.group)
+        rows = normalised(weights, found, norm.eps, program)
+        s, last, v_seq, _, checkpoints = forward(Inputs(x, state, rows, residual), call)
+        return s, last, v_seq, found, count, checkpoints
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        x, state, weights, _, ctx.call, ctx.norm = inputs
+        ctx.mark_non_differentiable(*(t for t in output[3:] if t is not None))
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, state, weights, *output[3:])
+
+    @staticmethod
+    def backward(ctx: Any, grad_s: Maybe, grad_state: Maybe, grad_v_seq: Maybe, *_: Maybe) -> tuple[Maybe, ...]:
+        x, state, weights, found, count, checkpoints = ctx.saved_tensors
+        call, norm, grads = ctx.call, ctx.norm, (grad_s, grad_state, grad_v_seq, None)
+        if all(g is None for g in grads):
+            return (None,) * 6
+        program = Program.parse(call.spec)
+        want_x, want_state, want_weights, want_residual = ctx.needs_input_grad[:4]
+        grad_residual = grad_s if want_residual else None
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            wants = want_x, want_state, want_weights
+            return *_replay(x, state, weights, grads[:3], program, call, norm, wants), grad_residual, None, None
+        tensors = state, normalised(weights, found, norm.eps, program), checkpoints, call
+        at_once = want_x and _adds_lines(x, *tensors, *grads)
+        sums = backward(x, grads, *tensors, (at_once, want_state and not (want_x and not at_once), True))
+        grad_weights, line = _backward_of_statistics(sums[2], weights, found, count, norm, program)  # type: ignore[arg-type]
+        applied = sums
+        if at_once:
+            native.add_line(sums[0], layout.rows(x), line.float(), program.channel_dim)  # type: ignore[arg-type]
+        elif want_x:
+            applied = backward(x, grads, *tensors, (True, want_state, False), line)
+        return applied[0], applied[1], grad_weights if want_weights else None, grad_residual, None, None
+
+
+def _adds_lines(x: Tensor, state: Maybe, rows: Tensor, checkpoints: Maybe, call: Call, *grads: Maybe) -> bool:
+    """Whether dL/dx is made in the first pass, and the line added to it."""
+    if not plain(x, state, rows, *grads):
+        return False
+    return backends.select('multistep', x.device, x.dtype, call.backend) is native and native.adds_lines(x)
+
+
+def _replay(
+    x: Tensor,
+    state: Maybe,
+    weights: Tensor,
+    grads: tuple[Maybe, ...],
+    program: Program,
+    call: Call,
+    norm: Norm,
+    wants: tuple[bool, ...],
+) -> tuple[Maybe, ...]:
+    """The gradients by the reference, differentiable once more."""
+    if norm.group is not None:
+        raise RuntimeError('there is no second derivative of a BatchNorm over several processes')
+    with torch.enable_grad():
+        given = [t if t is None else t.view_as(t) for t in (x, state, weights)]
+        inputs = [t for t, want in zip(given, wants, strict=True) if want and t is not None]
+        found = reference.moments(given[0], program.channel_dim)  # type: ignore[arg-type]
+        rows = normalised(given[2], found, norm.eps, program)  # type: ignore[arg-type]
+        trace = reference.run(given[0], given[1], program, call.T, rows)  # type: ignore[arg-type]
+        pairs = [(o, g) for o, g in zip((trace.s, trace.state, trace.v), grads, strict=True) if g is not None]
+        outputs, upstream = zip(*pairs, strict=True)
+        results = iter(torch.autograd.grad(outputs, inputs, upstream, create_graph=True, materialize_grads=True))
+    return tuple(next(results) if want and t is not None else None for t, want in zip(given, wants, strict=True))
+
+
+class Normalised(NamedTuple):
+    """Spikes [T, ...], last states [S, ...], trace of v [T, ...] (None unless wanted), moments [2, C], of how many."""
+
+    s: Tensor
+    last: Maybe
+    v_seq: Maybe
+    moments: Tensor
+    size: Tensor
+
+
+def normalised_multistep(
+    inputs: Inputs, spec: str, T: int, wants: tuple[bool, bool, bool, str], norm: Norm
+) -> Normalised:
+    """The op; `inputs.coefficients`: weights [P, 1|T, C] with rows b and c; wants: last states, trace, sum, backend."""
+    x, state, weights, residual = inputs
+    assert weights is not None
+    program = Program.parse(spec)
+    if norm.group is None and x.numel() == x.shape[program.channel_dim]:
+        raise ValueError(f'x must hold more than one number per channel in training, got shape {tuple(x.shape)}')
+    call = Call(spec, T, wants_gradient(*inputs), *wants)
+    found = NormalisedMultiStep.apply(x, state, weights.to(state_dtype(x.dtype)), residual, call, norm)
+    return Normalised(*found[:5])  # type: ignore[misc]
