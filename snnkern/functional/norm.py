@@ -1,7 +1,6 @@
 """BatchNorm fused with the neuron behind it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from snnkern import _arguments as arguments
 from snnkern._checks import finite, positive
 from snnkern.charges import Affine
-from snnkern.neurons import SLOTS, Neuron, Program
+from snnkern.neurons import SLOTS, Neuron
 from snnkern.ops import multistep as _multistep
 from snnkern.ops import norm as _norm
 from snnkern.spikes import bind
@@ -19,7 +18,7 @@ from snnkern.spikes import bind
 
 @lru_cache(maxsize=1024)
 def _folded(neuron: Neuron, a: float) -> Neuron:
-    return replace(neuron, charge=Affine(a, 1.0, 0.0))
+    return Neuron(Affine(a, 1.0, 0.0), neuron.fire, neuron.reset, neuron.surrogate)
 
 
 def _rows(
@@ -41,7 +40,8 @@ def _rows(
     rows = {'b': gain, 'c': shift + c, **{name: t for name, t in coefficients.items() if name not in own}}
     if isinstance(a, Tensor):
         rows['a'] = a
-    return _folded(neuron, 0.0 if isinstance(a, Tensor) else a), rows
+    fold = _folded.__wrapped__ if torch.compiler.is_compiling() else _folded  # torch.compile warns of caches
+    return fold(neuron, 0.0 if isinstance(a, Tensor) else a), rows
 
 
 def _per_channel(name: str, given: Tensor | None, x: Tensor, channels: int, fill: float) -> Tensor:
@@ -117,13 +117,13 @@ def batch_norm_neuron(
     inputs = _multistep.Inputs(x, arguments.state(v0, x, neuron), weights, second)
     wants = return_state, return_v_seq, False, arguments.backend(backend)
     spec = folded.spec + named + connected
-    statistics = training or running_mean is None
-    if not statistics:
+    norm = _norm.Norm(eps, tuple(rows), channel_dim, group)
+    if not training and running_mean is not None:
         running = torch.stack([_per_channel(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)])
-        fixed = _norm.normalised(weights, running, eps, Program.parse(spec))  # type: ignore[arg-type]
+        fixed = _norm.normalised(weights, running, norm)  # type: ignore[arg-type]
         s, last, v_seq, _ = _multistep.multistep(inputs._replace(coefficients=fixed), spec, T, *wants)
     else:
-        s, last, v_seq, moments, size = _norm.normalised_multistep(inputs, spec, T, wants, _norm.Norm(eps, group))
+        s, last, v_seq, moments, size = _norm.normalised_multistep(inputs, spec, T, wants, norm)
         if training and running_mean is not None:
             kept = [_per_channel(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)]
             _update((kept[0], kept[1]), moments, size, momentum)

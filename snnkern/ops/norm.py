@@ -22,9 +22,12 @@ OP = 'moments'
 
 
 class Norm(NamedTuple):
-    """How to normalise. eps: added to the variance; group: the processes whose batches are one, or None."""
+    """How to normalise. eps: added to the variance; names: the rows of the weights; channel_dim: of x; group: the
+    processes whose batches are one, or None."""
 
     eps: float
+    names: tuple[str, ...]
+    channel_dim: int
     group: Any = None
 
 
@@ -54,22 +57,22 @@ def moments(x: Tensor, channel_dim: int, backend: str, group: Any = None) -> tup
     return torch.stack([mean, (square - mean * mean).clamp(min=0)]), count
 
 
-def normalised(weights: Tensor, found: Tensor, eps: float, program: Program) -> Tensor:
+def normalised(weights: Tensor, found: Tensor, norm: Norm) -> Tensor:
     """The coefficients [P, 1|T, C] that normalise, differentiable. found: mean and variance [2, C]."""
     mean, variance = found.double()
-    rows = dict(zip(program.names, weights.double().unbind(0), strict=True))
-    rows['b'] = rows['b'] * (variance + eps).rsqrt()
+    rows = dict(zip(norm.names, weights.double().unbind(0), strict=True))
+    rows['b'] = rows['b'] * (variance + norm.eps).rsqrt()
     rows['c'] = rows['c'] - rows['b'] * mean
     return torch.stack(list(rows.values())).to(weights.dtype)
 
 
 def _backward_of_statistics(
-    sums: Tensor, weights: Tensor, found: Tensor, count: Tensor, norm: Norm, program: Program
+    sums: Tensor, weights: Tensor, found: Tensor, count: Tensor, norm: Norm
 ) -> tuple[Tensor, Tensor]:
     """dL/dweights [P, 1|T, C] from those of the coefficients, and the line [2, C] that the statistics add to dL/dx."""
     mean, variance = found
     inverse = (variance + norm.eps).rsqrt()
-    places = [program.names.index(name) for name in 'bc']
+    places = [norm.names.index(name) for name in 'bc']
     (by_b, by_c), b = sums.double()[places], weights.double()[places[0]]
     grads = sums.clone()
     grads[places[0]] = ((by_b - by_c * mean) * inverse).to(sums.dtype)
@@ -86,9 +89,8 @@ class NormalisedMultiStep(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, state: Maybe, weights: Tensor, residual: Maybe, call: Call, norm: Norm) -> tuple[Maybe, ...]:
-        program = Program.parse(call.spec)
-        found, count = moments(x, program.channel_dim, call.backend, norm.group)
-        rows = normalised(weights, found, norm.eps, program)
+        found, count = moments(x, norm.channel_dim, call.backend, norm.group)
+        rows = normalised(weights, found, norm)
         s, last, v_seq, _, checkpoints = forward(Inputs(x, state, rows, residual), call)
         return s, last, v_seq, found, count, checkpoints
 
@@ -105,19 +107,18 @@ class NormalisedMultiStep(torch.autograd.Function):
         call, norm, grads = ctx.call, ctx.norm, (grad_s, grad_state, grad_v_seq, None)
         if all(g is None for g in grads):
             return (None,) * 6
-        program = Program.parse(call.spec)
         want_x, want_state, want_weights, want_residual = ctx.needs_input_grad[:4]
         grad_residual = grad_s if want_residual else None
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             wants = want_x, want_state, want_weights
-            return *_replay(x, state, weights, grads[:3], program, call, norm, wants), grad_residual, None, None
-        tensors = state, normalised(weights, found, norm.eps, program), checkpoints, call
+            return *_replay(x, state, weights, grads[:3], call, norm, wants), grad_residual, None, None
+        tensors = state, normalised(weights, found, norm), checkpoints, call
         at_once = want_x and _adds_lines(x, *tensors, *grads)
         sums = backward(x, grads, *tensors, (at_once, want_state and not (want_x and not at_once), True))
-        grad_weights, line = _backward_of_statistics(sums[2], weights, found, count, norm, program)  # type: ignore[arg-type]
+        grad_weights, line = _backward_of_statistics(sums[2], weights, found, count, norm)  # type: ignore[arg-type]
         applied = sums
         if at_once:
-            native.add_line(sums[0], layout.rows(x), line.float(), program.channel_dim)  # type: ignore[arg-type]
+            native.add_line(sums[0], layout.rows(x), line.float(), norm.channel_dim)  # type: ignore[arg-type]
         elif want_x:
             applied = backward(x, grads, *tensors, (True, want_state, False), line)
         return applied[0], applied[1], grad_weights if want_weights else None, grad_residual, None, None
@@ -135,7 +136,6 @@ def _replay(
     state: Maybe,
     weights: Tensor,
     grads: tuple[Maybe, ...],
-    program: Program,
     call: Call,
     norm: Norm,
     wants: tuple[bool, ...],
@@ -146,9 +146,9 @@ def _replay(
     with torch.enable_grad():
         given = [t if t is None else t.view_as(t) for t in (x, state, weights)]
         inputs = [t for t, want in zip(given, wants, strict=True) if want and t is not None]
-        found = reference.moments(given[0], program.channel_dim)  # type: ignore[arg-type]
-        rows = normalised(given[2], found, norm.eps, program)  # type: ignore[arg-type]
-        trace = reference.run(given[0], given[1], program, call.T, rows)  # type: ignore[arg-type]
+        found = reference.moments(given[0], norm.channel_dim)  # type: ignore[arg-type]
+        rows = normalised(given[2], found, norm)  # type: ignore[arg-type]
+        trace = reference.run(given[0], given[1], Program.parse(call.spec), call.T, rows)  # type: ignore[arg-type]
         pairs = [(o, g) for o, g in zip((trace.s, trace.state, trace.v), grads, strict=True) if g is not None]
         outputs, upstream = zip(*pairs, strict=True)
         results = iter(torch.autograd.grad(outputs, inputs, upstream, create_graph=True, materialize_grads=True))
@@ -171,8 +171,7 @@ def normalised_multistep(
     """The op; `inputs.coefficients`: weights [P, 1|T, C] with rows b and c; wants: last states, trace, sum, backend."""
     x, state, weights, residual = inputs
     assert weights is not None
-    program = Program.parse(spec)
-    if norm.group is None and x.numel() == x.shape[program.channel_dim]:
+    if norm.group is None and x.numel() == x.shape[norm.channel_dim]:
         raise ValueError(f'x must hold more than one number per channel in training, got shape {tuple(x.shape)}')
     call = Call(spec, T, wants_gradient(*inputs), *wants)
     found = NormalisedMultiStep.apply(x, state, weights.to(state_dtype(x.dtype)), residual, call, norm)

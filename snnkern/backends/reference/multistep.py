@@ -68,7 +68,7 @@ def run(
     if residual is not None and program.connect == 'ms':
         x = x + residual
     _, fire, reset, _ = program.neuron.parts
-    wide = x.double() if x.dtype == torch.float64 else x.float()
+    wide = _wide(x)
     names = program.neuron.states
     starts = [torch.full_like(wide[0], reset.v_start if name == 'v' else 0.0) for name in names]
     now = dict(zip(names, starts if state is None else state.to(wide.dtype).unbind(0), strict=True))
@@ -99,6 +99,10 @@ def run(
     if residual is not None and program.connect == 'sew':
         emitted = emitted + residual
     return Trace(x, emitted.to(x.dtype), states[-1], torch.stack(h), v_seq, list(states))
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def multistep_fwd(
@@ -153,7 +157,8 @@ def multistep_bwd(
     autograd = torch._C.DispatchKey.AutogradFunctionality  # absent below a dispatch mode
     with torch.enable_grad(), torch._C._SetExcludeDispatchKeyGuard(autograd, False):
         # Aliases: torch.func hands in tensors of a level that is over, which only claim to need a gradient.
-        tensors = (x, state, coefficients)
+        # Half precision is rounded once, when everything is added up.
+        tensors = (x if create_graph else _wide(x), state, coefficients)
         given = [t if t is None else t.view_as(t) if create_graph else t.detach() for t in tensors]
         sources = [t for t in (*given, grad_s, grad_state, grad_v_seq, grad_sum) if t is not None]
         create_graph = create_graph and any(t.requires_grad for t in sources)
@@ -167,6 +172,7 @@ def multistep_bwd(
         program = Program.parse(spec)
         trace = run(given[0], given[1], program, T, given[2])
         pairs = [(trace.s, grad_s), (trace.state, grad_state), (trace.v, grad_v_seq), (trace.x, grad_sum)]
+        pairs = [(o, g if g is None else g.to(o.dtype)) for o, g in pairs]
         # a late current or a detached potential may not depend on anything
         used = [(o, g) for o, g in pairs if g is not None and o.requires_grad]
         inputs = [t for t, want in zip(given, wanted, strict=True) if want and t is not None]
@@ -177,6 +183,6 @@ def multistep_bwd(
         return tuple(results)  # type: ignore[return-value]
     if line is not None and results[0] is not None:
         slope, start = (row.reshape(-1, *[1] * (x.dim() - 1 - program.channel_dim)) for row in line)
-        results[0] = (results[0] + slope * x + start).to(x.dtype)
-    laid = [g if g is None else _laid_out(g, x) for g in results[:2]]
+        results[0] = results[0] + slope * x + start
+    laid = [g if g is None else _laid_out(g.to(d), x) for g, d in zip(results, (x.dtype, _wide(x).dtype), strict=False)]
     return *laid, results[2]  # type: ignore[return-value]

@@ -1,0 +1,63 @@
+"""BatchNorm fused with its neuron over two processes: as one process with the whole batch. CPU tensors, gloo."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed, multiprocessing
+
+import snnkern
+from snnkern.nn import BatchNormNeuron
+from snnkern.testing import assert_grads_close
+
+T, B, C = 5, 6, 4
+SPLIT = (2, 4)  # samples of each process: not the same number
+
+
+def data():
+    g = torch.Generator().manual_seed(3)
+    shape = T, B, C, 6, 6
+    return torch.randn(shape, generator=g) * 2 + 1, torch.randn(shape, generator=g)
+
+
+def run(layer, x, upstream):
+    x = x.clone().requires_grad_()
+    s = layer(x)
+    s.backward(upstream)
+    return {'s': s.detach(), 'x': x.grad, **{f'grad {n}': p.grad for n, p in layer.named_parameters()},
+            **dict(layer.named_buffers())}  # fmt: skip
+
+
+def process(rank, folder):
+    store = distributed.FileStore(f'{folder}/store', len(SPLIT))
+    distributed.init_process_group('gloo', store=store, rank=rank, world_size=len(SPLIT))
+    torch.set_num_threads(1)
+    layer = BatchNormNeuron(C, snnkern.Neuron(snnkern.LIF(2.0)), 'tebn', T=T, process_group='world')
+    own = [part.split(SPLIT, 1)[rank] for part in data()]
+    torch.save(run(layer, *own), f'{folder}/{rank}.pt')
+    distributed.destroy_process_group()
+
+
+def test_two_processes_are_one(tmp_path):
+    whole = run(BatchNormNeuron(C, snnkern.Neuron(snnkern.LIF(2.0)), 'tebn', T=T), *data())
+    # As a program of its own: the children import neither pytest nor what it has loaded.
+    context = multiprocessing.get_context('spawn')
+    sys.path.insert(0, str(Path(__file__).parent))
+    try:
+        children = [context.Process(target=process, args=(rank, str(tmp_path))) for rank in range(len(SPLIT))]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(120)
+            assert child.exitcode == 0
+    finally:
+        sys.path.pop(0)
+    parts = [torch.load(tmp_path / f'{rank}.pt') for rank in range(len(SPLIT))]
+    for name in ('s', 'x'):
+        joined = torch.cat([part[name] for part in parts], 1)
+        assert_grads_close(joined, whole[name], 'sums')
+    for name in ('grad weight', 'grad bias', 'grad scale'):  # of a process' own samples: DDP adds them up
+        assert_grads_close(parts[0][name] + parts[1][name], whole[name], 'sums')
+    for name in ('running_mean', 'running_var', 'num_batches_tracked'):
+        assert torch.equal(parts[0][name], parts[1][name])
+        torch.testing.assert_close(parts[0][name], whole[name])
