@@ -1,19 +1,16 @@
 """BatchNorm fused with its neuron against BatchNorm2d and the neuron behind it, and temporal enhanced pooling."""
 
-import copy
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 from torch.nn import functional as F
 
 import snnkern
-from snnkern import IF, LIF, PLIF, Affine, ATan, Binary, Burst, Delayed, Hard, Neuron, Soft, Synaptic
+from snnkern import IF, LIF, PLIF, Affine, ATan, Binary, Burst, Delayed, Hard, Neuron, Soft
 from snnkern.backends import native, reference
 from snnkern.functional import batch_norm_neuron, multistep
-from snnkern.nn import TEP, BatchNormNeuron
+from snnkern.nn import BatchNormNeuron
 from snnkern.testing import assert_first_flip, assert_grads_close
 
 NEURONS = [
@@ -156,29 +153,6 @@ def test_only_x_is_saved():
     assert [t.data_ptr() for t in large] == [x.data_ptr()]
 
 
-@pytest.mark.parametrize('momentum', [0.1, 0.5, None])
-def test_running_statistics(momentum):
-    """As BatchNorm2d keeps them; evaluated, they are part of the charge; its state_dict loads."""
-    layer, norm = BatchNormNeuron(3, Neuron(LIF(2.0)), momentum=momentum), nn.BatchNorm2d(3, momentum=momentum)
-    for _ in range(3):
-        x = torch.randn(4, 2, 3, 5, 5) * 2 + 1
-        layer(x)
-        snnkern.nn.reset(layer)
-        norm(x.flatten(0, 1))
-    for name, kept in norm.named_buffers():
-        torch.testing.assert_close(getattr(layer, name), kept)
-    again = BatchNormNeuron(3, Neuron(LIF(2.0)))
-    again.load_state_dict(norm.state_dict())
-    before = copy.deepcopy(again.state_dict())
-    again.eval(), norm.eval()
-    x = torch.randn(4, 2, 3, 5, 5)
-    assert torch.equal(again(x), multistep(norm(x.flatten(0, 1)).unflatten(0, (4, 2)), Neuron(LIF(2.0))))
-    assert all(torch.equal(a, before[name]) for name, a in again.state_dict().items())
-    without = BatchNormNeuron(3, track_running_stats=False).eval()
-    assert without.running_mean is None
-    assert torch.equal(without(x), separate(x, Neuron(), None, None))
-
-
 def test_spikingjelly_tdbn_and_tebn():
     """The real packages' norms before the real LIF node."""
     layers = pytest.importorskip('spikingjelly.activation_based.layer')
@@ -235,17 +209,6 @@ def test_token_layout():
     assert torch.equal(layer(x), turned[..., 0].permute(0, 1, 3, 2))
 
 
-def test_single_steps_carry_their_state():
-    """In eval mode, where a step needs no others: as all at once."""
-    layer = BatchNormNeuron(3, Neuron(LIF(2.0))).eval()
-    layer.running_mean.fill_(0.2)
-    x = torch.randn(5, 2, 3, 4, 4) * 2
-    expected = layer(x)
-    layer.reset()
-    layer.step_mode = 's'
-    assert torch.equal(torch.stack([layer(step) for step in x]), expected)
-
-
 def test_residual():
     """SEW: the shortcut is added to the spikes, with its gradient."""
     x, r = torch.randn(4, 2, 3, 5, 5).requires_grad_(), torch.rand(4, 2, 3, 5, 5).round().requires_grad_()
@@ -278,62 +241,3 @@ def test_compile(scaled):
 
 def test_opcheck():
     torch.library.opcheck(torch.ops.snnkern.moments.default, (torch.randn(3, 2, 4, 5), 2, ''))
-
-
-X = torch.zeros(3, 2, 4, 5, 5)
-WRONG = [
-    ({'weight': torch.ones(3)}, ValueError, r'weight must be a tensor \[C\] with C = 4, got \(3,\)'),
-    ({'bias': 1.0}, ValueError, r'bias must be a tensor \[C\] with C = 4, got float'),
-    ({'scale': torch.ones(2)}, ValueError, r'scale must be \[T\] with T = 3, got \(2,\)'),
-    ({'eps': 0.0}, ValueError, r'eps must be > 0, got 0\.0'),
-    ({'momentum': float('nan')}, ValueError, 'momentum must be finite, got nan'),
-    ({'running_mean': torch.zeros(4)}, ValueError, 'running_mean and running_var must come together'),
-    ({'channel_dim': 5}, ValueError, r'channel_dim must be a dimension of x behind T, got 5 for shape \(3, 2, 4'),
-    ({'channel_dim': 0}, ValueError, 'channel_dim must be a dimension of x behind T, got 0'),
-    ({'neuron': Neuron(Synaptic())}, TypeError, 'charge must be IF, LIF, PLIF or Affine to be written as'),
-    ({'neuron': LIF()}, TypeError, 'neuron must be a Neuron, got LIF'),
-    ({'coefficients': {'k': torch.ones(())}}, ValueError, r"coefficients must be among c, .* got \['k'\]"),
-    ({'x': X[:1, :1, :, :1, :1]}, ValueError, 'x must hold more than one number per channel in training, got shape'),
-    ({'residual': X[:2]}, ValueError, 'residual must have shape, dtype and device of x, .* got'),
-    ({'x': X[:0]}, ValueError, r'x must be \[T, \.\.\.\] with T >= 1, got shape'),
-]
-
-
-@pytest.mark.parametrize(('changed', 'error', 'text'), WRONG)
-def test_errors(changed, error, text):
-    with pytest.raises(error, match=f'^{text}'):
-        batch_norm_neuron(**({'x': X, 'neuron': Neuron()} | changed))
-
-
-WRONG_LAYERS = [
-    ((4, Neuron(), 'batch'), {}, ValueError, "norm must be one of bn, tdbn, tebn, got 'batch'"),
-    ((4, Neuron(), 'tebn'), {}, ValueError, 'T must be given with norm "tebn" and only there, got T=None'),
-    ((4, Neuron(), 'bn'), {'T': 3}, ValueError, 'T must be given with norm "tebn" and only there, got T=3'),
-    ((0,), {}, ValueError, 'num_features must be >= 1, got 0'),
-    ((4, Neuron(Synaptic())), {}, TypeError, 'charge must be IF, LIF, PLIF or Affine'),
-    ((4,), {'connect': 'ms'}, ValueError, 'connect must be "sew" here'),
-]
-
-
-@pytest.mark.parametrize(('arguments', 'named', 'error', 'text'), WRONG_LAYERS)
-def test_wrong_layers(arguments, named, error, text):
-    with pytest.raises(error, match=f'^{text}'):
-        BatchNormNeuron(*arguments, **named)
-
-
-def test_tep():
-    """Against the definition, image by image and channel by channel, in float64; and its gradient."""
-    x = torch.randn(3, 2, 4, 5, 6, dtype=torch.float64)
-    layer = TEP(4).double()
-    with torch.no_grad():
-        layer.weight.uniform_(0.5, 1.5), layer.bias.uniform_(-1, 1)
-    expected = torch.empty_like(x)
-    for b in range(2):
-        for c in range(4):
-            r = x[:, b, c].mean(0)
-            g = (r - r.mean()) / (r.var(correction=0) + layer.eps).sqrt() * layer.weight[c] + layer.bias[c] + 1
-            expected[:, b, c] = x[:, b, c] * g
-    torch.testing.assert_close(layer(x), expected)
-    assert torch.autograd.gradcheck(layer, x[:, :1, :, :2, :2].clone().requires_grad_())
-    with pytest.raises(ValueError, match=r'^x must be \[T, B, C, H, W\] with C = 4, got \(3, 2, 5, 5, 6\)'):
-        layer(torch.zeros(3, 2, 5, 5, 6))

@@ -1,5 +1,5 @@
-// The contract of the moments: mean and sum of squared deviations of x by channel, in one pass over x; and of what
-// they add to a gradient, a line in x.
+// The contract of the moments: mean and variance (CUDA: sum of squared deviations) of x by channel, in one pass over x;
+// and of what they add to a gradient, a line in x.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ struct MomentsArgs {
   Dtype dtype;
   std::int64_t T, n, channels, inner;
   const void* x;
-  void* out;  // CPU: double [2, channels]; CUDA: float [2, n], over the steps of each neuron
+  void* out;  // CPU: double [2, channels], mean and variance; CUDA: float [2, n], over the steps of each neuron
 };
 
 // to, x: float rows [T, n]; to becomes to + line[0] * x + line[1] of each channel, line: [2, channels]. CPU only: where

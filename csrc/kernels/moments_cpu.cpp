@@ -20,7 +20,7 @@ void moments(const MomentsArgs& args, int threads) {
       second += sums[thread * 2 * C + C + c];
     }
     out[c] = static_cast<double>(origin[c]) + first / static_cast<double>(each);
-    out[C + c] = second - first * first / static_cast<double>(each);
+    out[C + c] = (second - first * first / static_cast<double>(each)) / static_cast<double>(each);
   }
 }
 

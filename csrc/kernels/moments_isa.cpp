@@ -13,7 +13,9 @@ namespace {
 
 constexpr Size kLanes = 64;       // sums of a run of neurons in float32, as many at once
 constexpr Size kRun = 4096;       // at most, before they are added up in double
-constexpr Size kRowsAtOnce = 64;  // where neighbours are neighbouring channels: rows before sums go to double
+constexpr Size kLongRun = 1024;   // of a channel: from here on row by row, which reads memory in its order
+constexpr Size kRowsAtOnce = 64;  // else column by column: rows before sums go to double
+constexpr Size kColumns = 512;
 
 // Sums of x - origin and of its square over a run of one channel.
 SNN_LOOP run_sums(const SNN_ROW x, float origin, double* first, double* second, Size count) {
@@ -39,20 +41,8 @@ SNN_LOOP run_sums(const SNN_ROW x, float origin, double* first, double* second, 
   *second += b;
 }
 
-// The same of few neurons: lanes would cost more than they save.
-void short_sums(const float* x, float origin, double* first, double* second, Size count) {
-  float sum = 0.f, square = 0.f;
-  for (Size j = 0; j < count; ++j) {
-    const float d = x[j] - origin;
-    sum += d;
-    square += d * d;
-  }
-  *first += static_cast<double>(sum);
-  *second += static_cast<double>(square);
-}
-
-// The same of as many channels as neurons.
-SNN_LOOP channel_sums(const SNN_ROW x, const SNN_ROW origin, SNN_ROW sum, SNN_ROW square, Size count) {
+// The same of each neuron of a row.
+SNN_LOOP column_sums(const SNN_ROW x, const SNN_ROW origin, SNN_ROW sum, SNN_ROW square, Size count) {
   for (Size j = 0; j < count; ++j) {
     const float d = x[j] - origin[j];
     sum[j] += d;
@@ -60,36 +50,37 @@ SNN_LOOP channel_sums(const SNN_ROW x, const SNN_ROW origin, SNN_ROW sum, SNN_RO
   }
 }
 
-struct Sums2 {
+struct Moments {
   double *first, *second;  // [channels]
 };
 
 // Runs of one channel in neurons lo .. lo + m of a row.
-void add_runs(const MomentsArgs& args, const Row& x, Size offset, Size lo, Size m, const float* origin, Sums2 to) {
+void add_runs(const MomentsArgs& args, const Row& x, Size offset, Size lo, Size m, const float* origin, Moments to) {
   alignas(64) float buffer[kRun];
   const Coefficients channels = {nullptr, 1, args.channels, args.inner};
   for_channels(channels, lo, m, [&](Size channel, Size j, Size count) {
     for (Size k = 0; k < count; k += kRun) {
       const Size run = count - k < kRun ? count - k : kRun;
-      (run < kLanes ? short_sums : run_sums)(x.read(offset + lo + j + k, run, buffer), origin[channel],
-                                             to.first + channel, to.second + channel, run);
+      run_sums(x.read(offset + lo + j + k, run, buffer), origin[channel], to.first + channel, to.second + channel, run);
     }
   });
 }
 
-// Blocks of channels of rows first .. last of [rows, channels].
-void add_rows(const MomentsArgs& args, const Row& x, Size first, Size last, const float* origin, Sums2 to) {
-  alignas(64) float sum[kPiece], square[kPiece], buffer[kPiece];
-  for (Size c = 0; c < args.channels; c += kPiece) {
-    const Size m = args.channels - c < kPiece ? args.channels - c : kPiece;
-    for (Size q = 0; q < m; ++q) sum[q] = square[q] = 0.f;
-    for (Size row = first; row < last; ++row)
-      channel_sums(x.read(row * args.channels + c, m, buffer), origin + c, sum, square, m);
-    for (Size q = 0; q < m; ++q) {
-      to.first[c + q] += static_cast<double>(sum[q]);
-      to.second[c + q] += static_cast<double>(square[q]);
+// Columns lo .. lo + m of rows first .. last of [rows, channels * inner].
+void add_columns(const MomentsArgs& args, const Row& x, Size first, Size last, Size lo, Size m, const float* origin,
+                 Moments to) {
+  alignas(64) float near[kPiece], sum[kPiece] = {}, square[kPiece] = {}, buffer[kPiece];
+  const Coefficients channels = {nullptr, 1, args.channels, args.inner};
+  fill_channels(channels, origin, lo, m, near);
+  for (Size row = first; row < last; ++row)
+    column_sums(x.read(row * args.channels * args.inner + lo, m, buffer), near, sum, square, m);
+  for_channels(channels, lo, m, [&](Size channel, Size j, Size count) {
+    const bool each = one_channel_each(channels);
+    for (Size q = 0; q < count; ++q) {
+      to.first[channel + (each ? q : 0)] += static_cast<double>(sum[j + q]);
+      to.second[channel + (each ? q : 0)] += static_cast<double>(square[j + q]);
     }
-  }
+  });
 }
 
 // A number near the mean of each channel: that of its first few neurons in the first row.
@@ -105,11 +96,7 @@ void find_origin(const MomentsArgs& args, const Row& x, float* origin) {
   }
 }
 
-SNN_LOOP line_run(SNN_ROW to, const SNN_ROW x, float slope, float start, Size count) {
-  for (Size j = 0; j < count; ++j) to[j] += slope * x[j] + start;
-}
-
-SNN_LOOP line_channels(SNN_ROW to, const SNN_ROW x, const SNN_ROW slope, const SNN_ROW start, Size count) {
+SNN_LOOP line_row(SNN_ROW to, const SNN_ROW x, const SNN_ROW slope, const SNN_ROW start, Size count) {
   for (Size j = 0; j < count; ++j) to[j] += slope[j] * x[j] + start[j];
 }
 
@@ -118,10 +105,11 @@ SNN_LOOP line_channels(SNN_ROW to, const SNN_ROW x, const SNN_ROW slope, const S
 void moments(const MomentsArgs& args, int threads, float* origin, double* sums) {
   const Row x = {const_cast<void*>(args.x), args.dtype, false};
   find_origin(args, x, origin);
-  const bool apart = args.inner == 1 && args.channels > 1;
-  // Pieces of rows, or groups of rows [channels].
-  const Size size = apart ? kRowsAtOnce : 16 * kRun, length = apart ? args.T * args.n / args.channels : args.n;
-  const Size pieces = (length + size - 1) / size, rows = apart ? 1 : args.T;
+  const bool runs = args.inner >= kLongRun;
+  // Pieces of the rows [n], or of those [channels * inner], in groups of rows.
+  const Size length = runs ? args.n : args.channels * args.inner, size = runs ? 16 * kRun : kPiece;
+  const Size pieces = (length + size - 1) / size, rows = args.T * args.n / length, group = runs ? 1 : kRowsAtOnce;
+  const Size groups = (rows + group - 1) / group;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
 #if defined(_OPENMP)
@@ -129,33 +117,30 @@ void moments(const MomentsArgs& args, int threads, float* origin, double* sums) 
 #else
     const int thread = 0;
 #endif
-    const Sums2 own = {sums + thread * 2 * args.channels, sums + (thread * 2 + 1) * args.channels};
+    const Moments own = {sums + thread * 2 * args.channels, sums + (thread * 2 + 1) * args.channels};
 #pragma omp for schedule(static) nowait
-    for (Size i = 0; i < rows * pieces; ++i) {
-      const Size lo = i % pieces * size, end = lo + size < length ? lo + size : length;
-      if (apart)
-        add_rows(args, x, lo, end, origin, own);
+    for (Size i = 0; i < groups * pieces; ++i) {
+      const Size lo = i % pieces * size, m = length - lo < size ? length - lo : size, row = i / pieces * group;
+      if (runs)
+        add_runs(args, x, row * args.n, lo, m, origin, own);
       else
-        add_runs(args, x, i / pieces * args.n, lo, end - lo, origin, own);
+        add_columns(args, x, row, row + group < rows ? row + group : rows, lo, m, origin, own);
     }
   }
 }
 
 void add_line(const AddLineArgs& args, int threads) {
-  const Coefficients channels = {args.line, 1, args.channels, args.inner};
-  const float *slope = args.line, *start = args.line + args.channels;
-  const Size size = 4 * kRun, pieces = (args.n + size - 1) / size;
+  const Coefficients channels = {nullptr, 1, args.channels, args.inner};
+  const Size length = args.channels * args.inner, rows = args.T * args.n / length;
+  const Size pieces = (length + kColumns - 1) / kColumns;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (Size i = 0; i < args.T * pieces; ++i) {
-    const Size lo = i % pieces * size, m = args.n - lo < size ? args.n - lo : size;
-    float* to = args.to + i / pieces * args.n + lo;
-    const float* x = args.x + i / pieces * args.n + lo;
-    for_channels(channels, lo, m, [&](Size channel, Size j, Size count) {
-      if (one_channel_each(channels))
-        line_channels(to + j, x + j, slope + channel, start + channel, count);
-      else
-        line_run(to + j, x + j, slope[channel], start[channel], count);
-    });
+  for (Size i = 0; i < pieces; ++i) {
+    alignas(64) float slope[kColumns], start[kColumns];
+    const Size lo = i * kColumns, m = length - lo < kColumns ? length - lo : kColumns;
+    fill_channels(channels, args.line, lo, m, slope);
+    fill_channels(channels, args.line + args.channels, lo, m, start);
+    for (Size row = 0; row < rows; ++row)
+      line_row(args.to + row * length + lo, args.x + row * length + lo, slope, start, m);
   }
 }
 

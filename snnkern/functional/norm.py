@@ -27,21 +27,23 @@ def _rows(
     weight: Tensor,
     bias: Tensor,
     scale: Tensor | None,
-) -> tuple[Neuron, dict[str, Tensor]]:
-    """The neuron with an `Affine` charge, and its coefficients before the statistics enter."""
+) -> tuple[Neuron, Tensor, dict[str, Tensor]]:
+    """The neuron with an `Affine` charge, its b and c [2, 1|T, C] before the statistics enter, other coefficients."""
     unknown = set(coefficients) - set(neuron.coefficients)
     if unknown:
         raise ValueError(f'coefficients must be among {", ".join(neuron.coefficients)}, got {sorted(unknown)}')
     own = {name: t for name, t in coefficients.items() if SLOTS[name] < SLOTS['v_threshold']}
     a, b, c = bind(neuron.charge, own).line()
-    gain, shift = b * weight, b * bias
+    both = torch.stack([b * weight, b * bias]).unsqueeze(1)
     if scale is not None:
-        gain, shift = scale.unsqueeze(1) * gain, scale.unsqueeze(1) * shift
-    rows = {'b': gain, 'c': shift + c, **{name: t for name, t in coefficients.items() if name not in own}}
+        both = both * scale.unsqueeze(1)
+    if isinstance(c, Tensor) or c != 0:
+        both = torch.stack([both[0], both[1] + c])
+    others = {name: t for name, t in coefficients.items() if name not in own}
     if isinstance(a, Tensor):
-        rows['a'] = a
+        others['a'] = a
     fold = _folded.__wrapped__ if torch.compiler.is_compiling() else _folded  # torch.compile warns of caches
-    return fold(neuron, 0.0 if isinstance(a, Tensor) else a), rows
+    return fold(neuron, 0.0 if isinstance(a, Tensor) else a), both, others
 
 
 def _per_channel(name: str, given: Tensor | None, x: Tensor, channels: int, fill: float) -> Tensor:
@@ -55,7 +57,7 @@ def _per_channel(name: str, given: Tensor | None, x: Tensor, channels: int, fill
 
 
 @torch.no_grad()
-def _update(running: tuple[Tensor, Tensor], moments: Tensor, size: Tensor, momentum: float) -> None:
+def _update(running: tuple[Tensor, Tensor], moments: Tensor, size: Any, momentum: float) -> None:
     """As torch.nn.BatchNorm: the variance that is kept is the unbiased one."""
     mean, variance = moments
     for kept, new in zip(running, (mean, variance * (size / (size - 1))), strict=True):
@@ -111,22 +113,24 @@ def batch_norm_neuron(
     if (running_mean is None) != (running_var is None):
         raise ValueError('running_mean and running_var must come together or not at all')
     weight, bias = _per_channel('weight', weight, x, C, 1.0), _per_channel('bias', bias, x, C, 0.0)
-    folded, rows = _rows(neuron, coefficients or {}, weight, bias, scale)
-    weights, named = arguments.coefficients(rows, x, folded, T, channel_dim)
+    folded, weights, others = _rows(neuron, coefficients or {}, weight, bias, scale)
+    if others:
+        rest, _ = arguments.coefficients(others, x, folded, T, channel_dim)
+        weights = torch.cat([t.expand(-1, max(weights.shape[1], rest.shape[1]), C) for t in (weights, rest)])  # type: ignore[union-attr, list-item]
     second, connected = arguments.residual(residual, x, T, 'sew', False)
     inputs = _multistep.Inputs(x, arguments.state(v0, x, neuron), weights, second)
     wants = return_state, return_v_seq, False, arguments.backend(backend)
-    spec = folded.spec + named + connected
-    norm = _norm.Norm(eps, tuple(rows), channel_dim, group)
+    spec = f'{folded.spec} @{channel_dim} {" ".join(["b", "c", *others])}{connected}'
+    norm = _norm.Norm(eps, channel_dim, group)
     if not training and running_mean is not None:
         running = torch.stack([_per_channel(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)])
-        fixed = _norm.normalised(weights, running, norm)  # type: ignore[arg-type]
+        fixed = _norm.normalised(weights, running.double(), eps)
         s, last, v_seq, _ = _multistep.multistep(inputs._replace(coefficients=fixed), spec, T, *wants)
     else:
         s, last, v_seq, moments, size = _norm.normalised_multistep(inputs, spec, T, wants, norm)
         if training and running_mean is not None:
             kept = [_per_channel(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)]
-            _update((kept[0], kept[1]), moments, size, momentum)
+            _update((kept[0], kept[1]), moments, x.numel() / C if size is None else size, momentum)
     if not (return_state or return_v_seq):
         return s
     if last is not None and last.shape[0] == 1:

@@ -1,6 +1,6 @@
 """BatchNorm and the neuron behind it as one op: the neuron normalises x where it reads it, and only x is saved.
 
-Rows b and c of the coefficients of an `Affine` charge hold what does not depend on the statistics: with mean m and
+The weights, like the coefficients of an `Affine` charge, have rows b and c first. With mean m and
 r = 1 / sqrt(variance + eps) of x by channel, the neuron runs with b * r and c - b * m * r. Forward reads x twice
 (moments, neuron) and writes spikes; backward reads x and dL/ds twice, first for the sums by channel, from which dL/dm
 and dL/dvariance follow, then for dL/dx, to which those add a line in x: 32 bytes an element-step in float32.
@@ -22,11 +22,9 @@ OP = 'moments'
 
 
 class Norm(NamedTuple):
-    """How to normalise. eps: added to the variance; names: the rows of the weights; channel_dim: of x; group: the
-    processes whose batches are one, or None."""
+    """How to normalise. eps: added to the variance; channel_dim: of x; group: processes that share their batches."""
 
     eps: float
-    names: tuple[str, ...]
     channel_dim: int
     group: Any = None
 
@@ -43,13 +41,14 @@ def _fake(x: Tensor, channel_dim: int, backend: str) -> Tensor:
 _op = define(OP, '(Tensor x, int channel_dim, str backend) -> Tensor', _run, _fake)
 
 
-def moments(x: Tensor, channel_dim: int, backend: str, group: Any = None) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance [2, C] of x [T, ...] by channel over all processes, and of how many numbers; float64."""
+def moments(x: Tensor, channel_dim: int, backend: str, group: Any = None) -> tuple[Tensor, Maybe]:
+    """Mean and biased variance [2, C] of x [T, ...] by channel over all processes, float64; and of how many numbers, if
+    there are several processes."""
     found = (_run if plain(x) else _op)(x, channel_dim, backend)
-    count = found.new_full((), x.numel() // max(1, x.shape[channel_dim]))
     if group is None:
-        return found, count
+        return found, None
     mean, variance = found
+    count = found.new_full((), x.numel() // max(1, x.shape[channel_dim]))
     sums = torch.cat([count.reshape(1), count * mean, count * (variance + mean * mean)])
     distributed.all_reduce(sums, group=group)
     count = sums[0]
@@ -57,31 +56,39 @@ def moments(x: Tensor, channel_dim: int, backend: str, group: Any = None) -> tup
     return torch.stack([mean, (square - mean * mean).clamp(min=0)]), count
 
 
-def normalised(weights: Tensor, found: Tensor, norm: Norm) -> Tensor:
-    """The coefficients [P, 1|T, C] that normalise, differentiable. found: mean and variance [2, C]."""
-    mean, variance = found.double()
-    rows = dict(zip(norm.names, weights.double().unbind(0), strict=True))
-    rows['b'] = rows['b'] * (variance + norm.eps).rsqrt()
-    rows['c'] = rows['c'] - rows['b'] * mean
-    return torch.stack(list(rows.values())).to(weights.dtype)
+def normalised(weights: Tensor, found: Tensor, eps: float) -> Tensor:
+    """The coefficients [P, 1|T, C] that normalise, differentiable. found: mean and variance [2, C], in float64."""
+    mean, variance = found
+    b = weights[0] * (variance + eps).rsqrt()
+    own = torch.stack([b, weights[1] - b * mean]).to(weights.dtype)
+    return own if len(weights) == 2 else torch.cat([own, weights[2:]])
 
 
 def _backward_of_statistics(
-    sums: Tensor, weights: Tensor, found: Tensor, count: Tensor, norm: Norm
+    sums: Tensor, weights: Tensor, found: Tensor, count: Any, norm: Norm
 ) -> tuple[Tensor, Tensor]:
     """dL/dweights [P, 1|T, C] from those of the coefficients, and the line [2, C] that the statistics add to dL/dx."""
     mean, variance = found
     inverse = (variance + norm.eps).rsqrt()
-    places = [norm.names.index(name) for name in 'bc']
-    (by_b, by_c), b = sums.double()[places], weights.double()[places[0]]
-    grads = sums.clone()
-    grads[places[0]] = ((by_b - by_c * mean) * inverse).to(sums.dtype)
-    by_inverse = (b * (by_b - by_c * mean)).sum(0)
-    both = torch.stack([(-by_c * b * inverse).sum(0), -0.5 * by_inverse * inverse**3])
+    by_b, by_c = sums[:2].double()
+    by_weight = (by_b - by_c * mean) * inverse
+    # 2 dL/dvariance and dL/dmean
+    both = torch.stack([(weights[0] * by_weight).sum(0) * inverse, (weights[0] * by_c).sum(0)]) * -inverse
     if norm.group is not None:
         distributed.all_reduce(both, group=norm.group)
-    slope = 2 * both[1] / count
-    return grads, torch.stack([slope, both[0] / count - slope * mean])
+    both /= count
+    both[1] -= both[0] * mean
+    return torch.cat([by_weight.to(sums.dtype).unsqueeze(0), sums[1:]]), both
+
+
+def _forward(
+    x: Tensor, state: Maybe, weights: Tensor, residual: Maybe, call: Call, norm: Norm
+) -> tuple[tuple[Maybe, ...], tuple[Maybe, ...]]:
+    """What comes out, and what backward keeps besides x and state."""
+    found, count = moments(x, norm.channel_dim, call.backend, norm.group)
+    rows = normalised(weights, found, norm.eps)
+    s, last, v_seq, _, checkpoints = forward(Inputs(x, state, rows, residual), call)
+    return (s, last, v_seq, found, count), (weights, rows, checkpoints)
 
 
 class NormalisedMultiStep(torch.autograd.Function):
@@ -89,21 +96,20 @@ class NormalisedMultiStep(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, state: Maybe, weights: Tensor, residual: Maybe, call: Call, norm: Norm) -> tuple[Maybe, ...]:
-        found, count = moments(x, norm.channel_dim, call.backend, norm.group)
-        rows = normalised(weights, found, norm)
-        s, last, v_seq, _, checkpoints = forward(Inputs(x, state, rows, residual), call)
-        return s, last, v_seq, found, count, checkpoints
+        outputs, (_, rows, checkpoints) = _forward(x, state, weights, residual, call, norm)
+        return *outputs, rows, checkpoints
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         x, state, weights, _, ctx.call, ctx.norm = inputs
+        found, count, rows, checkpoints = output[3:]
         ctx.mark_non_differentiable(*(t for t in output[3:] if t is not None))
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, state, weights, *output[3:])
+        ctx.save_for_backward(x, state, weights, rows, checkpoints, found, count)
 
     @staticmethod
     def backward(ctx: Any, grad_s: Maybe, grad_state: Maybe, grad_v_seq: Maybe, *_: Maybe) -> tuple[Maybe, ...]:
-        x, state, weights, found, count, checkpoints = ctx.saved_tensors
+        x, state, weights, rows, checkpoints, found, count = ctx.saved_tensors
         call, norm, grads = ctx.call, ctx.norm, (grad_s, grad_state, grad_v_seq, None)
         if all(g is None for g in grads):
             return (None,) * 6
@@ -112,9 +118,10 @@ class NormalisedMultiStep(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             wants = want_x, want_state, want_weights
             return *_replay(x, state, weights, grads[:3], call, norm, wants), grad_residual, None, None
-        tensors = state, normalised(weights, found, norm), checkpoints, call
-        at_once = want_x and _adds_lines(x, *tensors, *grads)
-        sums = backward(x, grads, *tensors, (at_once, want_state and not (want_x and not at_once), True))
+        at_once = want_x and _adds_lines(x, state, rows, call, *grads)
+        tensors = state, rows, checkpoints, call
+        sums = backward(x, grads, *tensors, (at_once, want_state and (at_once or not want_x), True))
+        count = x.numel() / x.shape[norm.channel_dim] if count is None else count
         grad_weights, line = _backward_of_statistics(sums[2], weights, found, count, norm)  # type: ignore[arg-type]
         applied = sums
         if at_once:
@@ -124,7 +131,26 @@ class NormalisedMultiStep(torch.autograd.Function):
         return applied[0], applied[1], grad_weights if want_weights else None, grad_residual, None, None
 
 
-def _adds_lines(x: Tensor, state: Maybe, rows: Tensor, checkpoints: Maybe, call: Call, *grads: Maybe) -> bool:
+class PlainNormalised(torch.autograd.Function):
+    """NormalisedMultiStep in the older form of a Function, which costs less a call (see `PlainMultiStep`)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, state: Maybe, weights: Tensor, residual: Maybe, call: Call, norm: Norm
+    ) -> tuple[Maybe, ...]:
+        outputs, kept = _forward(x, state, weights, residual, call, norm)
+        ctx.call, ctx.norm = call, norm
+        ctx.mark_non_differentiable(*(t for t in outputs[3:] if t is not None))
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, state, *kept, *outputs[3:])
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
+        return NormalisedMultiStep.backward(ctx, *grads)
+
+
+def _adds_lines(x: Tensor, state: Maybe, rows: Tensor, call: Call, *grads: Maybe) -> bool:
     """Whether dL/dx is made in the first pass, and the line added to it."""
     if not plain(x, state, rows, *grads):
         return False
@@ -147,7 +173,7 @@ def _replay(
         given = [t if t is None else t.view_as(t) for t in (x, state, weights)]
         inputs = [t for t, want in zip(given, wants, strict=True) if want and t is not None]
         found = reference.moments(given[0], norm.channel_dim)  # type: ignore[arg-type]
-        rows = normalised(given[2], found, norm)  # type: ignore[arg-type]
+        rows = normalised(given[2], found, norm.eps)  # type: ignore[arg-type]
         trace = reference.run(given[0], given[1], Program.parse(call.spec), call.T, rows)  # type: ignore[arg-type]
         pairs = [(o, g) for o, g in zip((trace.s, trace.state, trace.v), grads, strict=True) if g is not None]
         outputs, upstream = zip(*pairs, strict=True)
@@ -156,13 +182,13 @@ def _replay(
 
 
 class Normalised(NamedTuple):
-    """Spikes [T, ...], last states [S, ...], trace of v [T, ...] (None unless wanted), moments [2, C], of how many."""
+    """Spikes [T, ...], last states [S, ...], trace of v [T, ...] (None unless wanted), moments [2, C], count."""
 
     s: Tensor
     last: Maybe
     v_seq: Maybe
     moments: Tensor
-    size: Tensor
+    size: Maybe
 
 
 def normalised_multistep(
@@ -174,5 +200,7 @@ def normalised_multistep(
     if norm.group is None and x.numel() == x.shape[norm.channel_dim]:
         raise ValueError(f'x must hold more than one number per channel in training, got shape {tuple(x.shape)}')
     call = Call(spec, T, wants_gradient(*inputs), *wants)
-    found = NormalisedMultiStep.apply(x, state, weights.to(state_dtype(x.dtype)), residual, call, norm)
+    eager = plain(*inputs) and torch.autograd.forward_ad._current_level < 0
+    run = PlainNormalised if eager else NormalisedMultiStep
+    found = run.apply(x, state, weights.to(state_dtype(x.dtype)), residual, call, norm)
     return Normalised(*found[:5])  # type: ignore[misc]
