@@ -121,7 +121,7 @@ def recompute(
     K: tl.constexpr,
     GROUP: tl.constexpr,
 ):
-    """Of each of K steps from `first` on: h, the state before it, dh/da, dh/db and x. now: the state before them all."""
+    """Of each of K steps from `first` on: h, the state before, dh/da, dh/db and x. now: the state before them all."""
     kept = ()
     for start in tl.static_range(0, K, GROUP):
         if not CONSTANT:

@@ -182,7 +182,7 @@ def multistep_fwd(
     want_v_seq: bool,
     want_sum: bool,
 ) -> tuple[Tensor, Maybe, Maybe, Maybe, Maybe]:
-    """Spikes, last states, trace of v, the sum, checkpoints; all but the first or None (table in backends/__init__.py)."""
+    """Spikes, last states, v of all steps, the sum, checkpoints (see the table in backends/__init__.py)."""
     program = Program.parse(spec)
     s, states = layout.new_like(x, T), len(program.neuron.states)
     last = layout.new_like(x, states, torch.float32) if want_state else None
@@ -250,12 +250,10 @@ def multistep_bwd(
         K = short(T, checkpoint_interval(x.dtype))
         width = _width(_widest(x, grad_v_seq), K, kind, want_coefficients, line is not None)
         grid, options = _shape(x, T, coefficients, spec, width)
-        options |= {'K': K, 'KIND': kind}
+        options |= {'K': K, 'KIND': kind} | _numbers(spec) | _surrogate_numbers(spec)
         given = grad_s, grad_state, grad_v_seq, grad_sum, x, state, coefficients, checkpoints, line
         with on_device(x):
-            backward[grid](
-                *given, grad_x, grad_start, partials, **_numbers(spec), **_surrogate_numbers(spec), **options
-            )
+            backward[grid](*given, grad_x, grad_start, partials, **options)
     if coefficients is None or partials is None:
         return grad_x, grad_start, None
     return grad_x, grad_start, layout.channel_sums(partials, coefficients, program.channel_dim)
