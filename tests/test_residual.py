@@ -54,7 +54,7 @@ def _possible(row: tuple) -> bool:
     """Whether there is such a call: a sum is that of ms; a threshold of a delayed reset does not vary; some gradient is
     wanted."""
     case = Case(*row)
-    if case.sum and case.connect != 'ms' or case.neuron.reset.delayed and case.rows == 'steps':
+    if (case.sum and case.connect != 'ms') or (case.neuron.reset.delayed and case.rows == 'steps'):
         return False
     return bool(case.want_x or case.v0 or case.rows)
 
