@@ -29,6 +29,11 @@ def steps(x: Tensor, T: int | None) -> tuple[Tensor, int]:
     return x, x.shape[0]
 
 
+def repeated(x: Tensor) -> bool:
+    """Whether x [T, ...] is one step in memory, as `step.expand(T, ...)` makes it."""
+    return x.shape[0] > 1 and x.stride(0) == 0 and x.numel() > 0
+
+
 def state(v0: Tensor | float | None, x: Tensor, neuron: Neuron) -> Tensor | None:
     """v0 as states [S, ...], or None. Raises if it does not fit x [T, ...]."""
     if v0 is None:

@@ -115,6 +115,8 @@ AXES = {
 class Case:
     """One call. v0: given states at the start; state: those at the end are wanted; constant: one x; v_seq: the trace
     of v is wanted; rows: coefficients as tensors, '' none, 'one' for all, 'each' neuron its own, those of all 'steps'.
+    connect: what a residual is added to; sum: what neurons see is wanted and has a gradient; line: backward adds one;
+    want_x: backward gives the gradient of x.
     """
 
     neuron: Neuron
@@ -126,16 +128,22 @@ class Case:
     constant: bool = False
     v_seq: bool = False
     rows: str = ''
+    connect: str = ''
+    sum: bool = False
+    line: bool = False
+    want_x: bool = True
 
     def __str__(self) -> str:
-        flags = ''.join(f'-{name}' for name in ('v0', 'state', 'constant', 'v_seq') if getattr(self, name))
-        flags += f'-{self.rows}' * bool(self.rows)
+        given = ('v0', 'state', 'constant', 'v_seq', 'sum', 'line')
+        flags = ''.join(f'-{name}' for name in given if getattr(self, name))
+        flags += ''.join(f'-{text}' for text in (self.rows, self.connect, '' if self.want_x else 'no_x') if text)
         return f'{str(self.dtype)[6:]}-T{self.T}-N{self.N}{flags}-{self.neuron.spec}'.replace(' ', '_')
 
     @property
     def spec(self) -> str:
         """What the op is given: all numbers that may be tensors are, if any is."""
-        return f'{self.neuron.spec} @1 {" ".join(self.neuron.coefficients)}' if self.rows else self.neuron.spec
+        names = f' @1 {" ".join(self.neuron.coefficients)}' if self.rows else ''
+        return f'{self.neuron.spec}{names}' + (f' +{self.connect}' if self.connect else '')
 
     def inputs(self, seed: int = 42) -> tuple[Tensor, Tensor | None]:
         """x [T or 1, N] and states [S, N] or None: multiples of 0.1, which show any other order of operations."""
@@ -146,12 +154,30 @@ class Case:
             states[-1] = states[-1].mul(10).floor().clamp_min(0)  # a count
         return x.to(self.dtype), states if self.v0 else None
 
-    def gradients(self, seed: int = 43) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Upstream gradients of s [T, N], of the last states [S, N] and of v [T, N]; None where not wanted."""
+    def residual(self, seed: int = 45) -> Tensor | None:
+        """[T, N] as x, or None."""
+        g = torch.Generator().manual_seed(seed)
+        rows = torch.randint(-5, 9, (self.T, self.N), generator=g) / 10
+        return rows.to(self.dtype) if self.connect else None
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What backward gets as x: x + residual, where neurons see that."""
+        residual = self.residual()
+        return x + residual if residual is not None and self.connect == 'ms' else x
+
+    def lines(self, seed: int = 46) -> Tensor | None:
+        """[2, 1|N], or None."""
+        g = torch.Generator().manual_seed(seed)
+        return torch.randn(2, self.N if self.rows in ('each', 'steps') else 1, generator=g) if self.line else None
+
+    def gradients(self, seed: int = 43) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Upstream gradients of s [T, N], of the last states [S, N], of v and of the sum [T, N]; None: not wanted."""
         g = torch.Generator().manual_seed(seed)
         grad_s = torch.randn(self.T, self.N, generator=g).to(self.dtype)
         grad_state = torch.randn(len(self.neuron.states), self.N, generator=g) if self.state else None
-        return grad_s, grad_state, torch.randn(self.T, self.N, generator=g) if self.v_seq else None
+        grad_v_seq = torch.randn(self.T, self.N, generator=g) if self.v_seq else None
+        grad_sum = torch.randn(self.T, self.N, generator=g).to(self.dtype) if self.sum else None
+        return grad_s, grad_state, grad_v_seq, grad_sum
 
     def coefficients(self, seed: int = 44) -> Tensor | None:
         """[P, 1|T, 1|N] around the neuron's own numbers, or None."""

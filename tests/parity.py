@@ -11,16 +11,15 @@ from snnkern.testing import assert_grads_close, assert_spikes_equal
 
 def forward(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> tuple:
     """Spikes, last state, trace of v, sum, checkpoints."""
-    return backend.multistep_fwd(
-        x, state, case.coefficients(), None, case.spec, case.T, True, case.state, case.v_seq, False
-    )
+    tensors, wants = (x, state, case.coefficients(), case.residual()), (case.state, case.v_seq, case.sum)
+    return backend.multistep_fwd(*tensors, case.spec, case.T, True, *wants)
 
 
 def backward(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None, checkpoints: Tensor | None) -> tuple:
-    """Gradients of x, of the initial state and of the coefficients."""
-    rows = case.coefficients()
-    wants = True, state is not None, rows is not None
-    return backend.multistep_bwd(*case.gradients(), None, x, state, rows, checkpoints, None, case.spec, case.T, *wants)
+    """Gradients of x (what neurons saw), of the initial state and of the coefficients."""
+    rows, grads = case.coefficients(), case.gradients()
+    tensors, wants = (x, state, rows, checkpoints, case.lines()), (case.want_x, state is not None, rows is not None)
+    return backend.multistep_bwd(*grads, *tensors, case.spec, case.T, *wants)
 
 
 def check(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> None:
@@ -30,6 +29,9 @@ def check(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> N
         assert (actual is None) == (expected is None)
         if expected is not None:
             assert_spikes_equal(actual, expected)
+    x = case.seen(x)
+    if case.sum:
+        assert_spikes_equal(results[3], x)
     grads = backward(backend, case, x, state, results[4])
     dtypes = case.dtype, case.dtype, 'sums'
     for actual, expected, dtype in zip(grads, backward(reference, case, x, state, None), dtypes, strict=True):

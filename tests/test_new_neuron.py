@@ -66,7 +66,7 @@ CHARGES = (IF, LIF, PLIF, Affine, Synaptic, Forget)''',
     },
     'tests/cases.py': {
         '        IF(),\n': '        IF(),\n        Forget(0.75, 0.1),\n',
-        'from snnkern import (\n': 'from snnkern.neurons import Forget\nfrom snnkern import (\n',
+        'from snnkern import (\n': 'from snnkern.charges import Forget\nfrom snnkern import (\n',
     },
 }
 

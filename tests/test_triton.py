@@ -129,7 +129,7 @@ def test_traffic(driver, case):
     for T in (4, 40):
         case = replace(case, T=T, N=1024)
         x, start = case.inputs()
-        backward(backend, case, x, start, forward(backend, case, x, start)[3])
+        backward(backend, case, x, start, forward(backend, case, x, start)[4])
         shared = states * (case.v0 + case.state + -(-T // checkpoint_interval(case.dtype)) - 1) + 4 * T * case.v_seq
         # alpha is read backward only, where coefficients are read and partial sums written
         there = e * (T + (1 if case.constant else T)) + shared + max(0, rows - 4)
@@ -148,7 +148,7 @@ def test_few_variants(driver, dtype):
     for T in (*range(1, 11), 15, 16, 17, 32, 33, 64):
         case = Case(Neuron(), dtype, T, 8)
         x, _ = case.inputs()
-        backward(backend, case, x, None, forward(backend, case, x, None)[3])
+        backward(backend, case, x, None, forward(backend, case, x, None)[4])
     kernels = {(c.metadata.name, c.hash) for c, _ in driver.runs}
     count = [sum(name == kind for name, _ in kernels) for kind in ('forward', 'backward')]
     assert count == ([4, 6] if dtype == torch.float32 else [3, 5])
@@ -172,7 +172,7 @@ GATES = [
 def test_machine_code(driver, case, most):
     """No spills, no stack, only wide accesses (but for coefficients)."""
     x, v0 = case.inputs()
-    backward(backend, case, x, v0, forward(backend, case, x, v0)[3])
+    backward(backend, case, x, v0, forward(backend, case, x, v0)[4])
     for (compiled, _), limit in zip(driver.runs, most, strict=True):
         facts = emulator.facts(compiled.asm['cubin'])
         assert (facts.spills, facts.stack, facts.local) == (0, 0, 0)
@@ -199,7 +199,7 @@ def test_offsets_beyond_32_bits(driver):
     table = torch.rand(3, 5)
     x, _ = small.inputs()
     rows = table[:, None, torch.arange(N - 8, N) // 3 % 5].contiguous()
-    expected = backend.multistep_fwd(x, None, rows, small.spec, T, False, False, False)[0]
+    expected = backend.multistep_fwd(x, None, rows, None, small.spec, T, False, False, False, False)[0]
     module, gpu = ptxsim.Module(driver.runs[-1][0].asm['ptx']), ptxsim.GPU()
     values = {'x': 1 << 40, 's': 1 << 41, 'coefficients': gpu.put(table.numpy(), 'coefficients')}
     values |= {'vectors': N // 4, 'T': T, 'inner': 3, 'channels': 5, **_numbers(small.spec)}
@@ -246,9 +246,10 @@ def test_empty(driver, rows):
     table = torch.ones(5, 1, 3) if rows else None
     call = case.spec.replace('@1', '@2'), 40
     x = torch.empty(40, 0, 3)
-    s, last, v_seq, checkpoints = backend.multistep_fwd(x, None, table, *call, True, True, True)
-    assert (s.shape, last.shape, v_seq.shape, checkpoints.shape) == (x.shape, (3, 0, 3), x.shape, (6, 0, 3))
-    grads = backend.multistep_bwd(s, None, None, x, None, table, checkpoints, *call, True, bool(rows))
+    s, last, v_seq, total, checkpoints = backend.multistep_fwd(x, None, table, x, *call, *[True] * 4)
+    assert (s.shape, last.shape, checkpoints.shape) == (x.shape, (3, 0, 3), (6, 0, 3))
+    assert v_seq.shape == total.shape == x.shape
+    grads = backend.multistep_bwd(s, None, None, s, x, None, table, checkpoints, None, *call, True, True, bool(rows))
     assert [g.shape for g in grads[:2]] == [(40, 0, 3), (3, 0, 3)]
     assert grads[2].eq(0).all() if rows else grads[2] is None
     assert driver.runs == []
@@ -259,7 +260,7 @@ def test_backward_without_checkpoints(driver):
     case = replace(FEW[1], T=20)
     x, v0 = case.inputs()
     call = Call(case.spec, case.T, backend='triton')
-    actual = run_bwd(x, case.gradients(), v0, None, None, call, case.v0, False)
+    actual = run_bwd(x, case.gradients(), v0, None, None, call, (True, case.v0, False))
     expected = backward(reference, case, x, v0, None)
     assert_grads_close(actual[0], expected[0])
     assert_grads_close(actual[1], expected[1], case.dtype)

@@ -1,4 +1,4 @@
-// Backward on CUDA of neurons without coefficients, and the choice between the two.
+// Backward on CUDA of neurons without coefficients and without a line, and the choice between the two.
 #include "kernels/detail/backward.cuh"
 #include "kernels/gpu.h"
 
@@ -8,7 +8,7 @@ void multistep_bwd(const BackwardArgs& args, int device, std::uintptr_t stream) 
   if (args.n == 0) return;
   const OnDevice guard(device);
   const auto queue = reinterpret_cast<cudaStream_t>(stream);
-  args.coefficients.values ? multistep_bwd_rows(args, queue) : run_backward<false>(args, queue);
+  args.coefficients.values || args.line ? multistep_bwd_rows(args, queue) : run_backward<false>(args, queue);
   check(cudaGetLastError());
 }
 

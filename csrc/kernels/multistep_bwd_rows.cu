@@ -1,4 +1,4 @@
-// Backward on CUDA of neurons with coefficients.
+// Backward on CUDA of neurons with coefficients or with a line.
 #include "kernels/detail/backward.cuh"
 
 namespace snn::gpu {

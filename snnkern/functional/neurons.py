@@ -96,7 +96,8 @@ def multistep(
 ) -> Tensor | tuple[Tensor, ...]:
     """Run T steps of any `Neuron`: h = charge(v, x_t), s_t = fire(h), v = reset(h, s_t).
 
-    x: input current [T, ...], or one step [...] if `T` is given (direct coding). neuron: what runs.
+    x: input current [T, ...], or one step [...] if `T` is given (direct coding); an expanded x, the same step in
+    memory T times, is read once, too. neuron: what runs.
     v0: membrane potential [...] before the first step, or a number for all; None: v_reset (0 for soft
     reset). A neuron with more states (`neuron.states`) takes all of them as [S, ...], or v alone; the others
     start at 0. return_state: also return v [...] (or all states [S, ...]) after the last step. return_v_seq:
@@ -118,6 +119,8 @@ def multistep(
     if not isinstance(neuron, Neuron):
         raise TypeError(f'neuron must be a Neuron, got {type(neuron).__name__}')
     x, steps = arguments.steps(x, T)
+    if residual is None and arguments.repeated(x):
+        x = x[:1]  # one step in memory is read once, as with T
     wanted = arguments.backend(backend)
     rows, named = arguments.coefficients(coefficients, x, neuron, steps, channel_dim)
     state = arguments.state(v0, x, neuron)

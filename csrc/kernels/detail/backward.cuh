@@ -11,17 +11,36 @@
 namespace snn::gpu {
 namespace {
 
+template <int V>
+__device__ __forceinline__ void add_line(const float (&slope)[V], const float (&start)[V], const float (&x)[V],
+                                         float (&to)[V]) {
+#pragma unroll
+  for (int j = 0; j < V; ++j) to[j] += slope[j] * x[j] + start[j];
+}
+
 // Steps t, t + 1, ... from `now` on; what backward needs of them goes into the columns.
 template <class E, int V, bool R, class C>
 __device__ __forceinline__ void recompute(const Cell<C>& cell, Numbers<V, R>& numbers, const Rows& rows,
-                                          Stream<E, V, int> x, bool bfloat, std::int64_t t, int count, States<V>& now) {
+                                          const float* line, Stream<E, V, int> x, bool bfloat, std::int64_t t,
+                                          int count, States<V>& now) {
   const Column<V> column;
+  float slope[V], start[V];
+  if constexpr (R) {
+    if (rows.has_line) numbers.line(line, slope, start);
+  }
   if (rows.has_start) column.put(rows.fired - 1, now.v);
 #pragma unroll 1
   for (int k = 0; k < count; ++k) {
     float in[V], h[V], used[V], s[V];
     widen(x.next(), bfloat, in);
     numbers.advance(t + k);
+    if constexpr (R) {
+      if (rows.has_line) {
+        float added[V] = {};
+        add_line(slope, start, in, added);
+        column.put(rows.line + k, added);
+      }
+    }
     if (cell.fire.remembers) column.put(rows.m + k, now.m);
     step(cell, numbers, in, now, h, used, s);
     if constexpr (R && C::learns) {
@@ -135,17 +154,50 @@ __device__ __forceinline__ void charge_back(const Cell<C>& cell, const Numbers<V
   }
 }
 
+// gx: dL/dx of step k of a chunk by the neurons, here: its place.
+template <class E, int V, bool R>
+__device__ __forceinline__ void put_grad_x(const BackwardArgs& args, const Rows& rows, int k, std::int64_t here,
+                                           bool bfloat, float (&gx)[V]) {
+  if (args.grad_sum) add_row(load<V>(static_cast<const E*>(args.grad_sum) + here), bfloat, gx);
+  if (args.constant) return Column<V>().add(rows.total, gx);
+  if constexpr (R) {
+    if (rows.has_line) {
+      float added[V];
+      Column<V>().get(rows.line + k, added);
+#pragma unroll
+      for (int j = 0; j < V; ++j) gx[j] += added[j];
+    }
+  }
+  store(static_cast<E*>(args.grad_x) + here, gx, bfloat);
+}
+
+// Of a constant x: what the steps have added up to, and the line once.
+template <class E, int V, bool R>
+__device__ __forceinline__ void put_total(const BackwardArgs& args, const Numbers<V, R>& numbers, const Rows& rows,
+                                          std::int64_t i, bool bfloat) {
+  float total[V];
+  Column<V>().get(rows.total, total);
+  if constexpr (R) {
+    if (args.line) {
+      float slope[V], start[V], x[V];
+      numbers.line(args.line, slope, start);
+      widen(load<V>(static_cast<const E*>(args.x) + i), bfloat, x);
+      add_line(slope, start, x, total);
+    }
+  }
+  store(static_cast<E*>(args.grad_x) + i, total, bfloat);
+}
+
 template <class E, int V, bool R, class C>
-__global__ void __launch_bounds__(kThreads, kBlocks<R>)
+__global__ void __launch_bounds__(kThreads, kBackwardBlocks<R>)
     backward(const BackwardArgs args, const Cell<C> cell, const Table table, const Rows rows) {
   const std::int64_t i = first_neuron<V>();
   if (i >= args.n) return;
   const bool bfloat = args.dtype == Dtype::bf16;
-  const Column<V> column;
   Numbers<V, R> numbers(table, i);
   States<V> g;
   g.load(cell, args.grad_last ? args.grad_last + i : nullptr, args.n, 0.f);
-  if (args.constant) column.clear(rows.total);
+  if (args.constant) Column<V>().clear(rows.total);
   Sums<V> sums;
   sums.clear();
   for (std::int64_t begin = (args.T - 1) / args.interval * args.interval; begin >= 0; begin -= args.interval) {
@@ -155,7 +207,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks<R>)
     States<V> now;
     now.load(cell, before ? before + i : nullptr, args.n, cell.reset.start());
     const E* x = static_cast<const E*>(args.x) + i + (args.constant ? 0 : begin * args.n);
-    recompute(cell, numbers, rows, Stream<E, V, int>(x, args.constant ? 0 : args.n, count), bfloat, begin, count, now);
+    Stream<E, V, int> xs(x, args.constant ? 0 : args.n, count);
+    recompute(cell, numbers, rows, args.line, xs, bfloat, begin, count, now);
     std::int64_t here = (begin + count - 1) * args.n + i;
     Stream<E, V, int> grad_s(static_cast<const E*>(args.grad_s) + here, -args.n, count);
     // A delayed reset of the first step depends on the potential before it: a step -1 that only fires.
@@ -170,10 +223,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<R>)
       fire_back(cell, numbers, rows, k, row, bfloat, g, gh, sums);
       if (k >= 0) {
         charge_back(cell, numbers, rows, k, gh, g, gx, sums);
-        if (args.constant)
-          column.add(rows.total, gx);
-        else
-          store(static_cast<E*>(args.grad_x) + here, gx, bfloat);
+        if (args.grad_x) put_grad_x<E, V, R>(args, rows, k, here, bfloat, gx);
       } else {
 #pragma unroll
         for (int j = 0; j < V; ++j) g.v[j] = gh[j];
@@ -186,11 +236,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<R>)
       }
     }
   }
-  if (args.constant) {
-    float total[V];
-    column.get(rows.total, total);
-    store(static_cast<E*>(args.grad_x) + i, total, bfloat);
-  }
+  if (args.constant && args.grad_x) put_total<E>(args, numbers, rows, i, bfloat);
   if (args.grad_states) g.store(cell, args.grad_states + i, args.n);
   if constexpr (R) {
     if (args.sums && !table.stride) sums.template store<C>(args, args.sums + i, 0);
@@ -199,15 +245,15 @@ __global__ void __launch_bounds__(kThreads, kBlocks<R>)
 
 template <bool R>
 void run_backward(const BackwardArgs& args, cudaStream_t stream) {
-  const bool vectors =
-      can_be_vectors(args, args.grad_s, args.grad_last, args.grad_v, args.grad_x, args.grad_states, args.sums);
+  const bool vectors = can_be_vectors(args, args.grad_s, args.grad_last, args.grad_v, args.grad_sum, args.grad_x,
+                                      args.grad_states, args.sums);
   with_kernel(args, vectors, [&](auto* element, auto width, const auto& cell) {
     using E = std::remove_pointer_t<decltype(element)>;
     const Rows rows(args);
     const int threads = rows.threads(width, kThreads);
     const std::size_t shared = sizeof(float) * rows.count * width * threads;
-    backward<E, width, R>
-        <<<blocks_for(args.n, width, threads), threads, shared, stream>>>(args, cell, Table(args, width), rows);
+    backward<E, width, R><<<blocks_for(args.n, width, threads), threads, shared, stream>>>(
+        args, cell, Table(args, width, args.line), rows);
   });
 }
 

@@ -10,21 +10,23 @@ namespace snn::gpu {
 // Row fired + k holds the potential that fired in step k of a chunk, m + k the fire's m before that step, and, where
 // sums are wanted that need it, used + k what charged it. Those need the potential before the step, too, from which h
 // follows: row fired + k then is the potential after step k. Row fired - 1 is the one before the chunk, where
-// somebody needs it; `total` the gradient of a constant input.
+// somebody needs it; `total` the gradient of a constant input; line + k what the line adds to the gradient in step k.
 struct Rows {
-  bool has_start, has_used;
-  int fired, total, m, used, count;
+  bool has_start, has_used, has_line;
+  int fired, total, m, used, line, count;
 
   explicit Rows(const BackwardArgs& args) {
     const Spec& spec = args.spec;
     const int steps = static_cast<int>(args.T < args.interval ? args.T : args.interval);
     has_used = args.sums && (spec.rows[kA] >= 0 || spec.rows[kB] >= 0);
+    has_line = args.line && args.grad_x && !args.constant;
     has_start = has_used || spec.delayed();
     fired = has_start;
     total = fired + steps;
     m = total + args.constant;
     used = m + steps * spec.remembers();
-    count = used + steps * has_used;
+    line = used + steps * has_used;
+    count = line + steps * has_line;
   }
   // The most threads of a block whose columns fit.
   int threads(int width, int most) const {

@@ -15,7 +15,9 @@ namespace snn::gpu {
 constexpr int kThreads = 128;  // of a block, at most
 // Blocks that an SM's registers hold at least. Without a number ptxas spills for one block more.
 template <bool Rows>
-constexpr int kBlocks = Rows ? 2 : 4;
+constexpr int kBackwardBlocks = Rows ? 2 : 4;
+template <bool Rows, int V>
+constexpr int kForwardBlocks = Rows ? (V > 4 ? 3 : 5) : (V > 4 ? 5 : 6);
 
 inline void check(cudaError_t error) {
   if (error == cudaSuccess) return;
@@ -41,8 +43,6 @@ class OnDevice {
   int previous_ = 0;
   bool changed_ = false;
 };
-
-inline bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
 
 template <class... P>
 bool all_aligned(const P*... pointers) {
@@ -76,7 +76,7 @@ bool can_be_vectors(const MultistepArgs& args, const P*... p) {
   return args.n % (16 / bytes_of(args.dtype)) == 0 && all_aligned(args.x, args.states, args.checkpoints, p...);
 }
 
-// Neurons with coefficients have kernels of their own, compiled beside the others.
+// Neurons with coefficients, and gradients with a line, have kernels of their own, compiled beside the others.
 void multistep_fwd_rows(const ForwardArgs& args, cudaStream_t stream);
 void multistep_bwd_rows(const BackwardArgs& args, cudaStream_t stream);
 

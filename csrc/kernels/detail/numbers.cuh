@@ -7,6 +7,8 @@
 
 namespace snn::gpu {
 
+inline bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
+
 // Where they come from. `wide`: V neighbours are V neighbouring channels, one access; `together`: they share one.
 struct Table {
   const float* rows[kSlots];  // null: the neuron's own
@@ -14,12 +16,12 @@ struct Table {
   std::int64_t stride, channels, inner;  // stride: from step to step, 0 if they do not vary
   bool wide, together;
 
-  Table(const MultistepArgs& args, int width)
+  // line: of BackwardArgs.
+  Table(const MultistepArgs& args, int width, const float* line = nullptr)
       : stride(args.coefficients.steps > 1 ? args.coefficients.channels : 0),
         channels(args.coefficients.channels),
         inner(args.coefficients.inner),
-        wide(inner == 1 && channels % width == 0 &&
-             reinterpret_cast<std::uintptr_t>(args.coefficients.values) % 16 == 0),
+        wide(inner == 1 && channels % width == 0 && aligned(args.coefficients.values) && aligned(line)),
         together(channels == 1 || inner % width == 0) {
     for (int slot = 0; slot < kSlots; ++slot) {
       const int row = args.spec.rows[slot];
@@ -47,6 +49,11 @@ class Numbers {
     if constexpr (Rows) {
       if (table_.stride) read(t);
     }
+  }
+  // The two numbers of each neuron's line.
+  __device__ __forceinline__ void line(const float* rows, float (&slope)[V], float (&start)[V]) const {
+    read(rows, slope);
+    read(rows + table_.channels, start);
   }
   __device__ __forceinline__ float theta(const float shared, int j) const {
     if constexpr (Rows) return own_[kTheta][j];
@@ -82,14 +89,12 @@ class Numbers {
   }
   __device__ __forceinline__ void read(int slot, std::int64_t t, float (&to)[V]) const {
     const float* row = table_.rows[slot];
-    if (!row) {
+    if (row) return read(row + t * table_.stride, to);
 #pragma unroll
-      for (int j = 0; j < V; ++j) to[j] = table_.own[slot];
-    } else if (table_.wide) {
-      load_state(row + t * table_.stride + channel_, 0.f, to);
-    } else {
-      each(row + t * table_.stride, to);
-    }
+    for (int j = 0; j < V; ++j) to[j] = table_.own[slot];
+  }
+  __device__ __forceinline__ void read(const float* row, float (&to)[V]) const {
+    table_.wide ? load_state(row + channel_, 0.f, to) : each(row, to);
   }
   __device__ __forceinline__ void each(const float* row, float (&to)[V]) const {
     std::int64_t channel = channel_, offset = offset_;

@@ -45,29 +45,43 @@ __device__ __forceinline__ void widen(const Vector<Half, V>& row, bool bfloat, f
   }
 }
 
-template <int V>
-__device__ __forceinline__ void store(float* to, const float (&values)[V], bool = false) {
-  Vector<float, V> out;
+// Neurons of a row as they are stored: rounded to E.
+template <class E, int V>
+__device__ __forceinline__ Vector<E, V> narrow(const float (&values)[V], bool bfloat) {
+  Vector<E, V> out;
+  if constexpr (std::is_same_v<E, float>) {
 #pragma unroll
-  for (int j = 0; j < V; ++j) out.at[j] = values[j];
-  *reinterpret_cast<Vector<float, V>*>(to) = out;
-}
-template <int V>
-__device__ __forceinline__ void store(Half* to, const float (&values)[V], bool bfloat) {
-  Vector<Half, V> out;
-  if (bfloat) {
+    for (int j = 0; j < V; ++j) out.at[j] = values[j];
+  } else if (bfloat) {
 #pragma unroll
     for (int j = 0; j < V; ++j) out.at[j].bits = __bfloat16_as_ushort(__float2bfloat16_rn(values[j]));
   } else {
 #pragma unroll
     for (int j = 0; j < V; ++j) out.at[j].bits = __half_as_ushort(__float2half_rn(values[j]));
   }
-  *reinterpret_cast<Vector<Half, V>*>(to) = out;
+  return out;
+}
+
+template <class E, int V>
+__device__ __forceinline__ void store(E* to, const Vector<E, V>& row) {
+  *reinterpret_cast<Vector<E, V>*>(to) = row;
+}
+template <class E, int V>
+__device__ __forceinline__ void store(E* to, const float (&values)[V], bool bfloat = false) {
+  store(to, narrow<E>(values, bfloat));
+}
+
+template <class E, int V>
+__device__ __forceinline__ void add_row(const Vector<E, V>& row, bool bfloat, float (&to)[V]) {
+  float more[V];
+  widen(row, bfloat, more);
+#pragma unroll
+  for (int j = 0; j < V; ++j) to[j] += more[j];
 }
 
 // Rows of a tensor, one after the other, asked for kAhead steps before they are used: a streaming kernel lives by
 // bytes in flight. A stride of 0 is one row that is read once.
-template <class E, int V, class Count = std::int64_t>
+template <class E, int V, class Count = std::int64_t, int kAhead = 3>
 class Stream {
  public:
   __device__ __forceinline__ Stream(const E* first, std::int64_t stride, Count rows)
@@ -87,8 +101,6 @@ class Stream {
   }
 
  private:
-  static constexpr int kAhead = 3;
-
   // Through the read-only path, where nothing in the kernel writes: such loads may overtake stores.
   __device__ __forceinline__ void fetch(Whole<E, V>& row) {
     if (left_ > 0) row = __ldg(reinterpret_cast<const Whole<E, V>*>(next_));
@@ -133,7 +145,7 @@ __device__ __forceinline__ void store_state(float* to, const float (&v)[V]) {
     float part[W];
 #pragma unroll
     for (int k = 0; k < W; ++k) part[k] = v[j + k];
-    store<W>(to + j, part);
+    store(to + j, part);
   }
 }
 

@@ -1,4 +1,4 @@
-"""The two loops over time for Triton: one program = one block of neurons, the states stay in registers.
+"""The loops over time for Triton: one program = one block of neurons, the states stay in registers.
 
 Tensors are rows [steps, N] with N = vectors * VECTOR, which tells the compiler how rows are aligned. GROUP
 steps are loaded into a tuple of registers before the first of them is stored, since the compiler cannot know
@@ -11,10 +11,12 @@ import triton
 import triton.language as tl
 
 from snnkern.backends.triton.rows import (
+    add_line,
     add_values,
     block_of,
     choose,
     load_chunk,
+    load_line,
     load_states,
     load_steps,
     load_values,
@@ -33,9 +35,11 @@ def forward(
     x,
     state,
     coefficients,
+    residual,
     s,
     last,
     v_seq,
+    total,
     checkpoints,
     vectors,
     T,
@@ -55,14 +59,18 @@ def forward(
     fade,
     v_reset,
     KIND: tl.constexpr,
+    CONNECT: tl.constexpr,
     CONSTANT: tl.constexpr,
     K: tl.constexpr,
     GROUP: tl.constexpr,
     VECTOR: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """s, and where they are wanted last [S, N], v_seq [T, N] and checkpoints: the states before steps K, 2K, ..."""
-    at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND)
+    """s, and where they are wanted last [S, N], v_seq [T, N] and checkpoints: the states before steps K, 2K, ...
+
+    total: what neurons see [T, N]. CONNECT: what the residual is added to, of CONNECTS in neurons.py.
+    """
+    at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND.ALIKE)
     n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, 0.0, 0.0)
     own = Values(a, b, c, theta, 0.0)
     w = load_values(own, coefficients, 0, at, KIND)
@@ -75,13 +83,21 @@ def forward(
             store_states(checkpoints, row, now, at, (first > 0) & (first % K == 0), KIND)
         if not CONSTANT:
             xs = load_steps(x, first, at, GROUP)
+        if residual is not None:
+            more = load_steps(residual, first, at, GROUP)
         for j in tl.static_range(GROUP):
-            t = first + j
+            t, seen = first + j, xs[j]
             place, inside = t * at.N + at.offsets, at.inside & (t < T)
             if KIND.VARYING:
                 w = load_values(own, coefficients, t, at, KIND)
-            _, out, new, _, _ = step(now, xs[j].to(tl.float32), w, n, KIND)
+            if residual is not None and CONNECT == 'ms':
+                seen = (seen.to(tl.float32) + more[j].to(tl.float32)).to(seen.dtype)
+            if total is not None:
+                tl.store(total + place, seen, inside)
+            _, out, new, _, _ = step(now, seen.to(tl.float32), w, n, KIND)
             now = choose(t < T, new, now, KIND)
+            if residual is not None and CONNECT == 'sew':
+                out += more[j].to(tl.float32)
             tl.store(s + place, out.to(s.dtype.element_ty), inside)
             if v_seq is not None:
                 tl.store(v_seq + place, now.v, inside)
@@ -105,7 +121,7 @@ def recompute(
     K: tl.constexpr,
     GROUP: tl.constexpr,
 ):
-    """Of each of K steps from `first` on: h, the state before it, dh/da and dh/db. now: the state before them all."""
+    """Of each of K steps from `first` on: h, the state before, dh/da, dh/db and x. now: the state before them all."""
     kept = ()
     for start in tl.static_range(0, K, GROUP):
         if not CONSTANT:
@@ -115,7 +131,7 @@ def recompute(
                 w = load_values(own, coefficients, first + start + j, at, KIND)
             before = now
             h, _, now, by_a, by_b = step(before, xs[j].to(tl.float32), w, n, KIND)
-            kept += ((h, before, by_a, by_b),)
+            kept += ((h, before, by_a, by_b, xs[j]),)
     return kept
 
 
@@ -123,7 +139,9 @@ def recompute(
 def steps_back(
     grad_s,
     grad_v_seq,
+    grad_sum,
     coefficients,
+    line,
     grad_x,
     partials,
     kept,
@@ -144,11 +162,13 @@ def steps_back(
     gs, row = load_steps(grad_s, first, at, GROUP), first * at.N
     if grad_v_seq is not None:
         gvs = load_steps(grad_v_seq, first, at, GROUP)
+    if grad_sum is not None:
+        more = load_steps(grad_sum, first, at, GROUP)
     for j in tl.static_range(GROUP - 1, -1, -1):
         t, there = first + j, first + j < at.T
         if KIND.VARYING:
             w = load_values(own, coefficients, t, at, KIND)
-        h, before, by_a, by_b = kept[START + j]
+        h, before, by_a, by_b, seen = kept[START + j]
         before = State(before.v * one, before.i, before.m * one)
         after = back if grad_v_seq is None else State(back.v + gvs[j], back.i, back.m)
         gx, new, values = step_back(gs[j].to(tl.float32), after, h * one, before, by_a, by_b, w, n, KIND)
@@ -157,9 +177,13 @@ def steps_back(
             store_values(partials, values, t, at, there, KIND)
         elif partials is not None:
             added = add_values(added, values, there)
+        if grad_sum is not None:
+            gx += more[j].to(tl.float32)
         if CONSTANT:
             total += tl.where(there, gx, 0.0)
-        else:
+        elif grad_x is not None:
+            if line is not None:
+                gx = add_line(gx, line, seen)
             place = (row + j * at.N) + at.offsets
             tl.store(grad_x + place, gx.to(grad_x.dtype.element_ty), at.inside & there)
     return back, total, added
@@ -170,10 +194,12 @@ def backward(
     grad_s,
     grad_last,
     grad_v_seq,
+    grad_sum,
     x,
     state,
     coefficients,
     checkpoints,
+    line,
     grad_x,
     grad_state,
     partials,
@@ -205,12 +231,12 @@ def backward(
     VECTOR: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """grad_x, and where they are wanted grad_state [S, N] and partials; chunks of K steps, the last one first.
+    """Where they are wanted grad_x, grad_state [S, N] and partials; chunks of K steps, the last one first.
 
     nothing: 0, which the compiler cannot know. Else it keeps what the two passes over a chunk have in common, such
     as counts of spikes and places in memory, in registers: up to 568 spills, with it none.
     """
-    at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND)
+    at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND.ALIKE)
     n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, low, high)
     own, one = Values(a, b, c, theta, alpha), (nothing + 1).to(tl.float32)
     w = load_values(own, coefficients, 0, at, KIND)
@@ -218,19 +244,46 @@ def backward(
     sums = load_states(grad_last, 0, 0.0, at, KIND), none, Values(none, none, none, none, none)
     if CONSTANT:
         xs = repeat(tl.load(x + at.offsets, at.inside, 0.0), GROUP)
+    if line is not None:
+        line = load_line(line, at, KIND)
     for i in range(0, T, K):
         first = (T - 1) // K * K - i
         now = load_chunk(state, checkpoints, first // K, v_reset, at, KIND)
         kept = recompute(x, xs, coefficients, now, first, own, w, n, at, KIND, CONSTANT, K, GROUP)
-        tensors = grad_s, grad_v_seq, coefficients, grad_x, partials
+        tensors = grad_s, grad_v_seq, grad_sum, coefficients, line, grad_x, partials
         for start in tl.static_range(K - GROUP, -1, -GROUP):
             group = first + start + nothing
             if group < T:
                 sums = steps_back(*tensors, kept, group, sums, own, w, n, one, at, KIND, CONSTANT, start, GROUP)
     back, total, added = sums
-    if CONSTANT:
+    if CONSTANT and grad_x is not None:
+        if line is not None:
+            total = add_line(total, line, xs[0])  # type: ignore[misc]
         tl.store(grad_x + at.offsets, total.to(grad_x.dtype.element_ty), at.inside)
     if grad_state is not None:
         store_states(grad_state, 0, back, at, True, KIND)
     if partials is not None and not KIND.VARYING:
         store_values(partials, added, 0, at, True, KIND)
+
+
+@triton.jit(do_not_specialize=RUN_TIME)
+def moments(x, out, vectors, T, GROUP: tl.constexpr, VECTOR: tl.constexpr, BLOCK: tl.constexpr):
+    """out [2, N]: mean and sum of squared deviations of each neuron over its T steps.
+
+    Welford's recurrence, of differences from the first step: a mean far larger than the deviations takes no digits
+    from them.
+    """
+    at = block_of(vectors, T, 1, 1, VECTOR, BLOCK, True)
+    origin = tl.zeros((BLOCK,), tl.float32)
+    mean, deviation = origin, origin
+    for first in range(0, T, GROUP):
+        xs = load_steps(x, first, at, GROUP)
+        origin = tl.where(first == 0, xs[0].to(tl.float32), origin)
+        for j in tl.static_range(GROUP):
+            t = first + j
+            above = xs[j].to(tl.float32) - origin
+            change = tl.where(t < T, above - mean, 0.0)
+            mean += change * tl.div_rn(1.0, (t + 1).to(tl.float32))
+            deviation += change * (above - mean)
+    tl.store(out + at.offsets, origin + mean, at.inside)
+    tl.store(out + at.N + at.offsets, deviation, at.inside)

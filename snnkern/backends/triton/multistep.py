@@ -151,7 +151,7 @@ def _shape(x: Tensor, T: int, coefficients: Maybe, spec: str, widest: int) -> tu
         'inner': x.stride(Program.parse(spec).channel_dim) if channels > 1 else 1,
         'channels': channels,
         'CONSTANT': x.shape[0] < T,
-        'GROUP': _short(T, VALUES * x.element_size() // ACCESS),
+        'GROUP': short(T, VALUES * x.element_size() // ACCESS),
         'VECTOR': vector,
         'BLOCK': block,
         'num_warps': WARPS,
@@ -161,7 +161,7 @@ def _shape(x: Tensor, T: int, coefficients: Maybe, spec: str, widest: int) -> tu
     return (-(-N // block),), options
 
 
-def _short(T: int, steps: int) -> int:
+def short(T: int, steps: int) -> int:
     """No more steps at once than there are, rounded up to a power of two: few variants over all T."""
     return min(steps, 1 << (T - 1).bit_length())
 
@@ -172,12 +172,23 @@ def _of(coefficients: Maybe) -> tuple[bool, bool]:
 
 
 def multistep_fwd(
-    x: Tensor, state: Maybe, coefficients: Maybe, spec: str, T: int, save: bool, want_state: bool, want_v_seq: bool
-) -> tuple[Tensor, Maybe, Maybe, Maybe]:
-    """Spikes, last states, trace of v, checkpoints; the last three or None (see the table in backends/__init__.py)."""
-    s, states = layout.new_like(x, T), len(Program.parse(spec).neuron.states)
+    x: Tensor,
+    state: Maybe,
+    coefficients: Maybe,
+    residual: Maybe,
+    spec: str,
+    T: int,
+    save: bool,
+    want_state: bool,
+    want_v_seq: bool,
+    want_sum: bool,
+) -> tuple[Tensor, Maybe, Maybe, Maybe, Maybe]:
+    """Spikes, last states, v of all steps, the sum, checkpoints (see the table in backends/__init__.py)."""
+    program = Program.parse(spec)
+    s, states = layout.new_like(x, T), len(program.neuron.states)
     last = layout.new_like(x, states, torch.float32) if want_state else None
     v_seq = layout.new_like(x, T, torch.float32) if want_v_seq else None
+    total = layout.new_like(x, T) if want_sum else None
     count = checkpoint_count(T, x.dtype) if save else 0
     checkpoints = layout.new_like(x, count * states, torch.float32) if count else None
     if x.numel():
@@ -185,10 +196,11 @@ def multistep_fwd(
 
         grid, options = _shape(x, T, coefficients, spec, _widest(x, v_seq))
         options['K'] = checkpoint_interval(x.dtype) if checkpoints is not None else 1
-        options['KIND'] = _forward_kind(spec, *_of(coefficients))
+        options |= {'KIND': _forward_kind(spec, *_of(coefficients)), 'CONNECT': program.connect}
+        tensors = x, state, coefficients, residual, s, last, v_seq, total, checkpoints
         with on_device(x):
-            forward[grid](x, state, coefficients, s, last, v_seq, checkpoints, **_numbers(spec), **options)
-    return s, last, v_seq, checkpoints
+            forward[grid](*tensors, **_numbers(spec), **options)
+    return s, last, v_seq, total, checkpoints
 
 
 def _widest(x: Tensor, v_seq: Maybe) -> int:
@@ -196,13 +208,14 @@ def _widest(x: Tensor, v_seq: Maybe) -> int:
     return ACCESS // (x if v_seq is None else v_seq).element_size()
 
 
-def _width(widest: int, steps: int, kind: Kind, want_coefficients: bool) -> int:
-    """Neurons of a thread of backward. For each it keeps h, m, and where they are wanted dh/da and dh/db of each step.
+def _width(widest: int, steps: int, kind: Kind, want_coefficients: bool, lined: bool) -> int:
+    """Neurons of a thread of backward. For each it keeps h, m, and where they are wanted dh/da, dh/db and x of each
+    step.
 
     It keeps the coefficients and their gradients, too.
     """
     rows = [row >= 0 for row in kind.ROWS] if want_coefficients else [False]
-    kept = steps * (1 + kind.MEMORY + sum(rows[:2])) + 3 * sum(rows)
+    kept = steps * (1 + kind.MEMORY + sum(rows[:2]) + lined) + 3 * sum(rows)
     while widest * kept > KEPT:
         widest //= 2
     return widest
@@ -212,18 +225,21 @@ def multistep_bwd(
     grad_s: Tensor,
     grad_state: Maybe,
     grad_v_seq: Maybe,
+    grad_sum: Maybe,
     x: Tensor,
     state: Maybe,
     coefficients: Maybe,
     checkpoints: Maybe,
+    line: Maybe,
     spec: str,
     T: int,
+    want_x: bool,
     want_state: bool,
     want_coefficients: bool,
-) -> tuple[Tensor, Maybe, Maybe]:
-    """Gradients of x and, if wanted, of the initial states and of the coefficients."""
-    program = Program.parse(spec)
-    grad_x, partials = layout.new_like(x, x.shape[0]), None
+) -> tuple[Maybe, Maybe, Maybe]:
+    """Gradients of x, of the initial states and of the coefficients, as far as wanted."""
+    program, partials = Program.parse(spec), None
+    grad_x = layout.new_like(x, x.shape[0]) if want_x else None
     grad_start = layout.new_like(x, len(program.neuron.states), torch.float32) if want_state else None
     if coefficients is not None and want_coefficients:
         partials = layout.new_like(x, coefficients.shape[0] * coefficients.shape[1], torch.float32)
@@ -231,12 +247,14 @@ def multistep_bwd(
         from snnkern.backends.triton.kernels import backward
 
         kind = _kind(spec, *_of(coefficients))
-        K = _short(T, checkpoint_interval(x.dtype))
-        grid, options = _shape(x, T, coefficients, spec, _width(_widest(x, grad_v_seq), K, kind, want_coefficients))
-        options |= {'K': K, 'KIND': kind}
-        tensors = (grad_s, grad_state, grad_v_seq, x, state, coefficients, checkpoints, grad_x, grad_start, partials)
+        grad_sum, line = (grad_sum, line) if want_x else (None, None)
+        K = short(T, checkpoint_interval(x.dtype))
+        width = _width(_widest(x, grad_v_seq), K, kind, want_coefficients, line is not None)
+        grid, options = _shape(x, T, coefficients, spec, width)
+        options |= {'K': K, 'KIND': kind} | _numbers(spec) | _surrogate_numbers(spec)
+        given = grad_s, grad_state, grad_v_seq, grad_sum, x, state, coefficients, checkpoints, line
         with on_device(x):
-            backward[grid](*tensors, **_numbers(spec), **_surrogate_numbers(spec), **options)
+            backward[grid](*given, grad_x, grad_start, partials, **options)
     if coefficients is None or partials is None:
         return grad_x, grad_start, None
     return grad_x, grad_start, layout.channel_sums(partials, coefficients, program.channel_dim)

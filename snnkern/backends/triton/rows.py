@@ -22,15 +22,15 @@ class Block(NamedTuple):
 
 
 @triton.jit
-def block_of(vectors, T, inner, channels, VECTOR: tl.constexpr, BLOCK: tl.constexpr, KIND: tl.constexpr):
-    """The neurons of this program. Their columns of the coefficients: (n // inner) % channels."""
+def block_of(vectors, T, inner, channels, VECTOR: tl.constexpr, BLOCK: tl.constexpr, ALIKE: tl.constexpr):
+    """The neurons of this program. Their columns of the coefficients: (n // inner) % channels, unless all are alike."""
     N = vectors.to(tl.int64) * VECTOR
     start = tl.program_id(0).to(tl.int64) * BLOCK
     offsets = start + tl.arange(0, BLOCK)
-    size, wide = inner.to(tl.int64), channels.to(tl.int64)
-    if KIND.ALIKE:
-        columns = 0
+    if ALIKE:
+        columns, wide = 0, 0
     else:
+        size, wide = inner.to(tl.int64), channels.to(tl.int64)
         first, passed = start // size % wide, crossings(start % size, size, tl.arange(0, BLOCK))
         columns = first + passed - crossings(first, wide, passed) * wide
     return Block(N, offsets, offsets < N, T, wide, columns)
@@ -121,6 +121,23 @@ def load_value(own, coefficients, t, at, SLOT: tl.constexpr, KIND: tl.constexpr)
         else:
             value = tl.load(coefficients + row * at.channels + at.columns, at.inside & (t < at.T), 0.0)
     return value
+
+
+@triton.jit
+def load_line(line, at, KIND: tl.constexpr):
+    """The two numbers of each neuron's line [2, 1|C]."""
+    if KIND.ALIKE:
+        slope, start = tl.load(line), tl.load(line + 1)
+    else:
+        slope = tl.load(line + at.columns, at.inside, 0.0)
+        start = tl.load(line + at.channels + at.columns, at.inside, 0.0)
+    return slope, start
+
+
+@triton.jit
+def add_line(value, line, x):
+    """value + slope * x + start."""
+    return value + (line[0] * x.to(tl.float32) + line[1])
 
 
 @triton.jit

@@ -1,0 +1,35 @@
+"""Mean and variance by channel for Triton (kernels.py)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from snnkern.backends import layout
+from snnkern.backends.triton.device import ACCESS, LANES, REGISTERS, WARPS, on_device
+from snnkern.backends.triton.multistep import VALUES, short
+
+
+def moments(x: Tensor, channel_dim: int) -> Tensor:
+    """[2, C] in float64: mean and (biased) variance of x [T, ...] by channel."""
+    T, each = x.shape[0], layout.new_like(x, 2, torch.float32)
+    if x.numel():
+        from snnkern.backends.triton.kernels import moments as kernel
+
+        N = x.numel() // T
+        vector = math.gcd(N, ACCESS // x.element_size())
+        block = LANES * WARPS * vector
+        with on_device(x):
+            kernel[(-(-N // block),)](
+                x,
+                each,
+                N // vector,
+                T,
+                GROUP=short(T, VALUES * x.element_size() // ACCESS),
+                VECTOR=vector,
+                BLOCK=block,
+                num_warps=WARPS,
+                enable_fp_fusion=False,
+                **REGISTERS,
+            )
+    return layout.channel_moments(each, T, channel_dim)
