@@ -20,14 +20,15 @@ def kernels(arch):
     facts = ptxsim.sass_facts(FOUND.origin, arch)
     if not facts and not os.environ.get('CI'):  # SNNKERN_CUDA_ARCHS, or an older nvcc
         pytest.skip(f'snnkern._cuda holds no code for {arch}')
-    return {name: fact for name, fact in facts.items() if re.search(r'\d(forward|backward)I', name)}
+    return {name: fact for name, fact in facts.items() if re.search(r'\d(forward|backward|moments)I', name)}
 
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
 def test_no_spills_no_stack(arch):
-    """2 directions x with or without coefficients x 5 charges x 4 or 2 bytes x 2 widths, all variables in registers."""
+    """2 directions x with or without coefficients x 5 charges, and moments, x 4 or 2 bytes x 2 widths: all variables in
+    registers."""
     facts = kernels(arch)
-    assert len(facts) == 80
+    assert len(facts) == 84
     for name, fact in facts.items():
         assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name
 
@@ -50,3 +51,21 @@ def test_vectors_with_coefficients(arch):
     for name, fact in wide.items():
         assert fact.loads.keys() == {'32', '128'}, name
         assert fact.stores.keys() == {'128'}, name
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_threads_of_forward(arch):
+    """The stream of a residual, which most calls do not have, leaves five blocks of 128 threads on an SM or more."""
+    wide = {name: fact for name, fact in kernels(arch).items() if re.search(r'forwardI.*Li[48]ELb0E', name)}
+    assert len(wide) == 10
+    for name, fact in wide.items():
+        assert fact.registers <= (80 if 'fLi4E' in name else 96), name
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_moments_move_128_bits(arch):
+    wide = {name: fact for name, fact in kernels(arch).items() if re.search(r'momentsI.*Li[48]E', name)}
+    assert len(wide) == 2
+    for name, fact in wide.items():
+        assert fact.loads.keys() == fact.stores.keys() == {'128'}, name
+        assert fact.registers <= 64, name

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import cases
+import emulator
 import pytest
 import torch
 from cases import Case
@@ -180,3 +181,23 @@ def test_bytes_of_residuals(case, request):
         runs = [(run if name == 'gpu' else run[1]).traffic() for run in device.runs]
         assert bytes_of(runs, case.N) == [4 * case.T * (3 + case.sum) + 4, 4 * case.T * (3 + case.sum) + 4]
         assert all(traffic.min_width == 16 and traffic.sector_ratio == 1 for traffic in runs)
+
+
+# Of Triton's kernels, what keeps most in registers: x for the line, two rows more under way.
+GATES = [
+    (Case(Neuron(), T=40, N=1024, connect='ms', sum=True, line=True), 75, (96, 255)),
+    (Case(AXES['neuron'][4], torch.float16, 40, 1024, True, True, connect='ms', sum=True, line=True), 90, (160, 255)),
+    (Case(FUSED, T=40, N=1024, connect='sew', rows='each', line=True), 120, (112, 255)),
+]
+
+
+@pytest.mark.parametrize(('driver', 'case', 'most'), [(a, c, m) for c, a, m in GATES], indirect=['driver'], ids=str)
+def test_machine_code_of_triton(driver, case, most):
+    """No spills, no stack."""
+    x, v0 = case.inputs()
+    kept = forward(triton, case, x, v0)[4]
+    backward(triton, case, case.seen(x), v0, kept)
+    for (compiled, _), limit in zip(driver.runs, most, strict=True):
+        facts = emulator.facts(compiled.asm['cubin'])
+        assert (facts.spills, facts.stack, facts.local) == (0, 0, 0)
+        assert facts.registers <= limit
