@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/encode.h"
 #include "kernels/multistep.h"
 #include "kernels/pool.h"
 
@@ -12,6 +13,7 @@ namespace snn::cpu {
 void multistep_fwd(const ForwardArgs& args, int threads);
 void multistep_bwd(const BackwardArgs& args, int threads);
 void lateral_pool(const PoolArgs& args, int threads);
+void poisson(const PoissonArgs& args, int threads);
 
 // The instruction sets that this machine can run, best first; `choose` takes one of them for all later calls and
 // throws std::invalid_argument for any other name.

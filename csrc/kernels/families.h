@@ -2,6 +2,7 @@
 // header and its lines here.
 #pragma once
 
+#include "kernels/encode.h"
 #include "kernels/multistep.h"
 #include "kernels/pool.h"
 
@@ -11,7 +12,8 @@
 #define SNN_KERNELS(X, isa)                                                                      \
   X(isa, multistep_fwd, (const ForwardArgs& args, int threads, bool streamed))                   \
   X(isa, multistep_bwd, (const BackwardArgs& args, int threads, bool streamed, double* sums))    \
-  X(isa, lateral_pool, (const PoolArgs& args, int threads))
+  X(isa, lateral_pool, (const PoolArgs& args, int threads))                                      \
+  X(isa, poisson, (const PoissonArgs& args, int threads, bool streamed))
 // clang-format on
 
 #define SNN_FUNCTION(isa, name, parameters) void name parameters;

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 
+#include "kernels/encode.h"
 #include "kernels/multistep.h"
 
 namespace snn::gpu {
 
 void multistep_fwd(const ForwardArgs& args, int device, std::uintptr_t stream);
 void multistep_bwd(const BackwardArgs& args, int device, std::uintptr_t stream);
+void poisson(const PoissonArgs& args, int device, std::uintptr_t stream);
 
 }  // namespace snn::gpu
