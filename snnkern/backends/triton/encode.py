@@ -1,6 +1,5 @@
 """The Poisson encoder for Triton (encode_kernel.py): how it is launched."""
 
-import torch
 from torch import Tensor
 
 from snnkern.backends import layout
