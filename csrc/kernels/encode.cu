@@ -9,13 +9,37 @@
 namespace snn::gpu {
 namespace {
 
+// The bits of 1 in float32, float16 and bfloat16.
+__device__ __forceinline__ std::uint32_t bits_of_one(Dtype dtype) {
+  return dtype == Dtype::f32 ? 0x3f800000u : dtype == Dtype::f16 ? 0x3c00u : 0x3f80u;
+}
+
+// Spikes are 1 or 0: bits do. An ordinary store of a vector is taken apart behind so long a computation.
+template <class E, int V>
+__device__ __forceinline__ void put(E* to, const float (&spikes)[V], std::uint32_t one) {
+  constexpr int kEach = V == 1 ? 1 : 4 / sizeof(E), kCount = V / kEach;
+  std::uint32_t words[kCount];
+#pragma unroll
+  for (int q = 0; q < kCount; ++q) {
+    words[q] = spikes[q * kEach] != 0.f ? one : 0u;
+    if (kEach == 2) words[q] |= spikes[q * kEach + kEach - 1] != 0.f ? one << 16 : 0u;
+  }
+  if constexpr (V == 1)
+    *reinterpret_cast<std::conditional_t<sizeof(E) == 4, std::uint32_t, std::uint16_t>*>(to) = words[0];
+  else
+    __stwb(reinterpret_cast<uint4*>(to), make_uint4(words[0], words[1], words[2], words[3]));
+}
+
 template <class E, int V>
 __global__ void __launch_bounds__(kThreads) poisson_kernel(const PoissonArgs args) {
   const std::int64_t i = first_neuron<V>();
   if (i >= args.n) return;
-  const bool bfloat = args.dtype == Dtype::bf16;
+  const std::uint32_t one = bits_of_one(args.dtype);
   float x[V];
-  widen(load<V>(static_cast<const E*>(args.x) + i), bfloat, x);
+  Vector<E, V> row;  // as one piece: a struct is taken apart before it is loaded
+  *reinterpret_cast<Whole<E, V>*>(&row) =
+      __ldg(reinterpret_cast<const Whole<E, V>*>(static_cast<const E*>(args.x) + i));
+  widen(row, args.dtype == Dtype::bf16, x);
   std::uint64_t element[V];
 #pragma unroll
   for (int j = 0; j < V; ++j) element[j] = args.element(i + j);
@@ -31,7 +55,7 @@ __global__ void __launch_bounds__(kThreads) poisson_kernel(const PoissonArgs arg
     }
 #pragma unroll
     for (int k = 0; k < 4; ++k)
-      if (t + k < args.T) store(static_cast<E*>(args.s) + (t + k) * args.n + i, s[k], bfloat);
+      if (t + k < args.T) put(static_cast<E*>(args.s) + (t + k) * args.n + i, s[k], one);
   }
 }
 
