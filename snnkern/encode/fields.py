@@ -5,10 +5,7 @@ from torch import Tensor
 
 from snnkern._checks import finite, positive, whole
 from snnkern.encode._inputs import choice, floating, steps, wide, within
-from snnkern.fires import Binary
-from snnkern.functional import multistep
-from snnkern.neurons import IF, Neuron
-from snnkern.resets import Soft
+from snnkern.functional import integrate_fire
 
 CODES = ('time', 'voltage')
 
@@ -61,5 +58,5 @@ def population(
         within(x, low, high)
     a = population_activity(wide(x), neurons, low, high)
     if code == 'voltage':
-        return multistep(a, Neuron(IF(), Binary(v_threshold), Soft()), T=T, backend=backend).to(x.dtype)
+        return integrate_fire(a, v_threshold, None, T=T, backend=backend).to(x.dtype)
     return (steps(T, a) == (T * (1 - a)).round()).to(x.dtype)
