@@ -173,7 +173,7 @@ def test_any_size(size, resize, crop):
     if resize:
         height, width = (max(1, int(side * resize / max(size))) for side in size)
     if crop and crop > max(height, width) + 2:
-        with pytest.raises(ValueError, match='^crop must be at most'):
+        with pytest.raises(ValueError, match=r'^crop must be at most'):
             encode.odg(images, resize=resize, crop=crop)
     else:
         found = encode.odg(images, resize=resize, crop=crop)

@@ -89,7 +89,7 @@ def test_few_variants_triton(driver):
     assert len({compiled.hash for compiled, _ in driver.runs}) == 1
 
 
-@pytest.mark.parametrize('arch', ('sm_75', 'sm_80', 'sm_90', 'sm_100', 'sm_120'))
+@pytest.mark.parametrize('arch', ['sm_75', 'sm_80', 'sm_90', 'sm_100', 'sm_120'])
 def test_machine_code_cuda(arch):
     facts = ptxsim.sass_facts(find_spec('snnkern._cuda').origin, arch)
     kernels = {name: fact for name, fact in facts.items() if re.search('poisson_kernel', name)}
