@@ -20,9 +20,9 @@ struct OneLane {
 template <class Lanes>
 SNN_HD void philox(typename Lanes::Word (&c)[4], std::uint64_t key) {
   std::uint32_t low = static_cast<std::uint32_t>(key), high = static_cast<std::uint32_t>(key >> 32);
-#if defined(__CUDACC__)
+#if defined(__CUDA_ARCH__)
 #pragma unroll
-#else
+#elif !defined(__CUDACC__)
 #pragma GCC unroll 10
 #endif
   for (int round = 0; round < 10; ++round) {
