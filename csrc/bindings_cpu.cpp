@@ -1,4 +1,5 @@
 // snnkern._cpu: raw pointers, sizes, thread count. Checks nothing: snnkern/backends/native does.
+#include "bindings_encode.h"
 #include "bindings_moments.h"
 #include "bindings_multistep.h"
 #include "bindings_pool.h"
@@ -39,6 +40,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_moments(m, Unlocked<cpu::moments>::run);
   bind_add_line(m, Unlocked<cpu::add_line>::run);
   bind_pool(m, Unlocked<cpu::lateral_pool>::run);
+  bind_encode(m, Unlocked<cpu::poisson>::run);
   m.def("instruction_sets", cpu::instruction_sets);
   m.def("instruction_set", cpu::chosen);
   m.def("choose_instruction_set", cpu::choose);

@@ -1,4 +1,5 @@
 // snnkern._cuda: raw pointers, sizes, device index and stream. Checks nothing: snnkern/backends/native does.
+#include "bindings_encode.h"
 #include "bindings_moments.h"
 #include "bindings_multistep.h"
 #include "kernels/gpu.h"
@@ -9,4 +10,5 @@ PYBIND11_MODULE(_cuda, m) {
   m.doc() = "Native CUDA kernels: raw pointers in, nothing checked. Use snnkern.functional instead.";
   bind_multistep(m, gpu::multistep_fwd, gpu::multistep_bwd);
   bind_moments(m, gpu::moments);
+  bind_encode(m, gpu::poisson);
 }

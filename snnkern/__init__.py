@@ -1,10 +1,10 @@
 """snnkern: fused kernels for spiking neural networks. One call runs all T time steps of a layer.
 
 `snnkern.functional` holds the stateless ops, `snnkern.nn` the modules, `Neuron` and its parts describe any
-neuron as data; `explain()` says which backend runs what.
+neuron as data, `snnkern.encode` makes spikes of static data; `explain()` says which backend runs what.
 """
 
-from snnkern import functional, nn, presets
+from snnkern import encode, functional, nn, presets
 from snnkern.backends import explain, use_backend
 from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
 from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
@@ -60,6 +60,7 @@ __all__ = [
     'Triangle',
     'Window',
     '__version__',
+    'encode',
     'explain',
     'functional',
     'nn',

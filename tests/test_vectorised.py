@@ -105,6 +105,20 @@ def test_hot_loops_are_vectors(level, function):
     assert len(hot(isa, function)) >= count, 'some loops have slipped out of what is looked at'
 
 
+# Of the Poisson encoder, whose loops are no templates and may be unrolled: two vectors of counters, ten rounds of two
+# products (those of the step are all alike); a comparison.
+ENCODER = {'draw': (re.compile('vpmuludq'), 36), 'compare': (re.compile('vcmp.*ps'), 1)}
+
+
+@pytest.mark.parametrize('function', ENCODER)
+def test_random_numbers_are_vectors(level, function):
+    isa, register = level
+    word, least = ENCODER[function]
+    found = [code for name, code in functions().items() if re.match(rf'^snn::{isa}::\(anon.*\)::{function}\(', name)]
+    assert len(found) == 1
+    assert sum(bool(word.match(w)) and register in operands for _, w, operands in found[0]) >= least
+
+
 def test_half_precision_is_converted_by_vectors(level):
     isa, _ = level
     words = {word for name, code in functions().items() if f'snn::{isa}::' in name for _, word, _ in code}

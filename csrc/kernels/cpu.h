@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/encode.h"
 #include "kernels/moments.h"
 #include "kernels/multistep.h"
 #include "kernels/pool.h"
@@ -15,6 +16,7 @@ void multistep_bwd(const BackwardArgs& args, int threads);
 void moments(const MomentsArgs& args, int threads);
 void add_line(const AddLineArgs& args, int threads);
 void lateral_pool(const PoolArgs& args, int threads);
+void poisson(const PoissonArgs& args, int threads);
 
 // The instruction sets that this machine can run, best first; `choose` takes one of them for all later calls and
 // throws std::invalid_argument for any other name.

@@ -2,6 +2,7 @@
 // header and its lines here.
 #pragma once
 
+#include "kernels/encode.h"
 #include "kernels/moments.h"
 #include "kernels/multistep.h"
 #include "kernels/pool.h"
@@ -9,13 +10,12 @@
 // threads: how many to use. streamed: outputs are too large to stay in the cache. sums: null or [threads, P, steps,
 // channels], zeros, to which the gradients of the coefficients are added; moments: [threads, 2, channels], sums of
 // deviations from origin [channels] and of their squares.
-// clang-format off
-#define SNN_KERNELS(X, isa)                                                                      \
-  X(isa, multistep_fwd, (const ForwardArgs& args, int threads, bool streamed))                   \
-  X(isa, multistep_bwd, (const BackwardArgs& args, int threads, bool streamed, double* sums))    \
-  X(isa, moments, (const MomentsArgs& args, int threads, float* origin, double* sums))           \
-  X(isa, add_line, (const AddLineArgs& args, int threads))                                       \
-  X(isa, lateral_pool, (const PoolArgs& args, int threads))
-// clang-format on
+#define SNN_KERNELS(X, isa)                                                                   \
+  X(isa, multistep_fwd, (const ForwardArgs& args, int threads, bool streamed))                \
+  X(isa, multistep_bwd, (const BackwardArgs& args, int threads, bool streamed, double* sums)) \
+  X(isa, moments, (const MomentsArgs& args, int threads, float* origin, double* sums))        \
+  X(isa, add_line, (const AddLineArgs& args, int threads))                                    \
+  X(isa, lateral_pool, (const PoolArgs& args, int threads))                                   \
+  X(isa, poisson, (const PoissonArgs& args, int threads, bool streamed))
 
 #define SNN_FUNCTION(isa, name, parameters) void name parameters;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/encode.h"
 #include "kernels/moments.h"
 #include "kernels/multistep.h"
 
@@ -12,5 +13,6 @@ namespace snn::gpu {
 void multistep_fwd(const ForwardArgs& args, int device, std::uintptr_t stream);
 void multistep_bwd(const BackwardArgs& args, int device, std::uintptr_t stream);
 void moments(const MomentsArgs& args, int device, std::uintptr_t stream);
+void poisson(const PoissonArgs& args, int device, std::uintptr_t stream);
 
 }  // namespace snn::gpu

@@ -9,6 +9,7 @@ it cannot run there or None. The first in ORDER without a refusal is taken, once
 | multistep_bwd | *grads, x, *tensors, checkpoints, line, spec, T, *wants | gradients of x and of the tensors or None |
 | moments | x, channel_dim | [2, C] float64: mean and variance of x by channel |
 | lateral_pool2d | x, kernel_size, stride, padding, dilation, ceil_mode, scale | out |
+| poisson | x, T, seed, first | s |
 
 tensors: state, coefficients; grads: of s, last states, v_seq and sum, of which only the first must be there; wants: of
 forward, whether last states, v_seq and sum are wanted, of backward, whether the gradients are. residual: a second input
@@ -31,7 +32,7 @@ import torch
 
 ORDER = ('native', 'triton', 'reference')
 CUSTOM = 'multistep, Custom'  # with a surrogate that is a Python function
-OPS = ('multistep', CUSTOM, 'moments', 'lateral_pool2d')
+OPS = ('multistep', CUSTOM, 'moments', 'lateral_pool2d', 'poisson')
 _forced = os.environ.get('SNNKERN_BACKEND') or None
 
 

@@ -54,6 +54,21 @@ def like(t: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
     return new_like(x, t.shape[0], dtype).copy_(t)
 
 
+def ordered(x: Tensor) -> Tensor:
+    """x [B, ...] itself if its elements lie in order or channels last, else a contiguous copy."""
+    x = x.resolve_neg()
+    return x if _channels_last(x) else x.contiguous()
+
+
+def _channels_last(x: Tensor) -> bool:
+    return not x.is_contiguous() and x.dim() > 2 and x.movedim(1, -1).is_contiguous()
+
+
+def order(x: Tensor) -> tuple[int, int]:
+    """(channels, inner) of what `ordered` returns: in memory it is [..., inner, channels]; (1, 1) if in order."""
+    return (x.shape[1], x[0, 0].numel()) if _channels_last(x) else (1, 1)
+
+
 def channel_sums(partial: Tensor, coefficients: Tensor, channel_dim: int) -> Tensor:
     """Sums [P, 1|T, 1|C] over neurons of partial sums [P * (1|T), ...] in the layout of x, in float64."""
     P, steps, C = coefficients.shape

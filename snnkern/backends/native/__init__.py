@@ -1,6 +1,7 @@
 """The compiled kernels of csrc, and the only Python that sees addresses. device.py: where they run."""
 
 from snnkern.backends.native.device import DEVICES, DTYPES, Device, notes, refusal
+from snnkern.backends.native.encode import poisson
 from snnkern.backends.native.moments import add_line, adds_lines, moments
 from snnkern.backends.native.multistep import multistep_bwd, multistep_fwd
 from snnkern.backends.native.pool import lateral_pool2d
@@ -16,5 +17,6 @@ __all__ = [
     'multistep_bwd',
     'multistep_fwd',
     'notes',
+    'poisson',
     'refusal',
 ]

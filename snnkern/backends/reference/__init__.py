@@ -2,11 +2,12 @@
 
 import torch
 
+from snnkern.backends.reference.encode import poisson
 from snnkern.backends.reference.moments import moments
 from snnkern.backends.reference.multistep import Trace, multistep_bwd, multistep_fwd, run
 from snnkern.backends.reference.pool import lateral_pool2d
 
-__all__ = ['Trace', 'lateral_pool2d', 'moments', 'multistep_bwd', 'multistep_fwd', 'notes', 'refusal', 'run']
+__all__ = ['Trace', 'lateral_pool2d', 'moments', 'multistep_bwd', 'multistep_fwd', 'notes', 'poisson', 'refusal', 'run']
 
 
 def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:

@@ -1,7 +1,8 @@
 """The Triton backend: any GPU that Triton knows, no compiler needed. device.py: where it runs."""
 
 from snnkern.backends.triton.device import refusal
+from snnkern.backends.triton.encode import poisson
 from snnkern.backends.triton.moments import moments
 from snnkern.backends.triton.multistep import multistep_bwd, multistep_fwd
 
-__all__ = ['moments', 'multistep_bwd', 'multistep_fwd', 'refusal']
+__all__ = ['moments', 'multistep_bwd', 'multistep_fwd', 'poisson', 'refusal']
