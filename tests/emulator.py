@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,7 +106,11 @@ def driver(request, monkeypatch):
             return memory.as_strided((steps, *x.shape[1:]), strides)
 
         monkeypatch.setattr(triton_device, 'DEVICES', ('cuda', 'cpu'))
-        monkeypatch.setattr(layout, 'new_like', poisoned)
+        # Only what the backend itself makes: what others make is written by torch, unseen by the emulator.
+        poisonous = SimpleNamespace(**{**vars(layout), 'new_like': poisoned})
+        for name, module in list(sys.modules.items()):
+            if name.startswith('snnkern.backends.triton.') and hasattr(module, 'layout'):
+                monkeypatch.setattr(module, 'layout', poisonous)
         forget()
         yield driver
     forget()
