@@ -1,5 +1,6 @@
 // snnkern._cpu: raw pointers, sizes, thread count. Checks nothing: snnkern/backends/native does.
 #include "bindings_multistep.h"
+#include "bindings_pack.h"
 #include "bindings_pool.h"
 #include "kernels/blocks.h"
 #include "kernels/cpu.h"
@@ -36,6 +37,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Native CPU kernels: raw pointers in, nothing checked. Use snnkern.functional instead.";
   bind_multistep(m, Unlocked<cpu::multistep_fwd>::run, Unlocked<cpu::multistep_bwd>::run);
   bind_pool(m, Unlocked<cpu::lateral_pool>::run);
+  bind_pack(m, Unlocked<cpu::pack>::run, Unlocked<cpu::unpack>::run);
   m.def("instruction_sets", cpu::instruction_sets);
   m.def("instruction_set", cpu::chosen);
   m.def("choose_instruction_set", cpu::choose);

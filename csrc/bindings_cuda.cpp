@@ -1,5 +1,6 @@
 // snnkern._cuda: raw pointers, sizes, device index and stream. Checks nothing: snnkern/backends/native does.
 #include "bindings_multistep.h"
+#include "bindings_pack.h"
 #include "kernels/gpu.h"
 
 using namespace snn;
@@ -7,4 +8,5 @@ using namespace snn;
 PYBIND11_MODULE(_cuda, m) {
   m.doc() = "Native CUDA kernels: raw pointers in, nothing checked. Use snnkern.functional instead.";
   bind_multistep(m, gpu::multistep_fwd, gpu::multistep_bwd);
+  bind_pack(m, gpu::pack, gpu::unpack);
 }

@@ -8,6 +8,7 @@ from snnkern import functional, nn, presets
 from snnkern.backends import explain, use_backend
 from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
 from snnkern.neurons import IF, LIF, PLIF, Affine, Neuron, Synaptic
+from snnkern.ops.saved import compress_saved_spikes
 from snnkern.resets import Delayed, Hard, NoReset, Soft
 from snnkern.surrogates import (
     STE,
@@ -59,6 +60,7 @@ __all__ = [
     'Triangle',
     'Window',
     '__version__',
+    'compress_saved_spikes',
     'explain',
     'functional',
     'nn',

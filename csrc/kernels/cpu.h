@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/multistep.h"
+#include "kernels/pack.h"
 #include "kernels/pool.h"
 
 namespace snn::cpu {
@@ -12,6 +13,8 @@ namespace snn::cpu {
 void multistep_fwd(const ForwardArgs& args, int threads);
 void multistep_bwd(const BackwardArgs& args, int threads);
 void lateral_pool(const PoolArgs& args, int threads);
+void pack(const PackArgs& args, int threads);
+void unpack(const PackArgs& args, int threads);
 
 // The instruction sets that this machine can run, best first; `choose` takes one of them for all later calls and
 // throws std::invalid_argument for any other name.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/multistep.h"
+#include "kernels/pack.h"
 #include "kernels/pool.h"
 
 // threads: how many to use. streamed: outputs are too large to stay in the cache. sums: null or [threads, P, steps,
@@ -11,7 +12,9 @@
 #define SNN_KERNELS(X, isa)                                                                      \
   X(isa, multistep_fwd, (const ForwardArgs& args, int threads, bool streamed))                   \
   X(isa, multistep_bwd, (const BackwardArgs& args, int threads, bool streamed, double* sums))    \
-  X(isa, lateral_pool, (const PoolArgs& args, int threads))
+  X(isa, lateral_pool, (const PoolArgs& args, int threads))                                      \
+  X(isa, pack, (const PackArgs& args, int threads))                                              \
+  X(isa, unpack, (const PackArgs& args, int threads))
 // clang-format on
 
 #define SNN_FUNCTION(isa, name, parameters) void name parameters;

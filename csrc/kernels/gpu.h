@@ -5,10 +5,13 @@
 #include <cstdint>
 
 #include "kernels/multistep.h"
+#include "kernels/pack.h"
 
 namespace snn::gpu {
 
 void multistep_fwd(const ForwardArgs& args, int device, std::uintptr_t stream);
 void multistep_bwd(const BackwardArgs& args, int device, std::uintptr_t stream);
+void pack(const PackArgs& args, int device, std::uintptr_t stream);
+void unpack(const PackArgs& args, int device, std::uintptr_t stream);
 
 }  // namespace snn::gpu

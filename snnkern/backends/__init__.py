@@ -8,6 +8,8 @@ it cannot run there or None. The first in ORDER without a refusal is taken, once
 | multistep_fwd | x, *tensors, spec, T, save, want_state, want_v_seq | s; last states, v_seq, checkpoints or None |
 | multistep_bwd | *grads, x, *tensors, checkpoints, spec, T, *wants | grad_x; gradients of tensors or None |
 | lateral_pool2d | x, kernel_size, stride, padding, dilation, ceil_mode, scale | out |
+| pack_spikes | x [n], kind, scale, check | data, or None if checked and x holds something else |
+| unpack_spikes | data, kind, scale, n, dtype | x [n] |
 
 tensors: state, coefficients; grads: grad_s, grad_state, grad_v_seq, of which only the first must be there; wants:
 whether gradients of the tensors are. They arrive as `layout.py` leaves them: x is dense with time outermost, states
@@ -28,7 +30,7 @@ import torch
 
 ORDER = ('native', 'triton', 'reference')
 CUSTOM = 'multistep, Custom'  # with a surrogate that is a Python function
-OPS = ('multistep', CUSTOM, 'lateral_pool2d')
+OPS = ('multistep', CUSTOM, 'lateral_pool2d', 'pack_spikes')
 _forced = os.environ.get('SNNKERN_BACKEND') or None
 
 

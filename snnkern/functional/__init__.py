@@ -6,6 +6,15 @@ Inputs are `[T, ...]`, time first; everything behind T is neurons. With `T` give
 """
 
 from snnkern.functional.neurons import integrate_fire, lif, multistep
+from snnkern.functional.pack import PackedSpikes, pack_spikes, unpack_spikes
 from snnkern.functional.pools import lateral_pool2d
 
-__all__ = ['integrate_fire', 'lateral_pool2d', 'lif', 'multistep']
+__all__ = [
+    'PackedSpikes',
+    'integrate_fire',
+    'lateral_pool2d',
+    'lif',
+    'multistep',
+    'pack_spikes',
+    'unpack_spikes',
+]

@@ -15,6 +15,7 @@ from snnkern import backends
 from snnkern.backends import layout, reference
 from snnkern.neurons import Program
 from snnkern.ops._library import define, plain, wants_gradient
+from snnkern.ops.saved import mark
 
 Maybe = Tensor | None
 
@@ -230,11 +231,11 @@ def multistep(
     save = wants_gradient(x, state, coefficients)
     call = Call(spec, T, save, want_state, want_v_seq, backend)
     if not save:
-        return _forward(x, state, coefficients, call)[:3]
+        return mark(_forward(x, state, coefficients, call)[:3], spec)
     if not plain(x, state, coefficients) or torch.autograd.forward_ad._current_level >= 0:
         return MultiStep.apply(x, state, coefficients, call)[:3]  # type: ignore[no-any-return]
     found = PlainMultiStep.apply(x, state, coefficients, call)
     if not (want_state or want_v_seq):
-        return found, None, None
+        return mark((found, None, None), spec)
     rest = iter(found[1:])
-    return found[0], next(rest) if want_state else None, next(rest) if want_v_seq else None
+    return mark((found[0], next(rest) if want_state else None, next(rest) if want_v_seq else None), spec)

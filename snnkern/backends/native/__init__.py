@@ -2,6 +2,7 @@
 
 from snnkern.backends.native.device import DEVICES, DTYPES, Device, notes, refusal
 from snnkern.backends.native.multistep import multistep_bwd, multistep_fwd
+from snnkern.backends.native.pack import pack_spikes, unpack_spikes
 from snnkern.backends.native.pool import lateral_pool2d
 
 __all__ = [
@@ -12,5 +13,7 @@ __all__ = [
     'multistep_bwd',
     'multistep_fwd',
     'notes',
+    'pack_spikes',
     'refusal',
+    'unpack_spikes',
 ]

@@ -3,9 +3,20 @@
 import torch
 
 from snnkern.backends.reference.multistep import Trace, multistep_bwd, multistep_fwd, run
+from snnkern.backends.reference.pack import pack_spikes, unpack_spikes
 from snnkern.backends.reference.pool import lateral_pool2d
 
-__all__ = ['Trace', 'lateral_pool2d', 'multistep_bwd', 'multistep_fwd', 'notes', 'refusal', 'run']
+__all__ = [
+    'Trace',
+    'lateral_pool2d',
+    'multistep_bwd',
+    'multistep_fwd',
+    'notes',
+    'pack_spikes',
+    'refusal',
+    'run',
+    'unpack_spikes',
+]
 
 
 def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
