@@ -9,13 +9,14 @@ using namespace snn;
 
 namespace {
 
-// Memory for one output, given back when the last tensor that uses it is gone.
+// Memory for one output, given back when the last tensor that uses it is gone; reuse: kept for the next one then.
 struct Block {
   std::size_t bytes;
+  bool reuse;
   void* memory;
 
-  explicit Block(std::size_t size) : bytes(size), memory(blocks::take(size)) {}
-  ~Block() { blocks::give(memory, bytes); }
+  Block(std::size_t size, bool kept) : bytes(size), reuse(kept), memory(blocks::take(size)) {}
+  ~Block() { reuse ? blocks::give(memory, bytes) : blocks::drop(memory, bytes); }
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 };
@@ -44,7 +45,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("kept_bytes", blocks::kept);
   m.def("keep_limit", blocks::limit);
   m.def("set_keep_limit", blocks::set_limit);
-  py::class_<Block>(m, "Block", py::buffer_protocol()).def(py::init<std::size_t>()).def_buffer([](Block& b) {
+  py::class_<Block>(m, "Block", py::buffer_protocol()).def(py::init<std::size_t, bool>(), py::arg("bytes"), py::arg("reuse") = true).def_buffer([](Block& b) {
     return py::buffer_info(b.memory, 1, "B", 1, {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
   });
 }

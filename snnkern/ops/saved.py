@@ -5,7 +5,7 @@ to its storage. A storage is known by the address of its C++ object, which a wea
 """
 
 import threading
-from contextlib import ContextDecorator
+from contextlib import ContextDecorator, ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -17,6 +17,7 @@ from torch.nn import Parameter
 
 from snnkern._checks import whole
 from snnkern.backends import layout
+from snnkern.backends.native.device import frugal
 from snnkern.fires import Fire
 from snnkern.neurons import Program
 from snnkern.ops._library import plain
@@ -41,6 +42,7 @@ class _Tags(threading.local):
         self.depth = 0
         self.of: dict[int, Tag] = {}
         self.limit = 64
+        self.memory = ExitStack()
 
     def put(self, t: Tensor, kind: str, scale: float) -> None:
         if len(self.of) >= self.limit:
@@ -177,12 +179,16 @@ class compress_saved_spikes(ContextDecorator):  # noqa: N801 (a context manager,
     def __init__(self, min_bytes: int = SMALLEST) -> None:
         whole('min_bytes', min_bytes, at_least=0)
         self.min_bytes = min_bytes
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda saved: saved.restore())
+        # Hooks run beside compiled functions, whose compiler would follow them.
+        save, restore = (torch.compiler.disable(hook) for hook in (self._save, lambda saved: saved.restore()))
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(save, restore)
         self._pieces: WeakValueDictionary[tuple[Any, ...], _Piece] = WeakValueDictionary()
         self._report = SavedReport()
 
     def __enter__(self) -> 'compress_saved_spikes':
         self._hooks.__enter__()
+        if not _tags.depth:
+            _tags.memory.enter_context(frugal())  # spikes go once they are packed: blocks that wait would be the peak
         _tags.depth += 1
         return self
 
@@ -191,6 +197,7 @@ class compress_saved_spikes(ContextDecorator):  # noqa: N801 (a context manager,
         _tags.depth -= 1
         if not _tags.depth:
             _tags.of.clear()
+            _tags.memory.close()
 
     def report(self) -> SavedReport:
         """What was saved until now, since this object was made."""

@@ -5,7 +5,9 @@
 
 import importlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -59,15 +61,34 @@ def _cuda() -> ModuleType | str:
         return f'snnkern._cuda does not load, was nvcc there at build time? ({error})'
 
 
+class _Memory(threading.local):
+    """How a thread wants its memory. reuse: blocks are kept for later ones, which is faster; False: given back."""
+
+    reuse = True
+
+
+_memory = _Memory()
+
+
+@contextmanager
+def frugal() -> Iterator[None]:
+    """Memory that is allocated within goes back to the system, not to later outputs (CPU): slower, but less at once."""
+    before, _memory.reuse = _memory.reuse, False
+    try:
+        yield
+    finally:
+        _memory.reuse = before
+
+
 def _recycled(x: Tensor, steps: int, dtype: torch.dtype | None = None) -> Tensor:
-    """As layout.new_like; large ones from blocks that are kept when their last tensor goes."""
+    """As layout.new_like; large ones from blocks that may be kept when their last tensor goes."""
     nbytes = x.numel() // x.shape[0] * steps * (dtype or x.dtype).itemsize
     if nbytes < LARGE:
         return layout.new_like(x, steps, dtype)
     module = _cpu()
     assert isinstance(module, ModuleType)
-    memory = torch.frombuffer(module.Block(nbytes), dtype=dtype or x.dtype)
-    return memory.as_strided_((steps, *x.shape[1:]), layout.strides_of(x))  # in place: a tensor, not a view of one
+    block = torch.frombuffer(module.Block(nbytes, _memory.reuse), dtype=dtype or x.dtype)
+    return block.as_strided_((steps, *x.shape[1:]), layout.strides_of(x))  # in place: a tensor, not a view of one
 
 
 def _stream(x: Tensor) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from snnkern.backends.native.device import DEVICES, DTYPES, at
+from snnkern.backends.native.device import DEVICES, DTYPES, at, frugal
 
 KINDS = {'bits': 0, 'counts': 1, 'signed': 2}
 
@@ -35,7 +35,8 @@ def pack_spikes(x: Tensor, kind: str, scale: float, check: bool) -> Tensor | Non
 def unpack_spikes(data: Tensor, kind: str, scale: float, n: int, dtype: torch.dtype) -> Tensor:
     """The n values that were packed."""
     device = DEVICES[data.device.type]
-    x = device.new(data.new_empty(1, dtype=dtype), n)
+    with frugal():
+        x = device.new(data.new_empty(1, dtype=dtype), n)
     if n:
         what = KINDS[kind], DTYPES[dtype], n, *_numbers(scale, dtype)
         where = x.data_ptr(), data.data_ptr(), 0, *device.where(x)

@@ -2,5 +2,6 @@
 
 from snnkern.backends.triton.device import refusal
 from snnkern.backends.triton.multistep import multistep_bwd, multistep_fwd
+from snnkern.backends.triton.pack import pack_spikes, unpack_spikes
 
-__all__ = ['multistep_bwd', 'multistep_fwd', 'refusal']
+__all__ = ['multistep_bwd', 'multistep_fwd', 'pack_spikes', 'refusal', 'unpack_spikes']
