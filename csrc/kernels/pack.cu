@@ -1,38 +1,34 @@
-// Packed spikes on CUDA: one thread takes eight neighbours, which are one byte of bits or eight of counts. Values stay
-// whole numbers, W, as they stand in memory.
+// Packed spikes on CUDA: one thread takes 16 bytes of x, four or eight neighbours; two threads of four share a byte of
+// bits. Values stay whole numbers, W, as they stand in memory.
 #include "kernels/detail/launch.cuh"
 #include "kernels/gpu.h"
 
 namespace snn::gpu {
 namespace {
 
-constexpr int kEight = 8;
 using Byte = std::uint8_t;
+template <class W>
+constexpr int kNeighbours = 16 / sizeof(W);
 
-// Eight neighbours, of which `left` exist, by accesses of 16 bytes at most (Wide) or one by one.
-template <bool Wide, class W>
-__device__ __forceinline__ void load_eight(const W* from, std::int64_t left, W (&to)[kEight]) {
-  constexpr int V = sizeof(W) == 4 ? 4 : kEight;
-  if (Wide && left >= kEight) {
+// V neighbours, of which `left` exist, by one access (Wide) or one by one.
+template <bool Wide, class W, int V>
+__device__ __forceinline__ Vector<W, V> read(const W* from, std::int64_t left) {
+  if (Wide && left >= V) return load<V>(from);
+  Vector<W, V> values = {};
 #pragma unroll
-    for (int j = 0; j < kEight; j += V) *reinterpret_cast<Vector<W, V>*>(to + j) = load<V>(from + j);
-  } else {
-#pragma unroll
-    for (int j = 0; j < kEight; ++j) to[j] = j < left ? from[j] : W{0};
-  }
+  for (int j = 0; j < V; ++j)
+    if (j < left) values.at[j] = from[j];
+  return values;
 }
 
-template <bool Wide, class W>
-__device__ __forceinline__ void store_eight(W* to, std::int64_t left, const W (&values)[kEight]) {
-  constexpr int V = sizeof(W) == 4 ? 4 : kEight;
-  if (Wide && left >= kEight) {
-#pragma unroll
-    for (int j = 0; j < kEight; j += V)
-      *reinterpret_cast<Vector<W, V>*>(to + j) = *reinterpret_cast<const Vector<W, V>*>(values + j);
+template <bool Wide, class W, int V>
+__device__ __forceinline__ void write(W* to, std::int64_t left, const Vector<W, V>& values) {
+  if (Wide && left >= V) {
+    *reinterpret_cast<Vector<W, V>*>(to) = values;
   } else {
 #pragma unroll
-    for (int j = 0; j < kEight; ++j)
-      if (j < left) to[j] = values[j];
+    for (int j = 0; j < V; ++j)
+      if (j < left) to[j] = values.at[j];
   }
 }
 
@@ -48,61 +44,57 @@ __device__ __forceinline__ W stored(float value, bool bfloat) {
   return bfloat ? __bfloat16_as_ushort(__float2bfloat16_rn(value)) : __half_as_ushort(__float2half_rn(value));
 }
 
-__device__ __forceinline__ std::int64_t first_value() {
-  return (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * kEight;
-}
-
 template <class W, bool Wide, bool Counts>
 __global__ void __launch_bounds__(kThreads) pack_spikes(const PackArgs args) {
-  const std::int64_t i = first_value(), left = args.n - i;
-  if (left <= 0) return;
-  alignas(16) W x[kEight];
-  load_eight<Wide>(static_cast<const W*>(args.x) + i, left, x);
+  constexpr int V = kNeighbours<W>;
+  const std::int64_t i = first_neuron<V>(), left = args.n - i;
+  const Vector<W, V> x = read<Wide, W, V>(static_cast<const W*>(args.x) + i, left);
   Byte* packed = static_cast<Byte*>(args.packed);
   bool valid = true;
   if constexpr (Counts) {
     const bool bfloat = args.dtype == Dtype::bf16;
-    alignas(8) Byte counts[kEight];
+    Vector<Byte, V> counts;
 #pragma unroll
-    for (int j = 0; j < kEight; ++j) {
-      const float count = rintf(fminf(fmaxf(number(x[j], bfloat) * args.inverse, args.low), args.high));
-      counts[j] = static_cast<Byte>(static_cast<int>(count));
-      valid &= stored<W>((count + 0.f) * args.scale, bfloat) == x[j];
+    for (int j = 0; j < V; ++j) {
+      const float count = rintf(fminf(fmaxf(number(x.at[j], bfloat) * args.inverse, args.low), args.high));
+      counts.at[j] = static_cast<Byte>(static_cast<int>(count));
+      valid &= stored<W>((count + 0.f) * args.scale, bfloat) == x.at[j];  // + 0: not -0
     }
-    store_eight<Wide>(packed + i, left, counts);
+    write<Wide>(packed + i, left, counts);
   } else {
     const W one = static_cast<W>(args.one);
     unsigned bits = 0;
 #pragma unroll
-    for (int j = 0; j < kEight; ++j) {
-      bits |= static_cast<unsigned>(x[j] == one) << j;
-      valid &= x[j] == one || x[j] == 0;
+    for (int j = 0; j < V; ++j) {
+      bits |= static_cast<unsigned>(x.at[j] == one) << j;
+      valid &= x.at[j] == one || x.at[j] == 0;
     }
-    packed[i / kEight] = static_cast<Byte>(bits);
+    if constexpr (V == 4) bits |= __shfl_down_sync(~0u, bits, 1) << 4;  // so no thread may have left
+    if (left > 0 && i % 8 == 0) packed[i / 8] = static_cast<Byte>(bits);
   }
   if (args.invalid && !valid) atomicExch(args.invalid, 1);
 }
 
 template <class W, bool Wide, bool Counts>
 __global__ void __launch_bounds__(kThreads) unpack_spikes(const PackArgs args) {
-  const std::int64_t i = first_value(), left = args.n - i;
+  constexpr int V = kNeighbours<W>;
+  const std::int64_t i = first_neuron<V>(), left = args.n - i;
   if (left <= 0) return;
   const Byte* packed = static_cast<const Byte*>(args.packed);
-  alignas(16) W x[kEight];
+  Vector<W, V> x;
   if constexpr (Counts) {
-    alignas(8) Byte counts[kEight];
-    load_eight<Wide>(packed + i, left, counts);
+    const Vector<Byte, V> counts = read<Wide, Byte, V>(packed + i, left);
 #pragma unroll
-    for (int j = 0; j < kEight; ++j) {
-      const int count = args.low < 0.f ? static_cast<std::int8_t>(counts[j]) : counts[j];
-      x[j] = stored<W>(static_cast<float>(count) * args.scale, args.dtype == Dtype::bf16);
+    for (int j = 0; j < V; ++j) {
+      const int count = args.low < 0.f ? static_cast<std::int8_t>(counts.at[j]) : counts.at[j];
+      x.at[j] = stored<W>(static_cast<float>(count) * args.scale, args.dtype == Dtype::bf16);
     }
   } else {
-    const unsigned bits = packed[i / kEight];
+    const unsigned bits = packed[i / 8] >> i % 8;
 #pragma unroll
-    for (int j = 0; j < kEight; ++j) x[j] = bits >> j & 1 ? static_cast<W>(args.one) : W{0};
+    for (int j = 0; j < V; ++j) x.at[j] = bits >> j & 1 ? static_cast<W>(args.one) : W{0};
   }
-  store_eight<Wide>(static_cast<W*>(args.x) + i, left, x);
+  write<Wide>(static_cast<W*>(args.x) + i, left, x);
 }
 
 // f(W, wide, counts) with the types of a kernel.
@@ -120,8 +112,9 @@ template <class F>
 void launch(const PackArgs& args, int device, const F& run) {
   if (args.n == 0) return;
   const OnDevice guard(device);
-  with_types(args,
-             [&](auto word, auto wide, auto counts) { run(word, wide, counts, blocks_for(args.n, kEight, kThreads)); });
+  with_types(args, [&](auto word, auto wide, auto counts) {
+    run(word, wide, counts, blocks_for(args.n, kNeighbours<decltype(word)>, kThreads));
+  });
   check(cudaGetLastError());
 }
 

@@ -31,7 +31,7 @@ def pack_spikes(x: Tensor, kind: str, scale: float, check: bool) -> Tensor | Non
 
     n, dtype = x.numel(), torch.int8 if kind == 'signed' else torch.uint8
     data = layout.new_like(x.new_empty(1), -(-n // 8) if kind == 'bits' else n, dtype)
-    invalid = layout.new_like(x.new_empty(1), 1, torch.int32).zero_() if check else None
+    invalid = x.new_zeros(1, dtype=torch.int32) if check else None
     number, inverse, one = _numbers(scale, x)
     if kind == 'bits':
         _launch(kernels.pack_bits, x, x.view(one.dtype), data, invalid, one.item())

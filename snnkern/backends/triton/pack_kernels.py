@@ -5,6 +5,8 @@
 import triton
 import triton.language as tl
 
+RUN_TIME = ('one', 'n', 'scale', 'inverse', 'low')  # nothing is compiled for a value
+
 
 @triton.jit
 def places(n, BLOCK: tl.constexpr):
@@ -14,7 +16,7 @@ def places(n, BLOCK: tl.constexpr):
     return at, at < n.to(tl.int64), row, row * 8 < n
 
 
-@triton.jit
+@triton.jit(do_not_specialize=RUN_TIME)
 def pack_bits(x, packed, invalid, one, n, BLOCK: tl.constexpr):
     """x: whole numbers of the width of the values; one: a spike as such a number."""
     at, inside, row, there = places(n, BLOCK)
@@ -27,7 +29,7 @@ def pack_bits(x, packed, invalid, one, n, BLOCK: tl.constexpr):
         tl.atomic_or(invalid, 1, mask=other != 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=RUN_TIME)
 def unpack_bits(packed, x, one, n, BLOCK: tl.constexpr):
     at, inside, row, there = places(n, BLOCK)
     byte = tl.load(packed + row, there, 0).to(tl.int32)
@@ -35,7 +37,7 @@ def unpack_bits(packed, x, one, n, BLOCK: tl.constexpr):
     tl.store(x + at, tl.where(spike != 0, one, 0).to(x.dtype.element_ty), inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=RUN_TIME)
 def pack_counts(x, packed, invalid, scale, inverse, low, n, BLOCK: tl.constexpr):
     """x: the values themselves. low: the least count."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -52,7 +54,7 @@ def pack_counts(x, packed, invalid, scale, inverse, low, n, BLOCK: tl.constexpr)
         tl.atomic_or(invalid, 1, mask=other != 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=RUN_TIME)
 def unpack_counts(packed, x, scale, n, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < n.to(tl.int64)
