@@ -45,7 +45,9 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("kept_bytes", blocks::kept);
   m.def("keep_limit", blocks::limit);
   m.def("set_keep_limit", blocks::set_limit);
-  py::class_<Block>(m, "Block", py::buffer_protocol()).def(py::init<std::size_t, bool>(), py::arg("bytes"), py::arg("reuse") = true).def_buffer([](Block& b) {
-    return py::buffer_info(b.memory, 1, "B", 1, {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
-  });
+  py::class_<Block>(m, "Block", py::buffer_protocol())
+      .def(py::init<std::size_t, bool>(), py::arg("bytes"), py::arg("reuse") = true)
+      .def_buffer([](Block& b) {
+        return py::buffer_info(b.memory, 1, "B", 1, {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
+      });
 }
