@@ -2,6 +2,7 @@
 #include "bindings_encode.h"
 #include "bindings_moments.h"
 #include "bindings_multistep.h"
+#include "bindings_pack.h"
 #include "bindings_pool.h"
 #include "kernels/blocks.h"
 #include "kernels/cpu.h"
@@ -10,13 +11,14 @@ using namespace snn;
 
 namespace {
 
-// Memory for one output, given back when the last tensor that uses it is gone.
+// Memory for one output, given back when the last tensor that uses it is gone; reuse: kept for the next one then.
 struct Block {
   std::size_t bytes;
+  bool reuse;
   void* memory;
 
-  explicit Block(std::size_t size) : bytes(size), memory(blocks::take(size)) {}
-  ~Block() { blocks::give(memory, bytes); }
+  Block(std::size_t size, bool kept) : bytes(size), reuse(kept), memory(blocks::take(size)) {}
+  ~Block() { reuse ? blocks::give(memory, bytes) : blocks::drop(memory, bytes); }
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 };
@@ -41,13 +43,16 @@ PYBIND11_MODULE(_cpu, m) {
   bind_add_line(m, Unlocked<cpu::add_line>::run);
   bind_pool(m, Unlocked<cpu::lateral_pool>::run);
   bind_encode(m, Unlocked<cpu::poisson>::run);
+  bind_pack(m, Unlocked<cpu::pack>::run, Unlocked<cpu::unpack>::run);
   m.def("instruction_sets", cpu::instruction_sets);
   m.def("instruction_set", cpu::chosen);
   m.def("choose_instruction_set", cpu::choose);
   m.def("kept_bytes", blocks::kept);
   m.def("keep_limit", blocks::limit);
   m.def("set_keep_limit", blocks::set_limit);
-  py::class_<Block>(m, "Block", py::buffer_protocol()).def(py::init<std::size_t>()).def_buffer([](Block& b) {
-    return py::buffer_info(b.memory, 1, "B", 1, {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
-  });
+  py::class_<Block>(m, "Block", py::buffer_protocol())
+      .def(py::init<std::size_t, bool>(), py::arg("bytes"), py::arg("reuse") = true)
+      .def_buffer([](Block& b) {
+        return py::buffer_info(b.memory, 1, "B", 1, {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
+      });
 }

@@ -2,6 +2,7 @@
 #include "bindings_encode.h"
 #include "bindings_moments.h"
 #include "bindings_multistep.h"
+#include "bindings_pack.h"
 #include "kernels/gpu.h"
 
 using namespace snn;
@@ -11,4 +12,5 @@ PYBIND11_MODULE(_cuda, m) {
   bind_multistep(m, gpu::multistep_fwd, gpu::multistep_bwd);
   bind_moments(m, gpu::moments);
   bind_encode(m, gpu::poisson);
+  bind_pack(m, gpu::pack, gpu::unpack);
 }

@@ -9,6 +9,7 @@ from snnkern.backends import explain, use_backend
 from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
 from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
 from snnkern.neurons import Neuron
+from snnkern.ops.saved import compress_saved_spikes
 from snnkern.resets import Delayed, Hard, NoReset, Soft
 from snnkern.surrogates import (
     STE,
@@ -60,6 +61,7 @@ __all__ = [
     'Triangle',
     'Window',
     '__version__',
+    'compress_saved_spikes',
     'encode',
     'explain',
     'functional',

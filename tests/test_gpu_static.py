@@ -16,11 +16,11 @@ ptxsim = emulator.load()
 
 
 @lru_cache
-def kernels(arch):
+def kernels(arch, name=r'\d(forward|backward|moments)I'):
     facts = ptxsim.sass_facts(FOUND.origin, arch)
     if not facts and not os.environ.get('CI'):  # SNNKERN_CUDA_ARCHS, or an older nvcc
         pytest.skip(f'snnkern._cuda holds no code for {arch}')
-    return {name: fact for name, fact in facts.items() if re.search(r'\d(forward|backward|moments)I', name)}
+    return {found: fact for found, fact in facts.items() if re.search(name, found)}
 
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
@@ -69,3 +69,14 @@ def test_moments_move_128_bits(arch):
     for name, fact in wide.items():
         assert fact.loads.keys() == fact.stores.keys() == {'128'}, name
         assert fact.registers <= 64, name
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_packing(arch):
+    """There and back x 4 or 2 bytes x aligned or not x bits or counts; the aligned ones move x by 16 bytes."""
+    facts = kernels(arch, r'\d(un)?pack_spikesI')
+    assert len(facts) == 16
+    for name, fact in facts.items():
+        assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name
+        if 'Lb1E' in name.partition('_spikesI')[2][:6]:
+            assert '128' in (fact.stores if 'unpack' in name else fact.loads), name

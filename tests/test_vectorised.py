@@ -119,6 +119,26 @@ def test_random_numbers_are_vectors(level, function):
     assert sum(bool(word.match(w)) and register in operands for _, w, operands in found[0]) >= least
 
 
+# What the loops over packed spikes are made of, and the functions that they stand in.
+PACKING = {
+    'pack_bits': (r'vpcmpn?eq[dw]', r'for_blocks<.*::pack_bits<'),
+    'unpack_bits': (r'vpcmpn?eq[dw]|vptestn?m[dw]', r'for_blocks<.*::unpack_bits<'),
+    'pack_counts': ('vmulps', r'^bool snn::\w+::\(anonymous namespace\)::pack_counts<'),
+    'unpack_counts': ('vmulps', r'^void snn::\w+::\(anonymous namespace\)::unpack_counts<'),
+}
+
+
+@pytest.mark.parametrize('function', PACKING)
+def test_packing_is_done_by_vectors(level, function):
+    isa, _ = level
+    word, place = PACKING[function]
+    found = {n: c for n, c in functions().items() if f'snn::{isa}::' in n and re.search(place, n) and '.cold' not in n}
+    assert len(found) >= 2, 'two widths, or signed and not'
+    for name, code in found.items():
+        # in a loop, or where g++ has unrolled it whole
+        assert any(re.match(word, w) and re.search('[yz]mm', operands) for _, w, operands in code), name
+
+
 def test_half_precision_is_converted_by_vectors(level):
     isa, _ = level
     words = {word for name, code in functions().items() if f'snn::{isa}::' in name for _, word, _ in code}

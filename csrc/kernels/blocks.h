@@ -11,8 +11,9 @@ namespace snn::blocks {
 // A block of at least `bytes`, aligned to 2 MiB. Throws std::bad_alloc.
 void* take(std::size_t bytes);
 
-// Give a block back; `bytes` as asked for.
+// Give a block back; `bytes` as asked for. `drop`: to the system, at once.
 void give(void* block, std::size_t bytes);
+void drop(void* block, std::size_t bytes);
 
 // Bytes kept for reuse, and the most that may be kept (0: none); lowering the limit frees at once.
 std::size_t kept();

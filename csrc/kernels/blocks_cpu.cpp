@@ -89,6 +89,8 @@ void give(void* block, std::size_t bytes) {
   p.kept += size;
 }
 
+void drop(void* block, std::size_t bytes) { munmap(block, rounded(bytes)); }
+
 std::size_t kept() {
   const std::lock_guard<std::mutex> lock(pool().mutex);
   return pool().kept;

@@ -7,6 +7,7 @@
 #include "kernels/encode.h"
 #include "kernels/moments.h"
 #include "kernels/multistep.h"
+#include "kernels/pack.h"
 #include "kernels/pool.h"
 
 namespace snn::cpu {
@@ -17,6 +18,8 @@ void moments(const MomentsArgs& args, int threads);
 void add_line(const AddLineArgs& args, int threads);
 void lateral_pool(const PoolArgs& args, int threads);
 void poisson(const PoissonArgs& args, int threads);
+void pack(const PackArgs& args, int threads);
+void unpack(const PackArgs& args, int threads);
 
 // The instruction sets that this machine can run, best first; `choose` takes one of them for all later calls and
 // throws std::invalid_argument for any other name.

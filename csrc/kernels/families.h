@@ -5,6 +5,7 @@
 #include "kernels/encode.h"
 #include "kernels/moments.h"
 #include "kernels/multistep.h"
+#include "kernels/pack.h"
 #include "kernels/pool.h"
 
 // threads: how many to use. streamed: outputs are too large to stay in the cache. sums: null or [threads, P, steps,
@@ -16,6 +17,8 @@
   X(isa, moments, (const MomentsArgs& args, int threads, float* origin, double* sums))        \
   X(isa, add_line, (const AddLineArgs& args, int threads))                                    \
   X(isa, lateral_pool, (const PoolArgs& args, int threads))                                   \
-  X(isa, poisson, (const PoissonArgs& args, int threads, bool streamed))
+  X(isa, poisson, (const PoissonArgs& args, int threads, bool streamed))                      \
+  X(isa, pack, (const PackArgs& args, int threads))                                           \
+  X(isa, unpack, (const PackArgs& args, int threads))
 
 #define SNN_FUNCTION(isa, name, parameters) void name parameters;

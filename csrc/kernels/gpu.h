@@ -7,6 +7,7 @@
 #include "kernels/encode.h"
 #include "kernels/moments.h"
 #include "kernels/multistep.h"
+#include "kernels/pack.h"
 
 namespace snn::gpu {
 
@@ -14,5 +15,7 @@ void multistep_fwd(const ForwardArgs& args, int device, std::uintptr_t stream);
 void multistep_bwd(const BackwardArgs& args, int device, std::uintptr_t stream);
 void moments(const MomentsArgs& args, int device, std::uintptr_t stream);
 void poisson(const PoissonArgs& args, int device, std::uintptr_t stream);
+void pack(const PackArgs& args, int device, std::uintptr_t stream);
+void unpack(const PackArgs& args, int device, std::uintptr_t stream);
 
 }  // namespace snn::gpu

@@ -10,6 +10,8 @@ it cannot run there or None. The first in ORDER without a refusal is taken, once
 | moments | x, channel_dim | [2, C] float64: mean and variance of x by channel |
 | lateral_pool2d | x, kernel_size, stride, padding, dilation, ceil_mode, scale | out |
 | poisson | x, T, seed, first | s |
+| pack_spikes | x [n], kind, scale, check | data, or None if checked and x holds something else |
+| unpack_spikes | data, kind, scale, n, dtype | x [n] |
 
 tensors: state, coefficients; grads: of s, last states, v_seq and sum, of which only the first must be there; wants: of
 forward, whether last states, v_seq and sum are wanted, of backward, whether the gradients are. residual: a second input
@@ -32,7 +34,7 @@ import torch
 
 ORDER = ('native', 'triton', 'reference')
 CUSTOM = 'multistep, Custom'  # with a surrogate that is a Python function
-OPS = ('multistep', CUSTOM, 'moments', 'lateral_pool2d', 'poisson')
+OPS = ('multistep', CUSTOM, 'moments', 'lateral_pool2d', 'poisson', 'pack_spikes')
 _forced = os.environ.get('SNNKERN_BACKEND') or None
 
 

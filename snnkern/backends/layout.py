@@ -17,10 +17,10 @@ def rows(x: Tensor) -> Tensor:
         return x
     step = x.numel() // x.shape[0]
     outermost = x.shape[0] == 1 or x.stride(0) == step
-    return x if outermost and _dense(x.shape[1:], x.stride()[1:]) else x.contiguous()
+    return x if outermost and dense(x.shape[1:], x.stride()[1:]) else x.contiguous()
 
 
-def _dense(sizes: Sequence[int], strides: Sequence[int]) -> bool:
+def dense(sizes: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether these strides visit every place of a block exactly once."""
     expected = 1
     for stride, size in sorted((b, a) for a, b in zip(sizes, strides, strict=True) if a != 1):

@@ -7,6 +7,16 @@ Inputs are `[T, ...]`, time first; everything behind T is neurons. With `T` give
 
 from snnkern.functional.neurons import integrate_fire, lif, multistep
 from snnkern.functional.norm import batch_norm_neuron
+from snnkern.functional.pack import PackedSpikes, pack_spikes, unpack_spikes
 from snnkern.functional.pools import lateral_pool2d
 
-__all__ = ['batch_norm_neuron', 'integrate_fire', 'lateral_pool2d', 'lif', 'multistep']
+__all__ = [
+    'PackedSpikes',
+    'batch_norm_neuron',
+    'integrate_fire',
+    'lateral_pool2d',
+    'lif',
+    'multistep',
+    'pack_spikes',
+    'unpack_spikes',
+]

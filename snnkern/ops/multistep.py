@@ -16,6 +16,7 @@ from snnkern import backends
 from snnkern.backends import layout, reference
 from snnkern.neurons import Program
 from snnkern.ops._library import define, plain, wants_gradient
+from snnkern.ops.saved import mark
 
 Maybe = Tensor | None
 
@@ -266,6 +267,14 @@ def multistep(
     backend: str = '',
 ) -> tuple[Tensor, Maybe, Maybe, Maybe]:
     """Spikes [T, ...], last states [S, ...], trace of v and sum [T, ...], None unless wanted, of checked arguments."""
+    found = _multistep(inputs, spec, T, want_state, want_v_seq, want_sum, backend)
+    mark(found[0], spec)
+    return found
+
+
+def _multistep(
+    inputs: Inputs, spec: str, T: int, want_state: bool, want_v_seq: bool, want_sum: bool, backend: str
+) -> tuple[Tensor, Maybe, Maybe, Maybe]:
     save = wants_gradient(*inputs)
     # Backward reads the sum, which is one tensor and not two.
     want_sum = want_sum or (save and spec.endswith(' +ms'))

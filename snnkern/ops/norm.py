@@ -16,6 +16,7 @@ from snnkern.backends import layout, native, reference
 from snnkern.neurons import Program
 from snnkern.ops._library import define, plain, wants_gradient
 from snnkern.ops.multistep import Call, Inputs, backward, forward, state_dtype
+from snnkern.ops.saved import mark
 
 Maybe = Tensor | None
 OP = 'moments'
@@ -203,4 +204,5 @@ def normalised_multistep(
     eager = plain(*inputs) and torch.autograd.forward_ad._current_level < 0
     run = PlainNormalised if eager else NormalisedMultiStep
     found = run.apply(x, state, weights.to(state_dtype(x.dtype)), residual, call, norm)
+    mark(found[0], spec)
     return Normalised(*found[:5])  # type: ignore[misc]

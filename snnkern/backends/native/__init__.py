@@ -4,6 +4,7 @@ from snnkern.backends.native.device import DEVICES, DTYPES, Device, notes, refus
 from snnkern.backends.native.encode import poisson
 from snnkern.backends.native.moments import add_line, adds_lines, moments
 from snnkern.backends.native.multistep import multistep_bwd, multistep_fwd
+from snnkern.backends.native.pack import pack_spikes, unpack_spikes
 from snnkern.backends.native.pool import lateral_pool2d
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     'multistep_bwd',
     'multistep_fwd',
     'notes',
+    'pack_spikes',
     'poisson',
     'refusal',
+    'unpack_spikes',
 ]

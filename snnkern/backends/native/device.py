@@ -5,7 +5,9 @@
 
 import importlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -15,13 +17,8 @@ from torch import Tensor
 
 from snnkern.backends import CUSTOM, layout
 
-# What a module must have to run an op.
-FUNCTIONS = {
-    'multistep': 'multistep_fwd',
-    'moments': 'moments',
-    'lateral_pool2d': 'lateral_pool2d',
-    'poisson': 'poisson',
-}
+# What a module must have to run an op, if it is not its name.
+FUNCTIONS = {'multistep': 'multistep_fwd'}
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 LARGE = 1 << 20  # bytes from which page faults make a recycled block worth 5 us
 
@@ -64,15 +61,34 @@ def _cuda() -> ModuleType | str:
         return f'snnkern._cuda does not load, was nvcc there at build time? ({error})'
 
 
+class _Memory(threading.local):
+    """How a thread wants its memory. reuse: blocks are kept for later ones, which is faster; False: given back."""
+
+    reuse = True
+
+
+_memory = _Memory()
+
+
+@contextmanager
+def frugal() -> Iterator[None]:
+    """Memory that is allocated within goes back to the system, not to later outputs (CPU): slower, but less at once."""
+    before, _memory.reuse = _memory.reuse, False
+    try:
+        yield
+    finally:
+        _memory.reuse = before
+
+
 def _recycled(x: Tensor, steps: int, dtype: torch.dtype | None = None) -> Tensor:
-    """As layout.new_like; large ones from blocks that are kept when their last tensor goes."""
+    """As layout.new_like; large ones from blocks that may be kept when their last tensor goes."""
     nbytes = x.numel() // x.shape[0] * steps * (dtype or x.dtype).itemsize
     if nbytes < LARGE:
         return layout.new_like(x, steps, dtype)
     module = _cpu()
     assert isinstance(module, ModuleType)
-    memory = torch.frombuffer(module.Block(nbytes), dtype=dtype or x.dtype)
-    return memory.as_strided_((steps, *x.shape[1:]), layout.strides_of(x))  # in place: a tensor, not a view of one
+    block = torch.frombuffer(module.Block(nbytes, _memory.reuse), dtype=dtype or x.dtype)
+    return block.as_strided_((steps, *x.shape[1:]), layout.strides_of(x))  # in place: a tensor, not a view of one
 
 
 def _stream(x: Tensor) -> tuple[int, ...]:
@@ -96,7 +112,7 @@ def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
     module = DEVICES[device.type].load()
     if isinstance(module, str):
         return module
-    return None if hasattr(module, FUNCTIONS[op]) else f'no {op} kernel for {device.type}'
+    return None if hasattr(module, FUNCTIONS.get(op, op)) else f'no {op} kernel for {device.type}'
 
 
 def notes() -> list[str]:

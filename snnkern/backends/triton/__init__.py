@@ -4,5 +4,6 @@ from snnkern.backends.triton.device import refusal
 from snnkern.backends.triton.encode import poisson
 from snnkern.backends.triton.moments import moments
 from snnkern.backends.triton.multistep import multistep_bwd, multistep_fwd
+from snnkern.backends.triton.pack import pack_spikes, unpack_spikes
 
-__all__ = ['moments', 'multistep_bwd', 'multistep_fwd', 'poisson', 'refusal']
+__all__ = ['moments', 'multistep_bwd', 'multistep_fwd', 'pack_spikes', 'poisson', 'refusal', 'unpack_spikes']

@@ -1,0 +1,54 @@
+"""Packed spikes: how the kernels of pack_kernels.py are launched."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnkern.backends import layout
+from snnkern.backends.triton.device import REGISTERS, WARPS, on_device
+
+BLOCK = 1024  # values of a program: eight of a thread
+WORDS = {4: torch.int32, 2: torch.int16}
+
+
+def _launch(kernel: Any, x: Tensor, *arguments: Any) -> None:
+    if x.numel():
+        grid = (-(-x.numel() // BLOCK),)
+        with on_device(x):
+            kernel[grid](*arguments, x.numel(), BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False, **REGISTERS)
+
+
+def _numbers(scale: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """scale and 1 / scale in float32, and the bits of one spike, on the host."""
+    number = torch.tensor([scale], dtype=torch.float32)
+    return number, number.reciprocal(), number.to(x.dtype).view(WORDS[x.element_size()])
+
+
+def pack_spikes(x: Tensor, kind: str, scale: float, check: bool) -> Tensor | None:
+    """Counts of x [n] as bits or bytes (see functional.pack_spikes); None: x holds something else."""
+    from snnkern.backends.triton import pack_kernels as kernels
+
+    n, dtype = x.numel(), torch.int8 if kind == 'signed' else torch.uint8
+    data = layout.new_like(x.new_empty(1), -(-n // 8) if kind == 'bits' else n, dtype)
+    invalid = x.new_zeros(1, dtype=torch.int32) if check else None
+    number, inverse, one = _numbers(scale, x)
+    if kind == 'bits':
+        _launch(kernels.pack_bits, x, x.view(one.dtype), data, invalid, one.item())
+    else:
+        low = -128.0 if kind == 'signed' else 0.0
+        _launch(kernels.pack_counts, x, x, data, invalid, number.item(), inverse.item(), low)
+    return None if invalid is not None and invalid.item() else data
+
+
+def unpack_spikes(data: Tensor, kind: str, scale: float, n: int, dtype: torch.dtype) -> Tensor:
+    """The n values that were packed."""
+    from snnkern.backends.triton import pack_kernels as kernels
+
+    x = layout.new_like(data.new_empty(1), n, dtype)
+    number, _, one = _numbers(scale, x)
+    if kind == 'bits':
+        _launch(kernels.unpack_bits, x, data, x.view(one.dtype), one.item())
+    else:
+        _launch(kernels.unpack_counts, x, data, x, number.item())
+    return x
