@@ -29,7 +29,7 @@ def kernel_calls(x: torch.Tensor) -> dict[str, Callable[[], Any]]:
     module = native.DEVICES['cpu'].load()
     if isinstance(module, str):
         return {}
-    neuron = functional.preset(TAU, THRESHOLD, 0.0, True, ATan(ALPHA), False)
+    neuron = functional.neurons.preset(TAU, THRESHOLD, 0.0, True, ATan(ALPHA), False)
     shape = native.DTYPES[x.dtype], T, N, checkpoint_interval(x.dtype), False
     common = Program(neuron).packed, *shape, *(0, 1, 1, 1), x.data_ptr(), 0, 0
 
@@ -48,7 +48,7 @@ def layers() -> dict[str, Callable[[], Any]]:
     """Each layer and direction as a function without arguments."""
     x = torch.rand(T, N) * 2
     learned, grad = x.clone().requires_grad_(), torch.ones(T, N)
-    neuron = functional.preset(TAU, THRESHOLD, 0.0, True, ATan(ALPHA), False)
+    neuron = functional.neurons.preset(TAU, THRESHOLD, 0.0, True, ATan(ALPHA), False)
     backward = torch.autograd.grad
     return {
         **kernel_calls(x),

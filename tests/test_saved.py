@@ -11,9 +11,9 @@ from torch import nn
 
 import snnkern
 from snnkern import Burst, Integer, Neuron, Soft, Ternary, compress_saved_spikes
+from snnkern.charges import IF
 from snnkern.fires import FIRES, Adaptive, Binary, Signed, SignedMemory
 from snnkern.functional import lif, multistep
-from snnkern.neurons import IF
 from snnkern.ops import saved as ops_saved
 
 T, B = 4, 2
