@@ -35,11 +35,11 @@ def kernel_calls(x: torch.Tensor) -> dict[str, Callable[[], Any]]:
 
     # The defaults keep the memory behind the addresses alive.
     def forward(s: torch.Tensor = torch.empty(T, N)) -> None:  # noqa: B008
-        module.multistep_fwd(*common, s.data_ptr(), 0, 0, 1)
+        module.multistep_fwd(*common, s.data_ptr(), 0, 0, 0, 0, 0, 1)
 
     def both(s: torch.Tensor = torch.empty(T, N), grad: torch.Tensor = torch.ones(T, N)) -> None:  # noqa: B008
-        module.multistep_fwd(*common, s.data_ptr(), 0, 0, 1)
-        module.multistep_bwd(*common, grad.data_ptr(), 0, 0, s.data_ptr(), 0, 0, 1)
+        module.multistep_fwd(*common, s.data_ptr(), 0, 0, 0, 0, 0, 1)
+        module.multistep_bwd(*common, grad.data_ptr(), 0, 0, 0, 0, s.data_ptr(), 0, 0, 1)
 
     return {'_cpu, forward': forward, '_cpu, forward+backward': both}
 
@@ -52,9 +52,9 @@ def layers() -> dict[str, Callable[[], Any]]:
     backward = torch.autograd.grad
     return {
         **kernel_calls(x),
-        'ops.multistep, forward': lambda: op.multistep(x, None, None, neuron.spec, T, False),
+        'ops.multistep, forward': lambda: op.multistep(op.Inputs(x), neuron.spec, T, False),
         'ops.multistep, forward+backward': lambda: backward(
-            op.multistep(learned, None, None, neuron.spec, T, False)[0], learned, grad
+            op.multistep(op.Inputs(learned), neuron.spec, T, False)[0], learned, grad
         ),
         'functional.lif, forward': lambda: functional.lif(x),
         PROMISED: lambda: backward(functional.lif(learned), learned, grad),
