@@ -35,7 +35,7 @@ struct Unlocked<kernel> {
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Native CPU kernels: raw pointers in, nothing checked. Use snnkern.functional instead.";
   bind_multistep(m, Unlocked<cpu::multistep_fwd>::run, Unlocked<cpu::multistep_bwd>::run);
-  bind_pool(m, Unlocked<cpu::lateral_pool>::run);
+  bind_pool(m, Unlocked<cpu::pool_fwd>::run, Unlocked<cpu::pool_bwd>::run);
   m.def("instruction_sets", cpu::instruction_sets);
   m.def("instruction_set", cpu::chosen);
   m.def("choose_instruction_set", cpu::choose);

@@ -11,7 +11,8 @@
 #define SNN_KERNELS(X, isa)                                                                      \
   X(isa, multistep_fwd, (const ForwardArgs& args, int threads, bool streamed))                   \
   X(isa, multistep_bwd, (const BackwardArgs& args, int threads, bool streamed, double* sums))    \
-  X(isa, lateral_pool, (const PoolArgs& args, int threads))
+  X(isa, pool_fwd, (const PoolForwardArgs& args, int threads))                                   \
+  X(isa, pool_bwd, (const PoolBackwardArgs& args, int threads))
 // clang-format on
 
 #define SNN_FUNCTION(isa, name, parameters) void name parameters;

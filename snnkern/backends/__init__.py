@@ -7,13 +7,15 @@ it cannot run there or None. The first in ORDER without a refusal is taken, once
 |---|---|---|
 | multistep_fwd | x, *tensors, spec, T, save, want_state, want_v_seq | s; last states, v_seq, checkpoints or None |
 | multistep_bwd | *grads, x, *tensors, checkpoints, spec, T, *wants | grad_x; gradients of tensors or None |
-| lateral_pool2d | x, kernel_size, stride, padding, dilation, ceil_mode, scale | out |
+| pool2d_fwd | x, state, pool, want_state | out; last counts or None |
+| pool2d_bwd | grad, grad_last, x, last, pool, want_state | grad_x; gradient of the first counts or None |
 
 tensors: state, coefficients; grads: grad_s, grad_state, grad_v_seq, of which only the first must be there; wants:
 whether gradients of the tensors are. They arrive as `layout.py` leaves them: x is dense with time outermost, states
 [S, ...] (`Neuron.states`) and v_seq [T, ...] are float32 in x's layout, gradients have x's strides, coefficients are
 [P, 1|T, 1|C], contiguous, float32; spec is the text of a `Program`. checkpoints [count * S, ...]: the states before
-steps K, 2K, ..., K = `checkpoint_interval(dtype)`.
+steps K, 2K, ..., K = `checkpoint_interval(dtype)`. pool: a `window.Pool`; its x is contiguous or channels-last, out
+in the same layout, counts [1, ...] are float32; backward gets the last ones, from which it goes back exactly.
 """
 
 import importlib
@@ -28,7 +30,7 @@ import torch
 
 ORDER = ('native', 'triton', 'reference')
 CUSTOM = 'multistep, Custom'  # with a surrogate that is a Python function
-OPS = ('multistep', CUSTOM, 'lateral_pool2d')
+OPS = ('multistep', CUSTOM, 'pool2d')
 _forced = os.environ.get('SNNKERN_BACKEND') or None
 
 

@@ -6,6 +6,14 @@ Inputs are `[T, ...]`, time first; everything behind T is neurons. With `T` give
 """
 
 from snnkern.functional.neurons import integrate_fire, lif, multistep
-from snnkern.functional.pools import lateral_pool2d
+from snnkern.functional.pools import avg_pool2d, lateral_pool2d, max_pool2d, spike_max_pool2d
 
-__all__ = ['integrate_fire', 'lateral_pool2d', 'lif', 'multistep']
+__all__ = [
+    'avg_pool2d',
+    'integrate_fire',
+    'lateral_pool2d',
+    'lif',
+    'max_pool2d',
+    'multistep',
+    'spike_max_pool2d',
+]

@@ -2,7 +2,7 @@
 
 from snnkern.nn.layers import IF, LIF, BiasLIF, DoubleSidePLIF, ParametricLIF
 from snnkern.nn.neuron import Neuron
-from snnkern.nn.pool import LateralPool2d
+from snnkern.nn.pool import AvgPool2d, LateralPool2d, MaxPool2d, SpikeMaxPool2d
 from snnkern.nn.special import AdaptiveLIF, Burst, IntegerLIF, Leaky, SignedIF, Synaptic
 from snnkern.nn.state import reset
 
@@ -10,15 +10,18 @@ __all__ = [
     'IF',
     'LIF',
     'AdaptiveLIF',
+    'AvgPool2d',
     'BiasLIF',
     'Burst',
     'DoubleSidePLIF',
     'IntegerLIF',
     'LateralPool2d',
     'Leaky',
+    'MaxPool2d',
     'Neuron',
     'ParametricLIF',
     'SignedIF',
+    'SpikeMaxPool2d',
     'Synaptic',
     'reset',
 ]

@@ -2,15 +2,16 @@
 
 from snnkern.backends.native.device import DEVICES, DTYPES, Device, notes, refusal
 from snnkern.backends.native.multistep import multistep_bwd, multistep_fwd
-from snnkern.backends.native.pool import lateral_pool2d
+from snnkern.backends.native.pool import pool2d_bwd, pool2d_fwd
 
 __all__ = [
     'DEVICES',
     'DTYPES',
     'Device',
-    'lateral_pool2d',
     'multistep_bwd',
     'multistep_fwd',
     'notes',
+    'pool2d_bwd',
+    'pool2d_fwd',
     'refusal',
 ]

@@ -3,16 +3,11 @@
 import torch
 
 from snnkern.backends.reference.multistep import Trace, multistep_bwd, multistep_fwd, run
-from snnkern.backends.reference.pool import lateral_pool2d
+from snnkern.backends.reference.pool import pool2d_bwd, pool2d_fwd
 
-__all__ = ['Trace', 'lateral_pool2d', 'multistep_bwd', 'multistep_fwd', 'notes', 'refusal', 'run']
+__all__ = ['Trace', 'multistep_bwd', 'multistep_fwd', 'pool2d_bwd', 'pool2d_fwd', 'refusal', 'run']
 
 
 def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
     """Why this backend cannot run an op; never."""
     return None
-
-
-def notes() -> list[str]:
-    """What `explain()` adds."""
-    return ['lateral_pool2d: its gradient is computed by the reference on every backend']
