@@ -7,6 +7,8 @@ namespace snn {
 inline namespace SNN_ISA {
 namespace {
 
+#define SNN_LOOP __attribute__((noinline))  // tests look at its machine code
+
 // The best cell of each window so far: its key, its value, which tap it is.
 struct Best {
   float *key, *value, *tap;
@@ -15,7 +17,7 @@ struct Best {
 // Takes the taps first .. first + Taps of windows 0 .. n into account; Taps = 1 goes on from what is there, others
 // begin. Values: keys are counts, `values` the cells that they belong to. Which: it is asked which tap won.
 template <int Taps, class Values, class Which>
-void fold_row(const Best& best, const float* keys, const float* values, const Size* taps, Size first, Size n) {
+SNN_LOOP void fold_row(const Best& best, const float* keys, const float* values, const Size* taps, Size first, Size n) {
   float* __restrict__ top = best.key, * __restrict__ held = best.value, * __restrict__ which = best.tap;
   const float *key[Taps], *value[Taps];
   for (int k = 0; k < Taps; ++k) {
@@ -23,10 +25,12 @@ void fold_row(const Best& best, const float* keys, const float* values, const Si
     value[k] = values + taps[first + k];
   }
   constexpr int kBegin = Taps > 1;
+#pragma GCC ivdep  // what is written is not what is read
   for (Size i = 0; i < n; ++i) {
     float m = kBegin ? key[0][i] : top[i], v = 0.f, at = 0.f;
     if (Values()) v = kBegin ? value[0][i] : held[i];
     if (Which() && !kBegin) at = which[i];
+#pragma GCC unroll 16  // or the loop over windows is no innermost one, and no vector loop
     for (int k = kBegin; k < Taps; ++k) {
       const float c = key[k][i], x = Values() ? value[k][i] : 0.f;
       const bool won = Values() ? wins(c, x, m, v) : wins(c, m);
@@ -58,20 +62,20 @@ void fold(const PoolArgs& args, const Best& best, const float* counts, const flo
 }
 
 // counts += sign * spikes of x.
-void count_row(float* __restrict__ counts, const float* __restrict__ x, float sign, float worth, Size n) {
+SNN_LOOP void count_row(float* __restrict__ counts, const float* __restrict__ x, float sign, float worth, Size n) {
   const Divisor scale(worth);
   for (Size i = 0; i < n; ++i) counts[i] += sign * spikes_of(x[i], scale);
 }
 
-void growth_row(float* __restrict__ before, const float* __restrict__ top, float scale, Size n) {
+SNN_LOOP void growth_row(float* __restrict__ before, const float* __restrict__ top, float scale, Size n) {
   for (Size i = 0; i < n; ++i) before[i] = (top[i] - before[i]) * scale;
 }
 
-void minus_row(float* __restrict__ d, const float* __restrict__ a, const float* __restrict__ b, Size n) {
+SNN_LOOP void minus_row(float* __restrict__ d, const float* __restrict__ a, const float* __restrict__ b, Size n) {
   for (Size i = 0; i < n; ++i) d[i] = a[i] - b[i];
 }
 
-void scale_row(float* values, float by, Size n) {
+SNN_LOOP void scale_row(float* values, float by, Size n) {
   for (Size i = 0; i < n; ++i) values[i] *= by;
 }
 
@@ -79,10 +83,11 @@ void fill(float* values, float with, Size n) {
   for (Size i = 0; i < n; ++i) values[i] = with;
 }
 
-// To the cell that won each window, its gradient.
-void scatter_row(float* __restrict__ to, const float* __restrict__ which, const float* __restrict__ grad, float tap,
-                 Size n) {
-  for (Size i = 0; i < n; ++i) to[i] += select(which[i] == tap, grad[i], 0.f);
+// To the cell that won each window, its gradient. Add: windows overlap, or there is something already.
+template <class Add>
+SNN_LOOP void scatter_row(float* __restrict__ to, const float* __restrict__ which, const float* __restrict__ grad,
+                          float tap, Size n) {
+  for (Size i = 0; i < n; ++i) to[i] = select(which[i] == tap, grad[i], 0.f) + (Add() ? to[i] : 0.f);
 }
 
 constexpr float kNever = -__builtin_inff();  // the key of padding
@@ -139,7 +144,7 @@ class Worker {
     for (Size t = args.T - 1; t >= 0; --t) {
       mover_.load_cells(x_, t * args.cells(), part, values_);
       mover_.load_windows(grad, t * args.outputs(), part, grad_);
-      if (!lateral) fill(grads_, 0.f, p_.total);
+      if (!lateral && !apart(args)) fill(grads_, 0.f, p_.total);
       scatter(args, lateral);
       mover_.save_cells(grads_, part, grad_x, t * args.cells());
       if (args.counts()) count_row(counts_, values_, -1.f, args.scale, p_.total);
@@ -169,6 +174,12 @@ class Worker {
       mover_.clear_cells(part, counts_);
   }
 
+  // Whether each cell is the same tap of all windows that it may be in: of one window then.
+  static bool apart(const PoolArgs& a) {
+    const bool dense = a.rows.dilation == 1 && a.cols.dilation == 1;
+    return dense && a.rows.kernel <= a.rows.stride && a.cols.kernel <= a.cols.stride;
+  }
+
   // What the windows let through in a step.
   const float* emitted(const PoolArgs& args) {
     if (args.mode == Pooling::plain) return best_.key;
@@ -188,8 +199,8 @@ class Worker {
       minus_row(best_.key, grad_, after_, p_.windows);
       grad = best_.key;
     }
-    for (Size k = 0; k < args.taps(); ++k)
-      scatter_row(grads_ + taps_[k], best_.tap, grad, static_cast<float>(k), p_.windows);
+    const auto row = lateral || !apart(args) ? scatter_row<Yes> : scatter_row<No>;
+    for (Size k = 0; k < args.taps(); ++k) row(grads_ + taps_[k], best_.tap, grad, static_cast<float>(k), p_.windows);
     float* swap = after_;
     after_ = grad_;
     grad_ = swap;
@@ -209,7 +220,7 @@ struct Division {
   Size group, width, parts, narrow;
 
   Division(const PoolArgs& a, int threads) : group(1), width(1) {
-    constexpr Size kCells = 16384, kStep = 16;  // floats of a part: with its gradients it stays in the L2 cache
+    constexpr Size kCells = 4096, kStep = 16;  // floats of a part: with its gradients it stays in the L2 cache
     const Size cells = Phases(a, 1, 1).total, share = (a.outer + threads - 1) / threads;
     if (a.inner == 1) {
       group = clamp(kCells / cells, 1, share);

@@ -81,8 +81,8 @@ class Mover {
   Mover(const PoolArgs& args, const Phases& phases, float* row) : a_(args), p_(phases), row_(row) {}
 
   void load_cells(const Row& x, Size start, const Part& part, float* to) const {
-    for_rows(part, a_.rows.size, a_.cols.size, [&](Size plane, Size y, Size place) {
-      float* line = to + plane + p_.row(a_, y + a_.rows.padding);
+    for_lines(part, [&](Size at, Size place) {
+      float* line = to + at;
       if (a_.inner == 1)
         split(x.read(start + place, a_.cols.size, row_), line);
       else
@@ -90,8 +90,8 @@ class Mover {
     });
   }
   void save_cells(const float* from, const Part& part, const Row& x, Size start) const {
-    for_rows(part, a_.rows.size, a_.cols.size, [&](Size plane, Size y, Size place) {
-      const float* line = from + plane + p_.row(a_, y + a_.rows.padding);
+    for_lines(part, [&](Size at, Size place) {
+      const float* line = from + at;
       if (a_.inner > 1)
         return for_cells([&](Size at, Size cell) { save(x, start + place + cell, p_.width, line + at); });
       float* row = x.target(start + place, row_);
@@ -101,8 +101,8 @@ class Mover {
   }
   void clear_cells(const Part& part, float* to) const {
     for (Size j = 0; j < a_.cols.size; ++j) row_[j] = 0.f;
-    for_rows(part, a_.rows.size, a_.cols.size, [&](Size plane, Size y, Size) {
-      float* line = to + plane + p_.row(a_, y + a_.rows.padding);
+    for_lines(part, [&](Size at, Size) {
+      float* line = to + at;
       if (a_.inner == 1) return split(row_, line);
       for_cells([&](Size at, Size) {
         for (Size c = 0; c < p_.width; ++c) line[at + c] = 0.f;
@@ -117,7 +117,23 @@ class Mover {
   }
 
  private:
-  // f(plane in scratch, row, its place in a tensor) for all rows of the part.
+  // f(place in scratch, place in a tensor) for all rows of cells.
+  template <class F>
+  void for_lines(const Part& part, const F& f) const {
+    const Size s = a_.rows.stride, jump = a_.cols.stride * p_.phase;
+    Size place = part.first * a_.rows.size * a_.cols.size * a_.inner + part.channel;
+    for (Size i = 0; i < part.planes; ++i) {
+      Size phase = a_.rows.padding % s, at = i * p_.plane + p_.row(a_, a_.rows.padding);
+      for (Size y = 0; y < a_.rows.size; ++y, place += a_.cols.size * a_.inner) {
+        f(at, place);
+        at += jump;
+        if (++phase < s) continue;
+        phase = 0;
+        at += p_.cols - s * jump;
+      }
+    }
+  }
+  // f(plane in scratch, row, its place in a tensor) for all rows of windows.
   template <class F>
   void for_rows(const Part& part, Size rows, Size cols, const F& f) const {
     for (Size i = 0; i < part.planes; ++i)
