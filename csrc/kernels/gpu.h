@@ -5,10 +5,17 @@
 #include <cstdint>
 
 #include "kernels/multistep.h"
+#include "kernels/pool.h"
 
 namespace snn::gpu {
 
 void multistep_fwd(const ForwardArgs& args, int device, std::uintptr_t stream);
 void multistep_bwd(const BackwardArgs& args, int device, std::uintptr_t stream);
+
+// scratch: the address of memory of pool_scratch's bytes, aligned to 16; want_state: counts (backward: their gradient)
+// are wanted.
+std::int64_t pool_scratch(const PoolArgs& args, bool back, bool want_state);
+void pool_fwd(const PoolForwardArgs& args, std::uintptr_t scratch, int device, std::uintptr_t stream);
+void pool_bwd(const PoolBackwardArgs& args, std::uintptr_t scratch, int device, std::uintptr_t stream);
 
 }  // namespace snn::gpu

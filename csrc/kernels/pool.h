@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/multistep.h"
+#include "math/hd.h"
 
 namespace snn {
 
@@ -27,10 +28,10 @@ struct PoolArgs {
   float scale;
   const void* x;
 
-  bool counts() const { return mode != Pooling::plain; }
-  std::int64_t taps() const { return rows.kernel * cols.kernel; }
-  std::int64_t cells() const { return outer * rows.size * cols.size * inner; }
-  std::int64_t outputs() const { return outer * rows.out * cols.out * inner; }
+  SNN_HD bool counts() const { return mode != Pooling::plain; }
+  SNN_HD std::int64_t taps() const { return rows.kernel * cols.kernel; }
+  SNN_HD std::int64_t cells() const { return outer * rows.size * cols.size * inner; }
+  SNN_HD std::int64_t outputs() const { return outer * rows.out * cols.out * inner; }
 };
 
 struct PoolForwardArgs : PoolArgs {

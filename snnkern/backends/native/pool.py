@@ -21,6 +21,14 @@ def _common(x: Tensor, pool: Pool) -> tuple[Any, ...]:
     return MODES.index(pool.mode), DTYPES[x.dtype], shape, rows, cols, pool.scale, x.data_ptr()
 
 
+def _scratch(x: Tensor, common: tuple[Any, ...], back: bool, want_state: bool) -> list[Tensor]:
+    """Memory for what CUDA kernels leave to each other; the CPU's take none."""
+    size = getattr(DEVICES[x.device.type].load(), 'pool_scratch', None)
+    if size is None:
+        return []
+    return [torch.empty(size(*common, back, want_state), dtype=torch.uint8, device=x.device)]
+
+
 def pool2d_fwd(x: Tensor, state: Maybe, pool: Pool, want_state: bool) -> tuple[Tensor, Maybe]:
     """What the windows let through, and the counts after the last step [1, ...]."""
     device = DEVICES[x.device.type]
@@ -28,8 +36,9 @@ def pool2d_fwd(x: Tensor, state: Maybe, pool: Pool, want_state: bool) -> tuple[T
     out = device.new(layout.pooled(x, rows.out, cols.out), x.shape[0])
     last = device.new(x, 1, torch.float32) if want_state else None
     if out.numel():
-        results = at(state), out.data_ptr(), at(last)
-        device.load().pool_fwd(*_common(x, pool), *results, *device.where(x))  # type: ignore[union-attr]
+        results, common = (at(state), out.data_ptr(), at(last)), _common(x, pool)
+        scratch = _scratch(x, common, False, want_state)
+        device.load().pool_fwd(*common, *results, *map(at, scratch), *device.where(x))  # type: ignore[union-attr]
     return out, last
 
 
@@ -42,5 +51,7 @@ def pool2d_bwd(
     grad_state = device.new(x, 1, torch.float32) if want_state else None
     if x.numel():
         given, wanted = (at(last), grad.data_ptr(), at(grad_last)), (grad_x.data_ptr(), at(grad_state))
-        device.load().pool_bwd(*_common(x, pool), *given, *wanted, *device.where(x))  # type: ignore[union-attr]
+        common = _common(x, pool)
+        scratch = _scratch(x, common, True, want_state)
+        device.load().pool_bwd(*common, *given, *wanted, *map(at, scratch), *device.where(x))  # type: ignore[union-attr]
     return grad_x, grad_state

@@ -66,7 +66,7 @@ def pool2d_fwd(x: Tensor, state: Maybe, pool: Pool, want_state: bool) -> tuple[T
     else:
         spikes = Round.apply(divide(wide, pool.scale))
         total = torch.cat([torch.zeros_like(spikes[:1]) if state is None else state, spikes]).cumsum(0)
-        last = total[-1:]
+        last = layout.new_like(layout.planes(x), 1, total.dtype).copy_(total[-1:])  # no view, in the layout of x
         if pool.mode == 'lateral':
             out = torch.diff(_max_pool(total, pool), dim=0) * pool.scale
         else:
@@ -91,4 +91,5 @@ def pool2d_bwd(
             outputs, grads = [out, end], [grad, grad_last]
         inputs = [source, state] if want_state and state is not None else [source]
         found = torch.autograd.grad(outputs, inputs, grads, create_graph=graph)
-    return found[0], found[1] if len(found) > 1 else None
+    grads = [layout.like(g, x, g.dtype) for g in found]
+    return grads[0], grads[1] if len(grads) > 1 else None

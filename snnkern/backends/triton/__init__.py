@@ -2,5 +2,6 @@
 
 from snnkern.backends.triton.device import refusal
 from snnkern.backends.triton.multistep import multistep_bwd, multistep_fwd
+from snnkern.backends.triton.pool import pool2d_bwd, pool2d_fwd
 
-__all__ = ['multistep_bwd', 'multistep_fwd', 'refusal']
+__all__ = ['multistep_bwd', 'multistep_fwd', 'pool2d_bwd', 'pool2d_fwd', 'refusal']
