@@ -25,7 +25,8 @@ bool tiles(const PoolArgs& a) {
 bool few_tiles(const PoolArgs& a) { return a.counts() && a.taps() <= kFew && tiles(a); }
 
 template <class E, int V, int N>
-__global__ void __launch_bounds__(kThreads) pool_forward(const PoolForwardArgs a, const Divisor scale, bool covers) {
+__global__ void __launch_bounds__(kThreads, kBlocks<true>)
+    pool_forward(const PoolForwardArgs a, const Divisor scale, bool covers) {
   const std::int64_t i = first_neuron<V>();
   if (i >= a.outputs()) return;
   const bool bfloat = a.dtype == Dtype::bf16, lateral = a.mode == Pooling::lateral;
@@ -49,7 +50,7 @@ __global__ void __launch_bounds__(kThreads) pool_forward(const PoolForwardArgs a
 
 // Which tap wins in each step, row `extra` + t; with `extra` row 0 tells that of the counts before the first step.
 template <class E, int V, int N>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks<true>)
     pool_winners(const PoolBackwardArgs a, const Divisor scale, std::uint8_t* to, int extra) {
   const std::int64_t i = first_neuron<V>();
   if (i >= a.outputs()) return;
@@ -65,7 +66,8 @@ __global__ void __launch_bounds__(kThreads)
 
 // Backward of windows that tile the plane.
 template <class E, int V>
-__global__ void __launch_bounds__(kThreads) pool_backward(const PoolBackwardArgs a, const Divisor scale) {
+__global__ void __launch_bounds__(kThreads, kBlocks<true>)
+    pool_backward(const PoolBackwardArgs a, const Divisor scale) {
   constexpr int N = kFew;
   const std::int64_t i = first_neuron<V>();
   if (i >= a.outputs()) return;
@@ -114,7 +116,7 @@ __global__ void __launch_bounds__(kThreads) pool_backward(const PoolBackwardArgs
 // One step of windows of any size, by counts in memory: what they emit, or which tap wins (`which`, where it is
 // wanted). counts: before the step in forward, after it in backward; null in plain pools.
 template <class E, int V, class W>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks<false>)
     pool_step(const PoolArgs a, const Divisor scale, const E* x, const float* counts, E* out, W* which) {
   const std::int64_t i = first_neuron<V>();
   if (i >= a.outputs()) return;
@@ -152,8 +154,9 @@ __global__ void __launch_bounds__(kThreads)
 
 // to = from (null: 0) + sign * the spikes of `steps` steps.
 template <class E, int V>
-__global__ void __launch_bounds__(kThreads) pool_count(const PoolArgs a, const Divisor scale, const E* x,
-                                                       std::int64_t steps, float sign, const float* from, float* to) {
+__global__ void __launch_bounds__(kThreads, kBlocks<false>)
+    pool_count(const PoolArgs a, const Divisor scale, const E* x, std::int64_t steps, float sign, const float* from,
+               float* to) {
   const std::int64_t i = first_neuron<V>();
   if (i >= a.cells()) return;
   float counts[V];
@@ -169,7 +172,7 @@ __global__ void __launch_bounds__(kThreads) pool_count(const PoolArgs a, const D
 
 // A cell's gradients of all steps from the windows that it won, row `extra` + t of `which`.
 template <class E, int V, class W>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks<false>)
     pool_gather(const PoolBackwardArgs a, const Divisor scale, const W* which, int extra) {
   const std::int64_t i = first_neuron<V>();
   if (i >= a.cells()) return;

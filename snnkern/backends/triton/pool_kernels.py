@@ -4,7 +4,8 @@ Windows of few cells (STEPS = 0) keep their counts in tuples of registers; large
 counts in memory. Backward knows which tap won from a first kernel, and each cell gathers: no atomics.
 """
 
-# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, disable-error-code=assignment
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
+# mypy: disable-error-code="assignment, union-attr, attr-defined"
 
 from typing import Any, NamedTuple
 
