@@ -41,9 +41,9 @@ PYBIND11_MODULE(_cpu, m) {
   bind_multistep(m, Unlocked<cpu::multistep_fwd>::run, Unlocked<cpu::multistep_bwd>::run);
   bind_moments(m, Unlocked<cpu::moments>::run);
   bind_add_line(m, Unlocked<cpu::add_line>::run);
-  bind_pool(m, Unlocked<cpu::lateral_pool>::run);
   bind_encode(m, Unlocked<cpu::poisson>::run);
   bind_pack(m, Unlocked<cpu::pack>::run, Unlocked<cpu::unpack>::run);
+  bind_pool(m, Unlocked<cpu::pool_fwd>::run, Unlocked<cpu::pool_bwd>::run);
   m.def("instruction_sets", cpu::instruction_sets);
   m.def("instruction_set", cpu::chosen);
   m.def("choose_instruction_set", cpu::choose);

@@ -3,6 +3,7 @@
 #include "bindings_moments.h"
 #include "bindings_multistep.h"
 #include "bindings_pack.h"
+#include "bindings_pool.h"
 #include "kernels/gpu.h"
 
 using namespace snn;
@@ -13,4 +14,8 @@ PYBIND11_MODULE(_cuda, m) {
   bind_moments(m, gpu::moments);
   bind_encode(m, gpu::poisson);
   bind_pack(m, gpu::pack, gpu::unpack);
+  bind_pool(m, gpu::pool_fwd, gpu::pool_bwd);
+  m.def("pool_scratch", [](SNN_POOL_PARAMETERS, bool back, bool want_state) {
+    return gpu::pool_scratch(pool_args(SNN_POOL_ARGUMENTS), back, want_state);
+  });
 }

@@ -62,10 +62,16 @@ def test_opcheck_channels_last(dtype, T):
 @pytest.mark.parametrize('dtype', [*DTYPES, torch.float64])
 def test_opcheck_pool(dtype):
     x = (torch.rand(5, 2, 3, 9, 8) < 0.4).to(dtype)
-    for window in (([2, 2], [2, 2], [0, 0], [1, 1], False), ([3, 2], [2, 1], [1, 0], [1, 2], True)):
-        torch.library.opcheck(OPS.lateral_pool2d.default, (x, *window, 1.0, ''))
+    state = torch.randint(0, 3, (1, 2, 3, 9, 8)).to(torch.promote_types(dtype, torch.float32))
+    for window in (([2, 2, 2, 2, 0, 0, 1, 1], False), ([3, 2, 2, 1, 1, 0, 1, 2], True)):
+        for mode in ('lateral', 'spike_max'):
+            torch.library.opcheck(OPS.pool2d_fwd.default, (x, state, mode, *window, 1.0, True, ''))
     last = channels_last(5, 2, 3, 8, 8, dtype=dtype)
-    torch.library.opcheck(OPS.lateral_pool2d.default, (last, [2, 2], [2, 2], [0, 0], [1, 1], False, 0.1, ''))
+    for mode, counts in (('lateral', torch.ones(1, 2, 3, 8, 8)), ('plain', None)):
+        call = (mode, [2, 2, 2, 2, 0, 0, 1, 1], False, 0.1, False, '')
+        out = OPS.pool2d_fwd(last, None, *call)[0]
+        torch.library.opcheck(OPS.pool2d_fwd.default, (last, None, *call))
+        torch.library.opcheck(OPS.pool2d_bwd.default, (torch.randn_like(out), None, last, counts, *call))
 
 
 def test_bypass_is_the_op():

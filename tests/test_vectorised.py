@@ -52,7 +52,8 @@ def loops(code):
 
 def is_row(name, isa, function):
     """Whether it is this row loop of this instruction set (csrc/kernels/detail)."""
-    return re.match(rf'^(\w+ )*snn::{isa}::\w+<.*>::{function}(<[^()]*>)?\(', name) is not None
+    owner = r'(\w+<.*>::|\(anonymous namespace\)::)'  # stages of neurons, loops of pools
+    return re.match(rf'^(\w+ )*snn::{isa}::{owner}{function}(<[^()]*>)?\(', name) is not None
 
 
 def hot(isa, function):
@@ -88,6 +89,11 @@ LEAST = {
     'quick_back_row': (4, 70),
     'quick_row': (2, 48),
     'quick_sum_row': (5, 90),
+    'fold_row': (2, 12),
+    'count_row': (5, 1),
+    'growth_row': (2, 1),
+    'minus_row': (1, 1),
+    'scatter_row': (1, 2),
 }
 
 

@@ -16,10 +16,11 @@ void multistep_fwd(const ForwardArgs& args, int threads);
 void multistep_bwd(const BackwardArgs& args, int threads);
 void moments(const MomentsArgs& args, int threads);
 void add_line(const AddLineArgs& args, int threads);
-void lateral_pool(const PoolArgs& args, int threads);
 void poisson(const PoissonArgs& args, int threads);
 void pack(const PackArgs& args, int threads);
 void unpack(const PackArgs& args, int threads);
+void pool_fwd(const PoolForwardArgs& args, int threads);
+void pool_bwd(const PoolBackwardArgs& args, int threads);
 
 // The instruction sets that this machine can run, best first; `choose` takes one of them for all later calls and
 // throws std::invalid_argument for any other name.

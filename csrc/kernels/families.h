@@ -16,7 +16,8 @@
   X(isa, multistep_bwd, (const BackwardArgs& args, int threads, bool streamed, double* sums)) \
   X(isa, moments, (const MomentsArgs& args, int threads, float* origin, double* sums))        \
   X(isa, add_line, (const AddLineArgs& args, int threads))                                    \
-  X(isa, lateral_pool, (const PoolArgs& args, int threads))                                   \
+  X(isa, pool_fwd, (const PoolForwardArgs& args, int threads))                                \
+  X(isa, pool_bwd, (const PoolBackwardArgs& args, int threads))                               \
   X(isa, poisson, (const PoissonArgs& args, int threads, bool streamed))                      \
   X(isa, pack, (const PackArgs& args, int threads))                                           \
   X(isa, unpack, (const PackArgs& args, int threads))

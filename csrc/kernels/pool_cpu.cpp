@@ -4,8 +4,12 @@
 
 namespace snn::cpu {
 
-void lateral_pool(const PoolArgs& args, int threads) {
-  kernels().lateral_pool(args, useful(args.T * args.planes * args.height * args.width, threads));
+void pool_fwd(const PoolForwardArgs& args, int threads) {
+  kernels().pool_fwd(args, useful(args.T * args.cells(), threads));
+}
+
+void pool_bwd(const PoolBackwardArgs& args, int threads) {
+  kernels().pool_bwd(args, useful(args.T * args.cells() * 2, threads));
 }
 
 }  // namespace snn::cpu

@@ -1,107 +1,280 @@
-// The lateral pool of one instruction set: plane by plane, its counts and window maxima stay in the cache.
+// The pools of one instruction set: part by part of the planes, all steps of one while its counts are in the cache.
 #include "kernels/detail/isa.h"
-#include "kernels/detail/rows.h"
+#include "kernels/detail/phases.h"
+#include "math/pool.h"
 
 namespace snn {
 inline namespace SNN_ISA {
 namespace {
 
-using Size = std::int64_t;
+#define SNN_LOOP __attribute__((noinline))  // tests look at its machine code
 
-float to_float(const void* base, Dtype dtype, Size i) {
-  if (dtype == Dtype::f32) return static_cast<const float*>(base)[i];
-  const Half bits = static_cast<const Half*>(base)[i];
-  return dtype == Dtype::f16 ? from_f16(bits) : from_bf16(bits);
-}
+// The best cell of each window so far: its key, its value, which tap it is.
+struct Best {
+  float *key, *value, *tap;
+};
 
-void put(void* base, Dtype dtype, Size i, float value) {
-  if (dtype == Dtype::f32)
-    static_cast<float*>(base)[i] = value;
-  else
-    static_cast<Half*>(base)[i] = dtype == Dtype::f16 ? to_f16(value) : to_bf16(value);
-}
-
-// Counts are whole numbers in float32: exact up to 2^22 spikes a step and 2^24 in all. Adding 1.5 * 2^23 rounds to the
-// nearest, ties to even.
-void accumulate(const PoolArgs& args, Size offset, Size cells, float* __restrict__ count) {
-  const Divisor scale(args.scale);
-  if (args.dtype == Dtype::f32) {
-    const float* __restrict__ x = static_cast<const float*>(args.x) + offset;
-    for (Size i = 0; i < cells; ++i) count[i] += (scale.divide(x[i]) + 12582912.f) - 12582912.f;
-    return;
+// Takes the taps first .. first + Taps of windows 0 .. n into account; Taps = 1 goes on from what is there, others
+// begin. Values: keys are counts, `values` the cells that they belong to. Which: it is asked which tap won.
+template <int Taps, class Values, class Which>
+SNN_LOOP void fold_row(const Best& best, const float* keys, const float* values, const Size* taps, Size first, Size n) {
+  float* __restrict__ top = best.key, * __restrict__ held = best.value, * __restrict__ which = best.tap;
+  const float *key[Taps], *value[Taps];
+  for (int k = 0; k < Taps; ++k) {
+    key[k] = keys + taps[first + k];
+    value[k] = values + taps[first + k];
   }
-  for (Size i = 0; i < cells; ++i)
-    count[i] += (scale.divide(to_float(args.x, args.dtype, offset + i)) + 12582912.f) - 12582912.f;
-}
-
-float window_max(const PoolArgs& args, const float* count, Size oy, Size ox) {
-  float most = -__builtin_inff();
-  for (Size ky = 0; ky < args.kernel[0]; ++ky) {
-    const Size y = oy * args.stride[0] - args.padding[0] + ky * args.dilation[0];
-    if (y < 0 || y >= args.height) continue;
-    for (Size kx = 0; kx < args.kernel[1]; ++kx) {
-      const Size x = ox * args.stride[1] - args.padding[1] + kx * args.dilation[1];
-      if (x < 0 || x >= args.width) continue;
-      const float c = count[y * args.width + x];
-      most = c > most ? c : most;
+  constexpr int kBegin = Taps > 1;
+#pragma GCC ivdep  // what is written is not what is read
+  for (Size i = 0; i < n; ++i) {
+    float m = kBegin ? key[0][i] : top[i], v = 0.f, at = 0.f;
+    if (Values()) v = kBegin ? value[0][i] : held[i];
+    if (Which() && !kBegin) at = which[i];
+#pragma GCC unroll 16  // or the loop over windows is no innermost one, and no vector loop
+    for (int k = kBegin; k < Taps; ++k) {
+      const float c = key[k][i], x = Values() ? value[k][i] : 0.f;
+      const bool won = Values() ? wins(c, x, m, v) : wins(c, m);
+      m = select(won, c, m);
+      if (Values()) v = select(won, x, v);
+      if (Which()) at = select(won, static_cast<float>(first + k), at);
     }
-  }
-  return most;
-}
-
-// The common 2x2 window with stride 2 and no padding, a loop that vectorises.
-void max_2x2(const PoolArgs& args, const float* __restrict__ count, float* __restrict__ top) {
-  for (Size y = 0; y < args.out_height; ++y) {
-    const float* a = count + 2 * y * args.width;
-    const float* b = a + args.width;
-    float* row = top + y * args.out_width;
-    for (Size x = 0; x < args.out_width; ++x) {
-      const float left = a[2 * x] > b[2 * x] ? a[2 * x] : b[2 * x];
-      const float right = a[2 * x + 1] > b[2 * x + 1] ? a[2 * x + 1] : b[2 * x + 1];
-      row[x] = left > right ? left : right;
-    }
+    top[i] = m;
+    if (Values()) held[i] = v;
+    if (Which()) which[i] = at;
   }
 }
 
-bool is_2x2(const PoolArgs& a) {
-  const bool two = a.kernel[0] == 2 && a.kernel[1] == 2 && a.stride[0] == 2 && a.stride[1] == 2;
-  const bool inside = 2 * a.out_height <= a.height && 2 * a.out_width <= a.width;
-  return two && inside && !a.padding[0] && !a.padding[1] && a.dilation[0] == 1 && a.dilation[1] == 1;
+template <class Values, class Which>
+void fold(const Best& best, const float* keys, const float* values, const Size* taps, Size count, Size n) {
+  if (count == 4) return fold_row<4, Values, Which>(best, keys, values, taps, 0, n);
+  if (count == 9) return fold_row<9, Values, Which>(best, keys, values, taps, 0, n);
+  copy(best.key, keys + taps[0], n);
+  if (Values()) copy(best.value, values + taps[0], n);
+  if (Which())
+    for (Size i = 0; i < n; ++i) best.tap[i] = 0.f;
+  for (Size k = 1; k < count; ++k) fold_row<1, Values, Which>(best, keys, values, taps, k, n);
 }
 
-void pool_plane(const PoolArgs& args, Size plane, float* count, float* top, float* before) {
-  const Size cells = args.height * args.width, outputs = args.out_height * args.out_width;
-  const bool small = is_2x2(args);
-  for (Size i = 0; i < cells; ++i) count[i] = 0.f;
-  for (Size i = 0; i < outputs; ++i) before[i] = 0.f;
-  for (Size t = 0; t < args.T; ++t) {
-    accumulate(args, (t * args.planes + plane) * cells, cells, count);
-    if (small)
-      max_2x2(args, count, top);
+template <class Which>
+void fold(const PoolArgs& args, const Best& best, const float* counts, const float* x, const Size* taps, Size n) {
+  if (args.mode == Pooling::spike_max) return fold<Yes, Which>(best, counts, x, taps, args.taps(), n);
+  fold<No, Which>(best, args.counts() ? counts : x, x, taps, args.taps(), n);
+}
+
+// counts += sign * spikes of x.
+SNN_LOOP void count_row(float* __restrict__ counts, const float* __restrict__ x, float sign, float worth, Size n) {
+  const Divisor scale(worth);
+  for (Size i = 0; i < n; ++i) counts[i] += sign * spikes_of(x[i], scale);
+}
+
+SNN_LOOP void growth_row(float* __restrict__ before, const float* __restrict__ top, float scale, Size n) {
+  for (Size i = 0; i < n; ++i) before[i] = (top[i] - before[i]) * scale;
+}
+
+SNN_LOOP void minus_row(float* __restrict__ d, const float* __restrict__ a, const float* __restrict__ b, Size n) {
+  for (Size i = 0; i < n; ++i) d[i] = a[i] - b[i];
+}
+
+SNN_LOOP void scale_row(float* values, float by, Size n) {
+  for (Size i = 0; i < n; ++i) values[i] *= by;
+}
+
+void fill(float* values, float with, Size n) {
+  for (Size i = 0; i < n; ++i) values[i] = with;
+}
+
+// To the cell that won each window, its gradient. Add: windows overlap, or there is something already.
+template <class Add>
+SNN_LOOP void scatter_row(float* __restrict__ to, const float* __restrict__ which, const float* __restrict__ grad,
+                          float tap, Size n) {
+  for (Size i = 0; i < n; ++i) to[i] = select(which[i] == tap, grad[i], 0.f) + (Add() ? to[i] : 0.f);
+}
+
+constexpr float kNever = -__builtin_inff();  // the key of padding
+
+// What both directions do with the planes of a part, in the scratch memory of a thread.
+class Worker {
+ public:
+  Worker(const PoolArgs& args, const Phases& phases, const Size* taps, float* scratch)
+      : args_(args),
+        p_(phases),
+        taps_(taps),
+        mover_(args, phases, scratch),
+        x_{const_cast<void*>(args.x), args.dtype, false} {
+    scratch += args.cols.size;
+    counts_ = next(scratch, p_.total);
+    values_ = next(scratch, p_.total);
+    grads_ = next(scratch, p_.total);
+    best_.key = next(scratch, p_.windows);
+    best_.value = next(scratch, p_.windows);
+    best_.tap = next(scratch, p_.windows);
+    before_ = next(scratch, p_.windows);
+    grad_ = next(scratch, p_.windows);
+    after_ = next(scratch, p_.windows);
+  }
+  static Size floats(const PoolArgs& args, const Phases& p) { return args.cols.size + 3 * p.total + 6 * p.windows; }
+
+  void forward(const PoolForwardArgs& args, const Part& part) {
+    const Row out = {args.out, args.dtype, false};
+    start(args.state, part);
+    if (args.mode == Pooling::lateral && args.state)
+      fold<No>(args, {before_, nullptr, nullptr}, counts_, values_, taps_, p_.windows);
     else
-      for (Size i = 0; i < outputs; ++i) top[i] = window_max(args, count, i / args.out_width, i % args.out_width);
-    const Size offset = (t * args.planes + plane) * outputs;
-    for (Size i = 0; i < outputs; ++i) put(args.out, args.dtype, offset + i, (top[i] - before[i]) * args.scale);
-    float* swap = top;
-    top = before;
-    before = swap;
+      fill(before_, 0.f, p_.windows);
+    for (Size t = 0; t < args.T; ++t) {
+      mover_.load_cells(x_, t * args.cells(), part, values_);
+      if (args.counts()) count_row(counts_, values_, 1.f, args.scale, p_.total);
+      fold<No>(args, best_, counts_, values_, taps_, p_.windows);
+      mover_.save_windows(emitted(args), part, out, t * args.outputs());
+    }
+    if (args.last) mover_.save_cells(counts_, part, {args.last, Dtype::f32, false}, 0);
   }
+
+  void backward(const PoolBackwardArgs& args, const Part& part) {
+    const Row grad = {const_cast<void*>(args.grad), args.dtype, false}, grad_x = {args.grad_x, args.dtype, false};
+    const bool lateral = args.mode == Pooling::lateral;
+    start(args.last, part);
+    fill(grad_, 0.f, p_.windows);
+    fill(after_, 0.f, p_.windows);
+    fill(grads_, 0.f, p_.total);
+    if (args.grad_last) {
+      mover_.load_cells({const_cast<float*>(args.grad_last), Dtype::f32, false}, 0, part, grads_);
+      scale_row(grads_, 1.f / args.scale, p_.total);
+    }
+    for (Size t = args.T - 1; t >= 0; --t) {
+      mover_.load_cells(x_, t * args.cells(), part, values_);
+      mover_.load_windows(grad, t * args.outputs(), part, grad_);
+      if (!lateral && !apart(args)) fill(grads_, 0.f, p_.total);
+      scatter(args, lateral);
+      mover_.save_cells(grads_, part, grad_x, t * args.cells());
+      if (args.counts()) count_row(counts_, values_, -1.f, args.scale, p_.total);
+    }
+    if (!args.grad_state) return;
+    fill(grad_, 0.f, p_.windows);
+    scatter(args, true);
+    scale_row(grads_, args.scale, p_.total);
+    mover_.save_cells(grads_, part, {args.grad_state, Dtype::f32, false}, 0);
+  }
+
+ private:
+  static float* next(float*& scratch, Size n) {
+    float* here = scratch;
+    scratch += n;
+    return here;
+  }
+
+  // Counts before the first or after the last step.
+  void start(const float* from, const Part& part) {
+    if (!args_.counts()) return fill(values_, kNever, p_.total);
+    fill(counts_, kNever, p_.total);
+    fill(values_, 0.f, p_.total);
+    if (from)
+      mover_.load_cells({const_cast<float*>(from), Dtype::f32, false}, 0, part, counts_);
+    else
+      mover_.clear_cells(part, counts_);
+  }
+
+  // Whether each cell is the same tap of all windows that it may be in: of one window then.
+  static bool apart(const PoolArgs& a) {
+    const bool dense = a.rows.dilation == 1 && a.cols.dilation == 1;
+    return dense && a.rows.kernel <= a.rows.stride && a.cols.kernel <= a.cols.stride;
+  }
+
+  // What the windows let through in a step.
+  const float* emitted(const PoolArgs& args) {
+    if (args.mode == Pooling::plain) return best_.key;
+    if (args.mode == Pooling::spike_max) return best_.value;
+    growth_row(before_, best_.key, args.scale, p_.windows);
+    float* out = before_;
+    before_ = best_.key;
+    best_.key = out;
+    return out;
+  }
+
+  // Adds to the cells' gradients: that of the step, minus that of the step behind it.
+  void scatter(const PoolArgs& args, bool lateral) {
+    fold<Yes>(args, best_, counts_, values_, taps_, p_.windows);
+    float* grad = grad_;
+    if (lateral) {
+      minus_row(best_.key, grad_, after_, p_.windows);
+      grad = best_.key;
+    }
+    const auto row = lateral || !apart(args) ? scatter_row<Yes> : scatter_row<No>;
+    for (Size k = 0; k < args.taps(); ++k) row(grads_ + taps_[k], best_.tap, grad, static_cast<float>(k), p_.windows);
+    float* swap = after_;
+    after_ = grad_;
+    grad_ = swap;
+  }
+
+  const PoolArgs& args_;
+  const Phases& p_;
+  const Size* taps_;
+  Mover mover_;
+  Row x_;
+  Best best_;
+  float *counts_, *values_, *grads_, *before_, *grad_, *after_;
+};
+
+// How the planes are divided: into parts of `group` planes, or of `width` channels, the last of them narrower.
+struct Division {
+  Size group, width, parts, narrow;
+
+  Division(const PoolArgs& a, int threads) : group(1), width(1) {
+    constexpr Size kCells = 4096, kStep = 16;  // floats of a part: with its gradients it stays in the L2 cache
+    const Size cells = Phases(a, 1, 1).total, share = (a.outer + threads - 1) / threads;
+    if (a.inner == 1) {
+      group = clamp(kCells / cells, 1, share);
+      parts = (a.outer + group - 1) / group;
+      narrow = 1;
+    } else {
+      width = clamp(kCells / cells / kStep * kStep, kStep, a.inner);
+      parts = a.outer * pieces(a);
+      narrow = a.inner - (pieces(a) - 1) * width;
+    }
+  }
+  Part part(const PoolArgs& a, Size i) const {
+    if (a.inner > 1) return {i / pieces(a), i % pieces(a) * width, 1};
+    return {i * group, 0, clamp(a.outer - i * group, 0, group)};
+  }
+  Size pieces(const PoolArgs& a) const { return (a.inner + width - 1) / width; }
+  static Size clamp(Size value, Size least, Size most) {
+    value = value < least ? least : value;
+    return value < most ? value : most;
+  }
+};
+
+// f(worker, part) for all parts, on threads that have scratch memory of their own.
+template <class F>
+void run(const PoolArgs& args, int threads, const F& f) {
+  const Division division(args, threads);
+  const Phases sizes[2] = {Phases(args, division.group, division.width), Phases(args, division.group, division.narrow)};
+  Size* taps = new Size[2 * args.taps()];
+  for (int kind = 0; kind < 2; ++kind)
+    for (Size k = 0; k < args.taps(); ++k) taps[kind * args.taps() + k] = sizes[kind].tap(args, k);
+  const Size share = (division.parts + threads - 1) / threads, floats = Worker::floats(args, sizes[0]);
+  float* scratch = new float[threads * floats];
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (threads > 1)
+  for (int thread = 0; thread < threads; ++thread) {
+    const Size end = Division::clamp((thread + 1) * share, 0, division.parts);
+    for (Size i = thread * share; i < end; ++i) {
+      const Part part = division.part(args, i);
+      const bool narrow = part.channel + division.width > args.inner;
+      Worker worker(args, sizes[narrow], taps + narrow * args.taps(), scratch + thread * floats);
+      f(worker, part);
+    }
+  }
+  delete[] scratch;
+  delete[] taps;
 }
 
 }  // namespace
 
-void lateral_pool(const PoolArgs& args, int threads) {
-  const Size cells = args.height * args.width, outputs = args.out_height * args.out_width;
-  const Size share = (args.planes + threads - 1) / threads;
-  float* scratch = new float[threads * (cells + 2 * outputs)];
-#pragma omp parallel for schedule(static, 1) num_threads(threads) if (threads > 1)
-  for (int part = 0; part < threads; ++part) {
-    float* count = scratch + part * (cells + 2 * outputs);
-    const Size end = (part + 1) * share < args.planes ? (part + 1) * share : args.planes;
-    for (Size plane = part * share; plane < end; ++plane)
-      pool_plane(args, plane, count, count + cells, count + cells + outputs);
-  }
-  delete[] scratch;
+void pool_fwd(const PoolForwardArgs& args, int threads) {
+  run(args, threads, [&](Worker& worker, const Part& part) { worker.forward(args, part); });
+}
+
+void pool_bwd(const PoolBackwardArgs& args, int threads) {
+  run(args, threads, [&](Worker& worker, const Part& part) { worker.backward(args, part); });
 }
 
 }  // namespace SNN_ISA

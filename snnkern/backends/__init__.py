@@ -8,10 +8,11 @@ it cannot run there or None. The first in ORDER without a refusal is taken, once
 | multistep_fwd | x, *tensors, residual, spec, T, save, *wants | s; last states, v_seq, sum, checkpoints or None |
 | multistep_bwd | *grads, x, *tensors, checkpoints, line, spec, T, *wants | gradients of x and of the tensors or None |
 | moments | x, channel_dim | [2, C] float64: mean and variance of x by channel |
-| lateral_pool2d | x, kernel_size, stride, padding, dilation, ceil_mode, scale | out |
 | poisson | x, T, seed, first | s |
 | pack_spikes | x [n], kind, scale, check | data, or None if checked and x holds something else |
 | unpack_spikes | data, kind, scale, n, dtype | x [n] |
+| pool2d_fwd | x, state, pool, want_state | out; last counts or None |
+| pool2d_bwd | grad, grad_last, x, last, pool, want_state | grad_x; gradient of the first counts or None |
 
 tensors: state, coefficients; grads: of s, last states, v_seq and sum, of which only the first must be there; wants: of
 forward, whether last states, v_seq and sum are wanted, of backward, whether the gradients are. residual: a second input
@@ -19,7 +20,8 @@ like x; sum: x + residual, where that is what neurons see. line: [2, 1|C], grad_
 arrive as `layout.py` leaves them: x is dense with time outermost, states
 [S, ...] (`Neuron.states`) and v_seq [T, ...] are float32 in x's layout, gradients have x's strides, coefficients are
 [P, 1|T, 1|C], contiguous, float32; spec is the text of a `Program`. checkpoints [count * S, ...]: the states before
-steps K, 2K, ..., K = `checkpoint_interval(dtype)`.
+steps K, 2K, ..., K = `checkpoint_interval(dtype)`. pool: a `window.Pool`; its x is contiguous or channels-last, out
+in the same layout, counts [1, ...] are float32; backward gets the last ones, from which it goes back exactly.
 """
 
 import importlib
@@ -34,7 +36,7 @@ import torch
 
 ORDER = ('native', 'triton', 'reference')
 CUSTOM = 'multistep, Custom'  # with a surrogate that is a Python function
-OPS = ('multistep', CUSTOM, 'moments', 'lateral_pool2d', 'poisson', 'pack_spikes')
+OPS = ('multistep', CUSTOM, 'moments', 'pool2d', 'poisson', 'pack_spikes')
 _forced = os.environ.get('SNNKERN_BACKEND') or None
 
 

@@ -89,22 +89,19 @@ def channel_moments(each: Tensor, T: int, channel_dim: int) -> Tensor:
     return torch.stack([middle, spread + deviation.mean(others) / T])
 
 
-def pooled_size(
-    x: Tensor,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    ceil_mode: bool,
-) -> tuple[int, int]:
-    """Height and width after a pool over [..., H, W]. Raises ValueError if the window does not fit."""
-    sizes = []
-    for size, k, step, pad, gap in zip(x.shape[-2:], kernel, stride, padding, dilation, strict=True):
-        if 2 * pad > k:
-            raise ValueError(f'padding must be at most half of kernel_size, got {pad} and {k}')
-        room = size + 2 * pad - gap * (k - 1) - 1
-        if room < 0:
-            raise ValueError(f'kernel_size {k} with dilation {gap} must fit into {size} + 2 * {pad} cells')
-        count = (room + (step - 1 if ceil_mode else 0)) // step + 1
-        sizes.append(count - 1 if ceil_mode and (count - 1) * step >= size + pad else count)
-    return sizes[0], sizes[1]
+def planes(x: Tensor) -> Tensor:
+    """x [T, ..., C, H, W] itself if it is contiguous or channels-last with time outermost, else a contiguous copy."""
+    x = x.resolve_neg()
+    return x if x.is_contiguous() or x.movedim(-3, -1).is_contiguous() else x.contiguous()
+
+
+def channels_last(x: Tensor) -> bool:
+    """Which of the two layouts that `planes` leaves x is in."""
+    return not x.is_contiguous()
+
+
+def pooled(x: Tensor, height: int, width: int) -> Tensor:
+    """An empty step [1, ..., C, height, width] in the layout of x, one of those two: what results are `new_like`."""
+    if not channels_last(x):
+        return x.new_empty((1, *x.shape[1:-2], height, width))
+    return x.new_empty((1, *x.shape[1:-3], height, width, x.shape[-3])).movedim(-1, -3)

@@ -3,7 +3,7 @@
 from snnkern.nn.layers import IF, LIF, BiasLIF, DoubleSidePLIF, ParametricLIF
 from snnkern.nn.neuron import Neuron
 from snnkern.nn.norm import TEP, BatchNormNeuron
-from snnkern.nn.pool import LateralPool2d
+from snnkern.nn.pool import AvgPool2d, LateralPool2d, MaxPool2d, SpikeMaxPool2d
 from snnkern.nn.special import AdaptiveLIF, Burst, IntegerLIF, Leaky, SignedIF, Synaptic
 from snnkern.nn.state import reset
 
@@ -12,6 +12,7 @@ __all__ = [
     'LIF',
     'TEP',
     'AdaptiveLIF',
+    'AvgPool2d',
     'BatchNormNeuron',
     'BiasLIF',
     'Burst',
@@ -19,9 +20,11 @@ __all__ = [
     'IntegerLIF',
     'LateralPool2d',
     'Leaky',
+    'MaxPool2d',
     'Neuron',
     'ParametricLIF',
     'SignedIF',
+    'SpikeMaxPool2d',
     'Synaptic',
     'reset',
 ]

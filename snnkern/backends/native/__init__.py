@@ -5,7 +5,7 @@ from snnkern.backends.native.encode import poisson
 from snnkern.backends.native.moments import add_line, adds_lines, moments
 from snnkern.backends.native.multistep import multistep_bwd, multistep_fwd
 from snnkern.backends.native.pack import pack_spikes, unpack_spikes
-from snnkern.backends.native.pool import lateral_pool2d
+from snnkern.backends.native.pool import pool2d_bwd, pool2d_fwd
 
 __all__ = [
     'DEVICES',
@@ -13,13 +13,14 @@ __all__ = [
     'Device',
     'add_line',
     'adds_lines',
-    'lateral_pool2d',
     'moments',
     'multistep_bwd',
     'multistep_fwd',
     'notes',
     'pack_spikes',
     'poisson',
+    'pool2d_bwd',
+    'pool2d_fwd',
     'refusal',
     'unpack_spikes',
 ]

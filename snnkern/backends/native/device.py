@@ -18,7 +18,7 @@ from torch import Tensor
 from snnkern.backends import CUSTOM, layout
 
 # What a module must have to run an op, if it is not its name.
-FUNCTIONS = {'multistep': 'multistep_fwd'}
+FUNCTIONS = {'multistep': 'multistep_fwd', 'pool2d': 'pool_fwd'}
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 LARGE = 1 << 20  # bytes from which page faults make a recycled block worth 5 us
 

@@ -1,25 +1,57 @@
 """The pools: arguments as csrc/kernels/pool.h wants them."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from snnkern.backends import layout
-from snnkern.backends.native.device import DEVICES, DTYPES
+from snnkern.backends.native.device import DEVICES, DTYPES, at
+from snnkern.backends.window import MODES, Pool
 
-Pair = tuple[int, int]
+Maybe = Tensor | None
 
 
-def lateral_pool2d(
-    x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool, scale: float
-) -> Tensor:
-    """The change of the window maximum of the cumulative spike counts (see functional.lateral_pool2d)."""
+def _common(x: Tensor, pool: Pool) -> tuple[Any, ...]:
+    """The arguments that both directions begin with (PoolArgs in csrc/kernels/pool.h)."""
+    rows, cols = pool.axes(x)
+    T, inner = x.shape[0], x.shape[-3] if layout.channels_last(x) else 1
+    outer = x.numel() // max(1, T * inner * rows.size * cols.size)
+    shape = (T, outer, inner) if pool.counts else (1, T * outer, inner)  # without counts a step is like any plane
+    return MODES.index(pool.mode), DTYPES[x.dtype], shape, rows, cols, pool.scale, x.data_ptr()
+
+
+def _scratch(x: Tensor, common: tuple[Any, ...], back: bool, want_state: bool) -> list[Tensor]:
+    """Memory for what CUDA kernels leave to each other; the CPU's take none."""
+    size = getattr(DEVICES[x.device.type].load(), 'pool_scratch', None)
+    if size is None:
+        return []
+    return [torch.empty(size(*common, back, want_state), dtype=torch.uint8, device=x.device)]
+
+
+def pool2d_fwd(x: Tensor, state: Maybe, pool: Pool, want_state: bool) -> tuple[Tensor, Maybe]:
+    """What the windows let through, and the counts after the last step [1, ...]."""
     device = DEVICES[x.device.type]
-    x = x.contiguous()
-    height, width = layout.pooled_size(x, kernel_size, stride, padding, dilation, ceil_mode)
-    out = x.new_empty((*x.shape[:-2], height, width))
-    T, planes = x.shape[0], x.numel() // max(1, x.shape[0] * x.shape[-2] * x.shape[-1])
-    sizes = [T, planes, x.shape[-2], x.shape[-1], height, width]
+    rows, cols = pool.axes(x)
+    out = device.new(layout.pooled(x, rows.out, cols.out), x.shape[0])
+    last = device.new(x, 1, torch.float32) if want_state else None
     if out.numel():
-        window = kernel_size, stride, padding, dilation
-        addresses = x.data_ptr(), out.data_ptr()
-        device.load().lateral_pool2d(DTYPES[x.dtype], sizes, *window, scale, *addresses, *device.where(x))  # type: ignore[union-attr]
-    return out
+        results, common = (at(state), out.data_ptr(), at(last)), _common(x, pool)
+        scratch = _scratch(x, common, False, want_state)
+        device.load().pool_fwd(*common, *results, *map(at, scratch), *device.where(x))  # type: ignore[union-attr]
+    return out, last
+
+
+def pool2d_bwd(
+    grad: Tensor, grad_last: Maybe, x: Tensor, last: Maybe, pool: Pool, want_state: bool
+) -> tuple[Tensor, Maybe]:
+    """Gradients of x and, if wanted, of the counts before the first step [1, ...]."""
+    device = DEVICES[x.device.type]
+    grad_x = device.new(x, x.shape[0])
+    grad_state = device.new(x, 1, torch.float32) if want_state else None
+    if x.numel():
+        given, wanted = (at(last), grad.data_ptr(), at(grad_last)), (grad_x.data_ptr(), at(grad_state))
+        common = _common(x, pool)
+        scratch = _scratch(x, common, True, want_state)
+        device.load().pool_bwd(*common, *given, *wanted, *map(at, scratch), *device.where(x))  # type: ignore[union-attr]
+    return grad_x, grad_state

@@ -17,7 +17,7 @@ ACCESS = 16  # bytes of one load or store of a thread
 # Without a stated ceiling ptxas spills a few bytes where that lets one more block run.
 REGISTERS = {} if torch.version.hip else {'maxnreg': 255}
 # The ops that have kernels.
-OPS = ('multistep', 'moments', 'poisson', 'pack_spikes')
+OPS = ('multistep', 'moments', 'poisson', 'pack_spikes', 'pool2d')
 
 
 def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
