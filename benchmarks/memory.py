@@ -1,8 +1,8 @@
 """Memory and time of a training step of a spiking VGG-11, and the speed of packing: `python -m benchmarks.memory`.
 
 Three forms of one network (convolution, BatchNorm over T*B, LIF; max pools between; T = 8, images 3x32x32), on the CPU:
-SpikingJelly's layers in multi-step mode, snnkern's neurons, and those within `compress_saved_spikes`. `--fused` and
-`--spike-pool` put snnkern's own layers in place of torch's BatchNorm2d and MaxPool2d.
+SpikingJelly's layers in multi-step mode, snnkern's (`BatchNormNeuron`, `MaxPool2d`), and those within
+`compress_saved_spikes`. With `--torch-layers` snnkern has torch's BatchNorm2d, its own LIF and torch's MaxPool2d.
 
 Each provider has processes of its own. Peak: VmHWM of /proc/self/status after one step, forgotten (clear_refs) before
 it, minus VmRSS then; parameters, gradients and the optimizer's state exist already. Saved: bytes of distinct memory
@@ -56,12 +56,15 @@ class Folded(nn.Module):
         return self.layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def snnkern_layers(fused: bool = False, spike_pool: bool = False) -> Layers:
-    """fused: BatchNorm and LIF in one layer; spike_pool: snnkern's own max pool."""
-    norm_neuron: Callable[[int], list[nn.Module]] = lambda c: [Folded(nn.BatchNorm2d(c)), snnkern.nn.LIF()]  # noqa: E731
-    if fused:
-        norm_neuron = lambda c: [snnkern.nn.BatchNormNeuron(c, snnkern.Neuron())]  # noqa: E731
-    pool = (lambda: snnkern.nn.MaxPool2d(2)) if spike_pool else (lambda: Folded(nn.MaxPool2d(2)))
+def snnkern_layers(torch_layers: bool = False) -> Layers:
+    """torch_layers: torch's BatchNorm and pool beside the neurons."""
+
+    def norm_neuron(channels: int) -> list[nn.Module]:
+        if torch_layers:
+            return [Folded(nn.BatchNorm2d(channels)), snnkern.nn.LIF()]
+        return [snnkern.nn.BatchNormNeuron(channels, snnkern.Neuron())]
+
+    pool = (lambda: Folded(nn.MaxPool2d(2))) if torch_layers else (lambda: snnkern.nn.MaxPool2d(2))
     return Layers(lambda a, b: Folded(nn.Conv2d(a, b, 3, padding=1, bias=False)), norm_neuron, pool)
 
 
@@ -124,9 +127,9 @@ def counted(seen: dict[int, int], parameters: set[int]) -> Iterator[None]:
 class Step:
     """One provider's network with its optimizer: a call is a training step and returns the loss."""
 
-    def __init__(self, name: str, batch: int, width: float, fused: bool, spike_pool: bool) -> None:
+    def __init__(self, name: str, batch: int, width: float, torch_layers: bool) -> None:
         kind, self.context = PROVIDERS[name]
-        layers = spikingjelly_layers() if kind == 'spikingjelly' else snnkern_layers(fused, spike_pool)
+        layers = spikingjelly_layers() if kind == 'spikingjelly' else snnkern_layers(torch_layers)
         torch.manual_seed(0)
         self.net = Vgg(layers, width)
         self.images, self.labels = torch.rand(batch, 3, 32, 32), torch.arange(batch) % CLASSES
@@ -173,7 +176,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def step_of(name: str, a: argparse.Namespace) -> Step:
-    return Step(name, a.batch, a.width, a.fused, a.spike_pool)
+    return Step(name, a.batch, a.width, a.torch_layers)
 
 
 def in_processes(names: list[str], arguments: list[str]) -> dict[str, dict[str, Any]]:
@@ -247,8 +250,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--width', type=float, default=1.0, help='of the channels')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--rounds', type=int, default=5, help='steps of each provider that are timed')
-    parser.add_argument('--fused', action='store_true', help='snnkern.nn.BatchNormNeuron')
-    parser.add_argument('--spike-pool', action='store_true', help='snnkern.nn.MaxPool2d')
+    parser.add_argument(
+        '--torch-layers', action='store_true', help="torch's BatchNorm2d and MaxPool2d in snnkern's form"
+    )
     parser.add_argument('--json', type=Path, help='also write the numbers here')
     parser.add_argument('--only', choices=PROVIDERS, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

@@ -14,11 +14,10 @@ namespace {
 // Memory for one output, given back when the last tensor that uses it is gone; reuse: kept for the next one then.
 struct Block {
   std::size_t bytes;
-  bool reuse;
-  void* memory;
+  blocks::Memory memory;
 
-  Block(std::size_t size, bool kept) : bytes(size), reuse(kept), memory(blocks::take(size)) {}
-  ~Block() { reuse ? blocks::give(memory, bytes) : blocks::drop(memory, bytes); }
+  Block(std::size_t size, bool thrifty) : bytes(size), memory(blocks::take(size, thrifty)) {}
+  ~Block() { blocks::give(memory); }
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 };
@@ -51,8 +50,8 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("keep_limit", blocks::limit);
   m.def("set_keep_limit", blocks::set_limit);
   py::class_<Block>(m, "Block", py::buffer_protocol())
-      .def(py::init<std::size_t, bool>(), py::arg("bytes"), py::arg("reuse") = true)
+      .def(py::init<std::size_t, bool>(), py::arg("bytes"), py::arg("thrifty") = false)
       .def_buffer([](Block& b) {
-        return py::buffer_info(b.memory, 1, "B", 1, {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
+        return py::buffer_info(b.memory.at, 1, "B", 1, {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
       });
 }

@@ -8,12 +8,17 @@
 
 namespace snn::blocks {
 
-// A block of at least `bytes`, aligned to 2 MiB. Throws std::bad_alloc.
-void* take(std::size_t bytes);
+struct Memory {
+  void* at;
+  std::size_t size;
+};
 
-// Give a block back; `bytes` as asked for. `drop`: to the system, at once.
-void give(void* block, std::size_t bytes);
-void drop(void* block, std::size_t bytes);
+// A block of at least `bytes`, aligned to 2 MiB. thrifty: any kept block that is large enough will do, and before the
+// system is asked for more all others go back to it, so that nothing waits beside what is in use. Throws
+// std::bad_alloc.
+Memory take(std::size_t bytes, bool thrifty);
+
+void give(Memory block);
 
 // Bytes kept for reuse, and the most that may be kept (0: none); lowering the limit frees at once.
 std::size_t kept();

@@ -12,14 +12,9 @@ namespace {
 
 constexpr std::size_t kHuge = std::size_t{2} << 20;
 
-struct Idle {
-  std::size_t size;
-  void* memory;
-};
-
 struct Pool {
   std::mutex mutex;
-  std::list<Idle> idle;  // the one given back last is first: the likeliest to be in the cache
+  std::list<Memory> idle;  // the one given back last is first: the likeliest to be in the cache
   std::size_t kept = 0, limit = std::size_t{512} << 20;
 };
 
@@ -52,7 +47,7 @@ void* map_aligned(std::size_t size) {
 
 void trim(Pool& p, std::size_t most) {
   while (p.kept > most) {
-    munmap(p.idle.back().memory, p.idle.back().size);
+    munmap(p.idle.back().at, p.idle.back().size);
     p.kept -= p.idle.back().size;
     p.idle.pop_back();
   }
@@ -60,36 +55,38 @@ void trim(Pool& p, std::size_t most) {
 
 }  // namespace
 
-void* take(std::size_t bytes) {
+Memory take(std::size_t bytes, bool thrifty) {
   const std::size_t size = rounded(bytes);
   Pool& p = pool();
   {
     const std::lock_guard<std::mutex> lock(p.mutex);
+    auto best = p.idle.end();
     for (auto found = p.idle.begin(); found != p.idle.end(); ++found) {
-      if (found->size != size) continue;  // only blocks of this size: `give` knows no other
-      void* const memory = found->memory;
-      p.kept -= size;
-      p.idle.erase(found);
-      return memory;
+      const bool fits = thrifty ? found->size >= size : found->size == size;
+      if (fits && (best == p.idle.end() || found->size < best->size)) best = found;
     }
+    if (best != p.idle.end()) {
+      const Memory block = *best;
+      p.kept -= block.size;
+      p.idle.erase(best);
+      return block;
+    }
+    if (thrifty) trim(p, 0);
   }
-  return map_aligned(size);
+  return {map_aligned(size), size};
 }
 
-void give(void* block, std::size_t bytes) {
-  const std::size_t size = rounded(bytes);
+void give(Memory block) {
   Pool& p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
-  if (size > p.limit) {
-    munmap(block, size);
+  if (block.size > p.limit) {
+    munmap(block.at, block.size);
     return;
   }
-  trim(p, p.limit - size);
-  p.idle.push_front({size, block});
-  p.kept += size;
+  trim(p, p.limit - block.size);
+  p.idle.push_front(block);
+  p.kept += block.size;
 }
-
-void drop(void* block, std::size_t bytes) { munmap(block, rounded(bytes)); }
 
 std::size_t kept() {
   const std::lock_guard<std::mutex> lock(pool().mutex);

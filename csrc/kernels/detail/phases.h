@@ -9,17 +9,33 @@ inline namespace SNN_ISA {
 
 using Size = std::int64_t;
 
-// Every second number apart, and back together.
-inline void unzip(float* __restrict__ a, float* __restrict__ b, const float* __restrict__ from, Size n) {
+// Every second number apart, and back together: kPairs at a time, the last of them once more where they do not divide.
+constexpr Size kPairs = 8;
+
+inline void unzip_few(float* __restrict__ a, float* __restrict__ b, const float* __restrict__ from, Size n) {
   for (Size j = 0; j < n; ++j) {
     a[j] = from[2 * j];
     b[j] = from[2 * j + 1];
   }
 }
-inline void zip(float* __restrict__ to, const float* __restrict__ a, const float* __restrict__ b, Size n) {
+inline void zip_few(float* __restrict__ to, const float* __restrict__ a, const float* __restrict__ b, Size n) {
   for (Size j = 0; j < n; ++j) {
     to[2 * j] = a[j];
     to[2 * j + 1] = b[j];
+  }
+}
+inline void unzip(float* a, float* b, const float* from, Size n) {
+  if (n < kPairs) return unzip_few(a, b, from, n);
+  for (Size j = 0; j < n; j += kPairs) {
+    const Size k = j + kPairs <= n ? j : n - kPairs;
+    unzip_few(a + k, b + k, from + 2 * k, kPairs);
+  }
+}
+inline void zip(float* to, const float* a, const float* b, Size n) {
+  if (n < kPairs) return zip_few(to, a, b, n);
+  for (Size j = 0; j < n; j += kPairs) {
+    const Size k = j + kPairs <= n ? j : n - kPairs;
+    zip_few(to + 2 * k, a + k, b + k, kPairs);
   }
 }
 inline void copy(float* __restrict__ to, const float* __restrict__ from, Size n) {

@@ -62,9 +62,9 @@ def _cuda() -> ModuleType | str:
 
 
 class _Memory(threading.local):
-    """How a thread wants its memory. reuse: blocks are kept for later ones, which is faster; False: given back."""
+    """How a thread wants its memory (csrc/kernels/blocks.h)."""
 
-    reuse = True
+    thrifty = False
 
 
 _memory = _Memory()
@@ -72,12 +72,13 @@ _memory = _Memory()
 
 @contextmanager
 def frugal() -> Iterator[None]:
-    """Memory that is allocated within goes back to the system, not to later outputs (CPU): slower, but less at once."""
-    before, _memory.reuse = _memory.reuse, False
+    """Within, outputs on the CPU take whatever kept block is large enough, and blocks that do not fit are not kept
+    beside new ones: less at once, more page faults."""
+    before, _memory.thrifty = _memory.thrifty, True
     try:
         yield
     finally:
-        _memory.reuse = before
+        _memory.thrifty = before
 
 
 def _recycled(x: Tensor, steps: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -87,7 +88,7 @@ def _recycled(x: Tensor, steps: int, dtype: torch.dtype | None = None) -> Tensor
         return layout.new_like(x, steps, dtype)
     module = _cpu()
     assert isinstance(module, ModuleType)
-    block = torch.frombuffer(module.Block(nbytes, _memory.reuse), dtype=dtype or x.dtype)
+    block = torch.frombuffer(module.Block(nbytes, _memory.thrifty), dtype=dtype or x.dtype)
     return block.as_strided_((steps, *x.shape[1:]), layout.strides_of(x))  # in place: a tensor, not a view of one
 
 
