@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 
+import snnkern
 from snnkern.functional import lif
 
 MIB = 1 << 20
@@ -36,6 +37,23 @@ def test_memory_is_used_again(cpu):
     assert cpu.kept_bytes() == 8 * MIB
     assert call().data_ptr() == address
     assert cpu.kept_bytes() == 8 * MIB
+
+
+def test_thrift_within_compress_saved_spikes(cpu):
+    """A smaller output takes the block that is there; before a larger one comes, what waits goes back."""
+    with snnkern.compress_saved_spikes():
+        s = call()
+        address = s.data_ptr()
+        del s
+        small = lif(X[:, : 1 << 18])
+        assert small.data_ptr() == address
+        assert cpu.kept_bytes() == 0
+        del small
+        assert cpu.kept_bytes() == 8 * MIB
+        lif(torch.ones(4, 1 << 20))
+        assert cpu.kept_bytes() == 16 * MIB
+    assert call().data_ptr() != 0
+    assert cpu.kept_bytes() == 24 * MIB
 
 
 def test_small_outputs_are_torchs_own(cpu):

@@ -9,6 +9,9 @@
 namespace snn::gpu {
 namespace {
 
+// Blocks that an SM's registers hold at least: where counts of windows stay in registers, and elsewhere.
+constexpr int kHeavyBlocks = 2, kLightBlocks = 4;
+
 constexpr int kMost = 9;  // cells of a window in registers
 constexpr int kFew = 4;   // with their gradients
 
@@ -25,7 +28,7 @@ bool tiles(const PoolArgs& a) {
 bool few_tiles(const PoolArgs& a) { return a.counts() && a.taps() <= kFew && tiles(a); }
 
 template <class E, int V, int N>
-__global__ void __launch_bounds__(kThreads, kBlocks<true>)
+__global__ void __launch_bounds__(kThreads, kHeavyBlocks)
     pool_forward(const PoolForwardArgs a, const Divisor scale, bool covers) {
   const std::int64_t i = first_neuron<V>();
   if (i >= a.outputs()) return;
@@ -50,7 +53,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<true>)
 
 // Which tap wins in each step, row `extra` + t; with `extra` row 0 tells that of the counts before the first step.
 template <class E, int V, int N>
-__global__ void __launch_bounds__(kThreads, kBlocks<true>)
+__global__ void __launch_bounds__(kThreads, kHeavyBlocks)
     pool_winners(const PoolBackwardArgs a, const Divisor scale, std::uint8_t* to, int extra) {
   const std::int64_t i = first_neuron<V>();
   if (i >= a.outputs()) return;
@@ -66,8 +69,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<true>)
 
 // Backward of windows that tile the plane.
 template <class E, int V>
-__global__ void __launch_bounds__(kThreads, kBlocks<true>)
-    pool_backward(const PoolBackwardArgs a, const Divisor scale) {
+__global__ void __launch_bounds__(kThreads, kHeavyBlocks) pool_backward(const PoolBackwardArgs a, const Divisor scale) {
   constexpr int N = kFew;
   const std::int64_t i = first_neuron<V>();
   if (i >= a.outputs()) return;
@@ -116,7 +118,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<true>)
 // One step of windows of any size, by counts in memory: what they emit, or which tap wins (`which`, where it is
 // wanted). counts: before the step in forward, after it in backward; null in plain pools.
 template <class E, int V, class W>
-__global__ void __launch_bounds__(kThreads, kBlocks<false>)
+__global__ void __launch_bounds__(kThreads, kLightBlocks)
     pool_step(const PoolArgs a, const Divisor scale, const E* x, const float* counts, E* out, W* which) {
   const std::int64_t i = first_neuron<V>();
   if (i >= a.outputs()) return;
@@ -154,7 +156,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<false>)
 
 // to = from (null: 0) + sign * the spikes of `steps` steps.
 template <class E, int V>
-__global__ void __launch_bounds__(kThreads, kBlocks<false>)
+__global__ void __launch_bounds__(kThreads, kLightBlocks)
     pool_count(const PoolArgs a, const Divisor scale, const E* x, std::int64_t steps, float sign, const float* from,
                float* to) {
   const std::int64_t i = first_neuron<V>();
@@ -172,7 +174,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<false>)
 
 // A cell's gradients of all steps from the windows that it won, row `extra` + t of `which`.
 template <class E, int V, class W>
-__global__ void __launch_bounds__(kThreads, kBlocks<false>)
+__global__ void __launch_bounds__(kThreads, kLightBlocks)
     pool_gather(const PoolBackwardArgs a, const Divisor scale, const W* which, int extra) {
   const std::int64_t i = first_neuron<V>();
   if (i >= a.cells()) return;
