@@ -81,6 +81,12 @@ def test_coefficients(part, monkeypatch) -> None:
         assert [timings[form].median > 0 for form in coefficients.FORMS] == [True] * 3
 
 
+def test_pools(part) -> None:
+    pools = part('pools')
+    for row in pools.measure(rounds=1, sizes=((2, 1, 3, 8, 8),)):
+        assert pools.ratios(row['timings']).keys() == set(pools.POOLS) - {pools.LOOP}
+
+
 def test_command_line(tmp_path: Path) -> None:
     out = tmp_path / 'speed.json'
     words = ['--quick', '--rounds', '1', '--filter', 'forward-T16-N16384', '--providers', 'native', '--json', str(out)]

@@ -16,11 +16,15 @@ ptxsim = emulator.load()
 
 
 @lru_cache
-def kernels(arch, name=r'\d(forward|backward|moments)I'):
+def everything(arch):
     facts = ptxsim.sass_facts(FOUND.origin, arch)
     if not facts and not os.environ.get('CI'):  # SNNKERN_CUDA_ARCHS, or an older nvcc
         pytest.skip(f'snnkern._cuda holds no code for {arch}')
-    return {found: fact for found, fact in facts.items() if re.search(name, found)}
+    return facts
+
+
+def kernels(arch, pattern=r'\d(forward|backward|moments)I'):
+    return {name: fact for name, fact in everything(arch).items() if re.search(pattern, name)}
 
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
@@ -80,3 +84,12 @@ def test_packing(arch):
         assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name
         if 'Lb1E' in name.partition('_spikesI')[2][:6]:
             assert '128' in (fact.stores if 'unpack' in name else fact.loads), name
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_pools(arch):
+    """4 or 2 bytes x 2 widths x forward and winners of 4 or 9 cells, backward, steps and gathers of 2 kinds, counts."""
+    found = kernels(arch, r'\dpool_[a-z]+I')
+    assert len(found) == 40
+    for name, fact in found.items():
+        assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name

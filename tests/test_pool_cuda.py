@@ -38,3 +38,30 @@ def test_case(gpu, case):
     check(case, 'native')
     assert gpu.runs
     assert all(run.races == [] for run in gpu.runs)
+
+
+@pytest.mark.parametrize(('dtype', 'last'), [(F32, False), (F32, True), (F16, True)], ids=str)
+@pytest.mark.parametrize('mode', ['lateral', 'spike_max'])
+def test_bytes_of_tiles(gpu, mode, dtype, last):
+    """2x2, stride 2: x and outputs once, backward x and both gradients once, and one step of counts each way."""
+    case = Case(mode, TWO, (5, 2, 8, 4, 8), dtype, last)
+    check(case, 'native')
+    forth, back = (run.traffic() for run in gpu.runs)
+    x, counts = case.input().nbytes, 4 * case.input()[0].numel()
+    assert (forth.load, forth.store) == (x, x // 4 + counts)
+    assert (back.load, back.store) == (x + x // 4 + counts, x)
+    assert min(forth.min_width, back.min_width) == (16 if last else 4)
+
+
+def test_bytes_of_overlapping_windows(gpu):
+    """Backward: a byte for each output and step between its two kernels."""
+    case = Case('lateral', THREE, (4, 1, 2, 8, 8))
+    check(case, 'native')
+    winners = gpu.runs[-2].traffic()
+    assert winners.store == case.input()[..., ::2, ::2].numel()
+
+
+def test_results_are_the_same_every_time(gpu):
+    case = Case('lateral', THREE, (3, 2, 3, 7, 6), state=True)
+    for once, again in zip(case.run('native'), case.run('native'), strict=True):
+        assert (once == again).all()

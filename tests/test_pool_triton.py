@@ -22,9 +22,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ('driver', 'case'), [((75, 90)[i % 2], case) for i, case in enumerate(CASES)], indirect=['driver'], ids=str
-)
+# Compilers are slow: one of each kind always.
+OFTEN = (0, 2, 4, 6, 8)
+TURNS = [
+    pytest.param((75, 90)[i // 2 % 2], case, id=str(case), marks=() if i in OFTEN else pytest.mark.slow)
+    for i, case in enumerate(CASES)
+]
+
+
+@pytest.mark.parametrize(('driver', 'case'), TURNS, indirect=['driver'])
 def test_case(driver, case):
     check(case, 'triton')
     assert driver.runs
