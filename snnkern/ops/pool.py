@@ -131,7 +131,7 @@ class Pool2d(torch.autograd.Function):
         want = ctx.needs_input_grad[1] and pool.mode == 'lateral'
         call = ctx.call._replace(want_state=want)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph: replay the reference
-            found = reference.pool2d_bwd(grad, grad_last, x, last, pool, want, graph=True)
+            found = reference.pool2d_bwd(grad, grad_last, x, last, pool, want)
         elif plain(grad, grad_last, x, last):
             found = run_bwd(grad, grad_last, x, last, call)
         else:
