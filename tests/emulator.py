@@ -95,6 +95,7 @@ def gpu(request, gpus, monkeypatch):
     monkeypatch.setitem(native.DEVICES, 'cpu', device)
     forget()
     gpu.runs.clear()
+    gc.freeze()  # nor among what other tests left, such as fake tensors, which have no memory
     with gpu.track(automatic=True):
         yield gpu
     forget()

@@ -40,9 +40,9 @@ def test_opcheck_backward(case):
     checkpoints = op.run_fwd(op.Inputs(x, v0, rows), op.Call(case.spec, case.T, True)).checkpoints
     assert (checkpoints is None) == (checkpoint_interval(case.dtype) >= case.T)
     grad_s, *others = case.gradients()
-    for arguments in ((grad_s, *others), (None, *others), (grad_s, None, None)):
+    for arguments in ((grad_s, *others), (None, *others), (grad_s, None, None, None)):
         wants = True, case.v0, rows is not None
-        full = (x, *arguments, None, v0, rows, checkpoints, None, case.spec, case.T, *wants, '')
+        full = (x, *arguments, v0, rows, checkpoints, None, case.spec, case.T, *wants, '')
         torch.library.opcheck(OPS.multistep_bwd.default, full)
 
 

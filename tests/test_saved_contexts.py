@@ -4,11 +4,10 @@ import threading
 
 import pytest
 import torch
-from test_saved import Net, T, gradients, images, same
+from test_saved import Net, gradients, images, same
 from torch.utils.checkpoint import checkpoint
 
 from snnkern import compress_saved_spikes
-from snnkern.functional import lif
 from snnkern.ops import saved as ops_saved
 
 
@@ -61,17 +60,6 @@ def test_nested_decorated_failed_and_in_threads():
     assert here.report().tensors == 0, 'hooks belong to a thread'
     assert found[0][1] >= 2
     assert same(gradients(net, found[0][0]), expected)
-
-
-def test_blocks_of_memory_do_not_wait(cpu):
-    """Within the context large outputs go back to the system: kept ones would be the peak that packing avoids."""
-    cpu.set_keep_limit(0)
-    cpu.set_keep_limit(1 << 28)
-    with compress_saved_spikes():
-        lif(torch.zeros(T, 1 << 18))
-    assert cpu.kept_bytes() == 0
-    lif(torch.zeros(T, 1 << 18))
-    assert cpu.kept_bytes() == T << 20
 
 
 def test_compiled():
