@@ -199,6 +199,8 @@ def test_modules_compile():
 
 I = torch.rand(1, 3, 9, 9)  # noqa: E741
 WRONG = [
+    (encode.odg, (I * 255,), ValueError, r'images must lie in \[0, 1\], got values from'),
+    (encode.odg, (I * torch.nan,), ValueError, r'images must lie in \[0, 1\], got NaN'),
     (encode.saccade, (I[0],), ValueError, r'images must be \[B, C, H, W\], got shape \(3, 9, 9\)'),
     (encode.saccade, (I.byte(),), TypeError, 'images must be float32, .* got torch.uint8: divide by 255'),
     (encode.saccade, (I, 0), ValueError, 'stride must be >= 1, got 0'),

@@ -205,6 +205,7 @@ WRONG = [
     (([0.5], 4), {}, TypeError, 'x must be a tensor, got list'),
     ((X.mul(255).byte(), 4), {}, TypeError, 'x must be float32, .* got torch.uint8: divide by 255'),
     ((X.cfloat(), 4), {}, TypeError, r'x must be float32, float16, bfloat16 or float64, got torch.complex64$'),
+    ((X, 4), {'offset': 2**62}, ValueError, 'offset must be <= .*, got 4611686018427387904'),
     ((X, 0), {}, ValueError, 'T must be >= 1, got 0'),
     ((X, 4.0), {}, TypeError, r'T must be an integer, got 4\.0'),
     ((X - 1, 4), {}, ValueError, r'x must lie in \[0, 1\], got values from -0\.\d+ to -'),

@@ -51,17 +51,24 @@ def test_single_steps_carry_their_state():
 
 X = torch.zeros(3, 2, 4, 5, 5)
 WRONG = [
-    ({'weight': torch.ones(3)}, ValueError, r'weight must be a tensor \[C\] with C = 4, got \(3,\)'),
-    ({'bias': 1.0}, ValueError, r'bias must be a tensor \[C\] with C = 4, got float'),
-    ({'scale': torch.ones(2)}, ValueError, r'scale must be \[T\] with T = 3, got \(2,\)'),
+    (
+        {'weight': torch.ones(3)},
+        ValueError,
+        r'weight must be a floating-point tensor \[C\] with C = 4, got \(3,\) of torch.float32',
+    ),
+    ({'bias': 1.0}, ValueError, r'bias must be a floating-point tensor \[C\] with C = 4, got float'),
+    ({'scale': torch.ones(2)}, ValueError, r'scale must be a floating-point tensor \[T\] with T = 3, got \(2,\)'),
     ({'eps': 0.0}, ValueError, r'eps must be > 0, got 0\.0'),
     ({'momentum': float('nan')}, ValueError, 'momentum must be finite, got nan'),
     ({'running_mean': torch.zeros(4)}, ValueError, 'running_mean and running_var must come together'),
     ({'channel_dim': 5}, ValueError, r'channel_dim must be a dimension of x behind T, got 5 for shape \(3, 2, 4'),
     ({'channel_dim': 0}, ValueError, 'channel_dim must be a dimension of x behind T, got 0'),
+    ({'channel_dim': 'c'}, TypeError, "channel_dim must be an integer, got 'c'"),
+    ({'coefficients': ['k']}, TypeError, 'coefficients must be a mapping from name to tensor, got list'),
+    ({'weight': torch.ones(4, dtype=torch.int)}, ValueError, r'weight must be a floating-point tensor .* torch.int32'),
     ({'neuron': Neuron(Synaptic())}, TypeError, 'charge must be IF, LIF, PLIF or Affine to be written as'),
     ({'neuron': LIF()}, TypeError, 'neuron must be a Neuron, got LIF'),
-    ({'coefficients': {'k': torch.ones(())}}, ValueError, r"coefficients must be among c, .* got \['k'\]"),
+    ({'coefficients': {'k': torch.ones(())}}, ValueError, "coefficients must be among c, .* got 'k'"),
     ({'x': X[:1, :1, :, :1, :1]}, ValueError, 'x must hold more than one number per channel in training, got shape'),
     ({'residual': X[:2]}, ValueError, 'residual must have shape, dtype and device of x, .* got'),
     ({'x': X[:0]}, ValueError, r'x must be \[T, \.\.\.\] with T >= 1, got shape'),
@@ -78,6 +85,8 @@ WRONG_LAYERS = [
     ((4, Neuron(), 'batch'), {}, ValueError, "norm must be one of bn, tdbn, tebn, got 'batch'"),
     ((4, Neuron(), 'tebn'), {}, ValueError, 'T must be given with norm "tebn" and only there, got T=None'),
     ((4, Neuron(), 'bn'), {'T': 3}, ValueError, 'T must be given with norm "tebn" and only there, got T=3'),
+    ((4,), {'momentum': 'x'}, TypeError, "momentum must be a number, got 'x'"),
+    ((4, Neuron(), 'tebn'), {'T': 3, 'step_mode': 's'}, ValueError, 'step_mode must be "m" with norm "tebn"'),
     ((0,), {}, ValueError, 'num_features must be >= 1, got 0'),
     ((4, Neuron(Synaptic())), {}, TypeError, 'charge must be IF, LIF, PLIF or Affine'),
     ((4,), {'connect': 'ms'}, ValueError, 'connect must be "sew" here'),
@@ -88,6 +97,33 @@ WRONG_LAYERS = [
 def test_wrong_layers(arguments, named, error, text):
     with pytest.raises(error, match=f'^{text}'):
         BatchNormNeuron(*arguments, **named)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_an_empty_batch_changes_nothing(dtype):
+    layer = BatchNormNeuron(4).to(dtype)
+    layer.running_mean.fill_(5)
+    before = copy.deepcopy(layer.state_dict())
+    assert layer(torch.zeros(2, 0, 4, 3, 3, dtype=dtype)).shape == (2, 0, 4, 3, 3)
+    assert all(torch.equal(a, before[name]) for name, a in layer.state_dict().items())
+
+
+def test_what_is_refused_is_not_counted():
+    layer = BatchNormNeuron(4)
+    with pytest.raises(ValueError, match='more than one number'):
+        layer(torch.zeros(1, 1, 4, 1, 1))
+    assert layer.num_batches_tracked == 0
+
+
+def test_half_parameters_are_widened_first():
+    """Statistics far from 0, evaluated with parameters in half precision: as with the same numbers in float32."""
+    x = (torch.randn(4, 3, 4, 5, 5) / 16 + 20).half()
+    layer = BatchNormNeuron(4)
+    layer.running_mean.fill_(20)
+    layer.running_var.fill_(1 / 256)
+    expected = layer.eval()(x)
+    layer.reset()
+    assert torch.equal(layer.half()(x), expected)
 
 
 def test_tep():

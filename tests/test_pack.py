@@ -202,6 +202,16 @@ def test_errors():
         pack_spikes(torch.zeros(2, dtype=torch.float64), backend='native')
 
 
+def test_foreign_data_is_refused():
+    """What does not belong to its shape would be read beyond its end."""
+    packed = pack_spikes(torch.ones(16), kind='bits')
+    for wrong in ({'shape': (64,), 'strides': (1,)}, {'data': packed.data.char()}, {'kind': 'counts'}):
+        with pytest.raises(ValueError, match=r'^data of .* must hold'):
+            unpack_spikes(packed._replace(**wrong))
+    apart = torch.stack([packed.data, packed.data], 1)[:, 0]
+    assert unpack_spikes(packed._replace(data=apart)).equal(torch.ones(16))
+
+
 def test_no_graph():
     x = torch.ones(4, 5, requires_grad=True)
     packed = pack_spikes(x)

@@ -150,13 +150,13 @@ def bytes_of(runs, N):
 @pytest.mark.parametrize('T', [4, 40])
 def test_bytes_of_batch_norm(dtype, T, request):
     """Training moves 4 + 8 + 8 + 12 = 32 bytes an element-step in float32, 16 in half, and what it has once."""
-    x = torch.randn(T, 2, 8, 8, 8).to(dtype)
     N, V, e = 1024, 16 // dtype.itemsize, dtype.itemsize
-    rows, line, grad_s = torch.rand(2, 1, 8), torch.rand(2, 8), torch.randn_like(x)
     kept = 4 * (-(-T // checkpoint_interval(dtype)) - 1)
     chunks = kept // 4 + 1
     for name, module in (('gpu', native), ('driver', triton)):
         device = request.getfixturevalue(name)
+        x = torch.randn(T, 2, 8, 8, 8).to(dtype)  # made while the device looks
+        rows, line, grad_s = torch.rand(2, 1, 8), torch.rand(2, 8), torch.randn_like(x)
         module.moments(x, 2)
         both_passes(module, x, rows, line, grad_s)
         runs = [run if name == 'gpu' else run[1] for run in device.runs]
@@ -173,9 +173,9 @@ def test_bytes_of_batch_norm(dtype, T, request):
 def test_bytes_of_residuals(case, request):
     """A residual, a sum and its gradient are a row more each, 16 bytes at a time."""
     case = replace(case, T=20, N=1024)
-    x, _ = case.inputs()
     for name, module in (('gpu', native), ('driver', triton)):
         device = request.getfixturevalue(name)
+        x, _ = case.inputs()  # made while the device looks
         kept = forward(module, case, x, None)[4]
         backward(module, case, case.seen(x), None, kept)
         runs = [(run if name == 'gpu' else run[1]).traffic() for run in device.runs]

@@ -13,7 +13,7 @@ import snnkern
 from snnkern import Burst, Integer, Neuron, Soft, Ternary, compress_saved_spikes
 from snnkern.charges import IF
 from snnkern.fires import FIRES, Adaptive, Binary, Signed, SignedMemory
-from snnkern.functional import lif, multistep
+from snnkern.functional import lateral_pool2d, lif, multistep
 from snnkern.ops import saved as ops_saved
 
 T, B = 4, 2
@@ -197,6 +197,9 @@ def test_tags():
         assert ops_saved._tags.get(s.flatten()).kind == 'bits'
         pooled = ops_saved.tag(s[:1].clone(), like=s)
         assert ops_saved._tags.get(pooled).kind == 'bits'
+        units = multistep(torch.randn(T, 1, 1, 4, 4), Neuron(IF(), Binary(0.75, real_units=True)))
+        assert ops_saved._tags.get(lateral_pool2d(units, 2)) is None, 'the pool takes a spike to be worth 1'
+        assert ops_saved._tags.get(lateral_pool2d(units, 2, scale=0.75)).scale == 0.75
         s.add_(1)
         assert ops_saved._tags.get(s) is None
         assert ops_saved._tags.get(ops_saved.tag(s.clone(), like=s)) is None
@@ -204,6 +207,14 @@ def test_tags():
             lif(torch.randn(T, 100))
         assert len(ops_saved._tags.of) < 200, 'tags of tensors that are gone stay'
     assert not ops_saved._tags.of
+
+
+def test_a_negated_view_is_another_tensor():
+    s, w = lif(torch.randn(T, 2048)), torch.randn(2048, 3, requires_grad=True)
+    with compress_saved_spikes():
+        y = (s @ w).sum() + 2 * (torch._neg_view(s) @ w).sum()
+    y.backward()
+    torch.testing.assert_close(w.grad, -s.sum(0)[:, None].expand_as(w.grad))
 
 
 def test_without_a_look(monkeypatch):

@@ -18,15 +18,15 @@ def floating(name: str, x: Tensor) -> None:
         raise TypeError(f'{name} must be float32, float16, bfloat16 or float64, got {x.dtype}{hint}')
 
 
-def within(x: Tensor, low: float, high: float) -> None:
+def within(x: Tensor, low: float, high: float, name: str = 'x') -> None:
     """Raise ValueError unless all values lie in [low, high]. Looks at the values, so a GPU must finish first."""
     if not (plain(x) and x.numel()):  # torch.compile and fakes have no values
         return
     least, most = (value.item() for value in x.detach().aminmax())
     if least != least:  # aminmax passes NaN on
-        raise ValueError(f'x must lie in [{low:g}, {high:g}], got NaN')
+        raise ValueError(f'{name} must lie in [{low:g}, {high:g}], got NaN')
     if least < low or most > high:
-        raise ValueError(f'x must lie in [{low:g}, {high:g}], got values from {least:g} to {most:g}')
+        raise ValueError(f'{name} must lie in [{low:g}, {high:g}], got values from {least:g} to {most:g}')
 
 
 def intensity(x: Tensor, T: int, check: bool) -> Tensor:

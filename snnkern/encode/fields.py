@@ -10,13 +10,25 @@ from snnkern.functional import integrate_fire
 CODES = ('time', 'voltage')
 
 
+def fields(neurons: int, low: float, high: float) -> None:
+    """Raise unless these describe receptive fields."""
+    whole('neurons', neurons, at_least=3)
+    finite('low', low)
+    finite('high', high)
+    if low >= high:
+        raise ValueError(f'low must be < high, got {low} and {high}')
+
+
 def population_activity(x: Tensor, neurons: int, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Activities [..., neurons] in (0, 1] of Gaussian receptive fields at x [...].
 
     Neuron i = 1 .. m has its centre at low + (2i - 3) / 2 * (high - low) / (m - 2), all have the width
-    sigma = (high - low) / (1.5 (m - 2)): the outermost two stand outside of [low, high].
+    sigma = (high - low) / (1.5 (m - 2)): the outermost two stand outside of [low, high]. Raises TypeError or ValueError
+    for bad arguments. Example: `population_activity(torch.rand(5), 8)  # [5, 8]`.
     Source: Bohte, Kok, La Poutre, Neurocomputing 48 (2002), beta = 1.5.
     """
+    floating('x', x)
+    fields(neurons, low, high)
     spacing = (high - low) / (neurons - 2)
     centres = low + (torch.arange(1, neurons + 1, dtype=x.dtype, device=x.device) - 1.5) * spacing
     sigma = spacing / 1.5
@@ -47,11 +59,7 @@ def population(
     """
     floating('x', x)
     whole('T', T)
-    whole('neurons', neurons, at_least=3)
-    finite('low', low)
-    finite('high', high)
-    if low >= high:
-        raise ValueError(f'low must be < high, got {low} and {high}')
+    fields(neurons, low, high)
     choice('code', code, CODES)
     positive('v_threshold', v_threshold)
     if check:

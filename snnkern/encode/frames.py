@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from snnkern._checks import positive, whole
-from snnkern.encode._inputs import choice, pictures
+from snnkern.encode._inputs import choice, pictures, within
 
 # Shifts (down, right) of the nine views, in units of the stride.
 TRACES = {
@@ -42,7 +42,12 @@ def saccade(images: Tensor, stride: int = 1, signed_negative: bool = False) -> T
 
 
 def odg(
-    images: Tensor, threshold: float = 0.18, trace: str = 'repo', resize: int | None = None, crop: int | None = None
+    images: Tensor,
+    threshold: float = 0.18,
+    trace: str = 'repo',
+    resize: int | None = None,
+    crop: int | None = None,
+    check: bool = True,
 ) -> Tensor:
     """Omnidirectional discrete gradient: the events of ES-ImageNet, where the largest of R, G and B changes enough.
 
@@ -50,7 +55,7 @@ def odg(
     a view exceeds the one before by more than the threshold, of polarity 1 where it falls by more. Rows and columns
     that only one of the two views covers have no events: else every border would be an edge.
 
-    images: [B, C, H, W], in [0, 1] for the threshold to mean what it does there. threshold: > 0. trace: "repo", the
+    images: [B, C, H, W] in [0, 1]; check: look whether they are (see `poisson`). threshold: > 0. trace: "repo", the
     shifts of the published code, down 1 0 2 1 0 2 1 1 2, right 0 2 1 0 1 2 0 1 1, of which the data set was made;
     "paper": those of `saccade`. resize: first scale so that the longest side is this (nearest neighbour; ES-ImageNet:
     254). crop: None: the H x W pixels under the view of shift (1, 1); else a square of this side, made as
@@ -67,6 +72,8 @@ def odg(
     choice('trace', trace, tuple(TRACES))
     if min(images.shape[1:]) == 0:
         raise ValueError(f'images must have channels and pixels, got shape {tuple(images.shape)}')
+    if check:
+        within(images, 0.0, 1.0, 'images')
     value = images.detach().amax(1, keepdim=True)
     value = value.to(torch.promote_types(value.dtype, torch.float32))
     if resize is not None:

@@ -45,5 +45,5 @@ def poisson(
     if x.dim() == 0:
         raise ValueError('x must be [B, ...], got shape ()')
     whole('seed', seed, at_least=0)
-    whole('offset', offset, at_least=0)
+    whole('offset', offset, at_least=0, at_most=2**63 // max(1, x[:1].numel()) - x.shape[0] - 1)
     return op.poisson(x, T, seed, offset, arguments.backend(backend))

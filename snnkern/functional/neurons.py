@@ -128,11 +128,14 @@ def multistep(
     wants = return_state, return_v_seq, return_sum, wanted
     inputs = _multistep.Inputs(x, state, rows, second)
     s, last, v_seq, total = _multistep.multistep(inputs, neuron.spec + named + connected, steps, *wants)
-    if not (return_state or return_v_seq or return_sum):
-        return s
-    if last is not None and last.shape[0] == 1:
-        last = last[0]
-    return tuple(t for t in (s, last, v_seq, total if return_sum else None) if t is not None)
+    return results(s, last if return_state else None, v_seq, total if return_sum else None)
+
+
+def results(s: Tensor, last: Tensor | None, *others: Tensor | None) -> Tensor | tuple[Tensor, ...]:
+    """Spikes alone, or with what is there of the last states (v without its axis S of one) and others."""
+    state = last[0] if last is not None and last.shape[0] == 1 else last
+    found = tuple(t for t in (s, state, *others) if t is not None)
+    return found if len(found) > 1 else s
 
 
 def lif(

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from snnkern import _arguments as arguments
-from snnkern._checks import finite, positive
+from snnkern._checks import finite, positive, whole
 from snnkern.charges import Affine
+from snnkern.functional.neurons import results
 from snnkern.neurons import SLOTS, Neuron
 from snnkern.ops import multistep as _multistep
 from snnkern.ops import norm as _norm
@@ -22,43 +23,41 @@ def _folded(neuron: Neuron, a: float) -> Neuron:
 
 
 def _rows(
-    neuron: Neuron,
-    coefficients: Mapping[str, Tensor],
-    weight: Tensor,
-    bias: Tensor,
-    scale: Tensor | None,
-) -> tuple[Neuron, Tensor, dict[str, Tensor]]:
-    """The neuron with an `Affine` charge, its b and c [2, 1|T, C] before the statistics enter, other coefficients."""
-    unknown = set(coefficients) - set(neuron.coefficients)
-    if unknown:
-        raise ValueError(f'coefficients must be among {", ".join(neuron.coefficients)}, got {sorted(unknown)}')
-    own = {name: t for name, t in coefficients.items() if SLOTS[name] < SLOTS['v_threshold']}
-    a, b, c = bind(neuron.charge, own).line()
-    both = torch.stack([b * weight, b * bias]).unsqueeze(1)
+    neuron: Neuron, own: Mapping[str, Tensor], weight: Tensor, bias: Tensor, scale: Tensor | None
+) -> tuple[Neuron, dict[str, Tensor]]:
+    """The neuron with an `Affine` charge, and its coefficients [1|T, 1|C] without the statistics, b and c first."""
+    numbers = {name: row for name, row in own.items() if SLOTS[name] < SLOTS['v_threshold']}
+    a, b, c = bind(neuron.charge, numbers).line()
+    gain, shift = b * weight, b * bias
     if scale is not None:
-        both = both * scale.unsqueeze(1)
+        gain, shift = gain * scale, shift * scale
     if isinstance(c, Tensor) or c != 0:
-        both = torch.stack([both[0], both[1] + c])
-    others = {name: t for name, t in coefficients.items() if name not in own}
+        shift = shift + c
+    rows = {'b': gain, 'c': shift, **{name: row for name, row in own.items() if name not in numbers}}
     if isinstance(a, Tensor):
-        others['a'] = a
+        rows['a'] = a
     fold = _folded.__wrapped__ if torch.compiler.is_compiling() else _folded  # torch.compile warns of caches
-    return fold(neuron, 0.0 if isinstance(a, Tensor) else a), both, others
+    return fold(neuron, 0.0 if isinstance(a, Tensor) else a), rows
 
 
-def _per_channel(name: str, given: Tensor | None, x: Tensor, channels: int, fill: float) -> Tensor:
-    """A parameter [C], or `fill` for all channels."""
+def _row(name: str, given: Tensor | None, x: Tensor, size: int, fill: float, of: str = 'C') -> Tensor:
+    """A parameter [C] or [T], or `fill` for all, in the dtype of states."""
+    dtype = _multistep.state_dtype(x.dtype)
     if given is None:
-        return torch.full((channels,), fill, dtype=_multistep.state_dtype(x.dtype), device=x.device)
-    if not isinstance(given, Tensor) or given.shape != (channels,):
-        got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-        raise ValueError(f'{name} must be a tensor [C] with C = {channels}, got {got}')
-    return given
+        return torch.full((size,), fill, dtype=dtype, device=x.device)
+    if not isinstance(given, Tensor) or given.shape != (size,) or not given.dtype.is_floating_point:
+        got = f'{tuple(given.shape)} of {given.dtype}' if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(f'{name} must be a floating-point tensor [{of}] with {of} = {size}, got {got}')
+    if given.device != x.device:
+        raise ValueError(f'{name} must be on the device of x, got {given.device} and {x.device}')
+    return given.to(dtype)
 
 
 @torch.no_grad()
 def _update(running: tuple[Tensor, Tensor], moments: Tensor, size: Any, momentum: float) -> None:
-    """As torch.nn.BatchNorm: the variance that is kept is the unbiased one."""
+    """As torch.nn.BatchNorm: the variance that is kept is the unbiased one. An empty batch changes nothing."""
+    if not isinstance(size, Tensor) and not size:
+        return
     mean, variance = moments
     for kept, new in zip(running, (mean, variance * (size / (size - 1))), strict=True):
         kept.lerp_(new.to(kept.dtype), momentum)
@@ -75,7 +74,7 @@ def batch_norm_neuron(
     training: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
-    group: Any = None,
+    process_group: Any = None,
     *,
     v0: Tensor | float | None = None,
     return_state: bool = False,
@@ -91,12 +90,12 @@ def batch_norm_neuron(
     is kept for backward. neuron: its charge must be `IF`, `LIF`, `PLIF` or `Affine`. running_mean, running_var:
     [C], updated in place in training (momentum as in torch.nn.BatchNorm2d), read otherwise; both None: always
     the statistics of the batch. weight, bias: [C], None for 1 and 0. scale: [T], a factor for each step (TEBN).
-    eps: added to the variance. group: a torch.distributed group whose processes normalise together. residual:
+    eps: added to the variance. process_group: one of torch.distributed whose processes normalise together. residual:
     added to the spikes (SEW). Others as in `multistep`.
 
     tdBN (Zheng et al., AAAI 2021) is this with weight initialised to alpha * v_threshold; TEBN (Duan et al., NeurIPS
     2022) with `scale`. Returns what `multistep` returns. Raises ValueError for shapes that do not fit, for one number
-    per channel in training, and for a second derivative under `group`; TypeError for a charge with its own current.
+    per channel in training, and for a second derivative over processes; TypeError for a charge with its own current.
     Example: `s = batch_norm_neuron(conv(x), Neuron(LIF(2.0)), weight=gamma, bias=beta)`.
     """
     if not isinstance(neuron, Neuron):
@@ -104,38 +103,33 @@ def batch_norm_neuron(
     x, T = arguments.steps(x, None)
     positive('eps', eps)
     finite('momentum', momentum)
+    whole('channel_dim', channel_dim, at_least=-(2**31))
     channel_dim = channel_dim % x.dim() if -x.dim() <= channel_dim < x.dim() else channel_dim
     if not 1 <= channel_dim < x.dim():
         raise ValueError(f'channel_dim must be a dimension of x behind T, got {channel_dim} for shape {tuple(x.shape)}')
     C = x.shape[channel_dim]
-    if scale is not None and scale.shape != (T,):
-        raise ValueError(f'scale must be [T] with T = {T}, got {tuple(scale.shape)}')
     if (running_mean is None) != (running_var is None):
         raise ValueError('running_mean and running_var must come together or not at all')
-    weight, bias = _per_channel('weight', weight, x, C, 1.0), _per_channel('bias', bias, x, C, 0.0)
-    folded, weights, others = _rows(neuron, coefficients or {}, weight, bias, scale)
-    if others:
-        rest, _ = arguments.coefficients(others, x, folded, T, channel_dim)
-        weights = torch.cat([t.expand(-1, max(weights.shape[1], rest.shape[1]), C) for t in (weights, rest)])  # type: ignore[union-attr, list-item]
+    weight, bias = _row('weight', weight, x, C, 1.0), _row('bias', bias, x, C, 0.0)
+    factor = None if scale is None else _row('scale', scale, x, T, 1.0, 'T').unsqueeze(1)
+    given, _ = arguments.coefficients(coefficients, x, neuron, T, channel_dim)
+    own = {} if given is None else dict(zip(coefficients or (), given.unbind(0), strict=True))
+    folded, rows = _rows(neuron, own, weight.unsqueeze(0), bias.unsqueeze(0), factor)
+    weights = torch.stack(torch.broadcast_tensors(*rows.values()))
     second, connected = arguments.residual(residual, x, T, 'sew', False)
     inputs = _multistep.Inputs(x, arguments.state(v0, x, neuron), weights, second)
     wants = return_state, return_v_seq, False, arguments.backend(backend)
-    spec = f'{folded.spec} @{channel_dim} {" ".join(["b", "c", *others])}{connected}'
-    norm = _norm.Norm(eps, channel_dim, group)
+    spec = f'{folded.spec} @{channel_dim} {" ".join(rows)}{connected}'
+    norm = _norm.Norm(eps, channel_dim, process_group)
     if not training and running_mean is not None:
-        running = torch.stack([_per_channel(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)])
+        running = torch.stack([_row(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)])
         fixed = _norm.normalised(weights, running.double(), eps)
         s, last, v_seq, _ = _multistep.multistep(inputs._replace(coefficients=fixed), spec, T, *wants)
     else:
         s, last, v_seq, moments, size = _norm.normalised_multistep(inputs, spec, T, wants, norm)
         if training and running_mean is not None:
-            kept = [_per_channel(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)]
-            _update((kept[0], kept[1]), moments, x.numel() / C if size is None else size, momentum)
-    if not (return_state or return_v_seq):
-        return s
-    if last is not None and last.shape[0] == 1:
-        last = last[0]
-    return tuple(t for t in (s, last, v_seq) if t is not None)
+            _update((running_mean, running_var), moments, x.numel() / C if size is None else size, momentum)  # type: ignore[arg-type]
+    return results(s, last, v_seq)
 
 
 def _named(mean: Tensor | None, var: Tensor | None) -> tuple[tuple[str, Tensor | None], ...]:

@@ -19,7 +19,7 @@ class BatchNormNeuron(Neuron):
     """BatchNorm over time, batch and space, and the layer of neurons behind it, `functional.batch_norm_neuron`.
 
     Maps x [T, B, C, ...] to spikes like `nn.BatchNorm2d(C)` over T * B followed by `nn.Neuron(neuron)`, up to rounding,
-    in 32 instead of 56 bytes an element-step of training, and keeps only x for backward.
+    in 32 instead of 52 bytes an element-step of training, and keeps only x for backward.
 
     num_features: C. neuron: what fires, as data; its charge must be `IF`, `LIF`, `PLIF` or `Affine`. norm: "bn";
     "tdbn", weight starts as alpha * v_threshold (Zheng et al., AAAI 2021); "tebn", a learned factor `scale` [T] for
@@ -66,6 +66,10 @@ class BatchNormNeuron(Neuron):
             raise ValueError(f'T must be given with norm "tebn" and only there, got T={T} and norm {norm!r}')
         if T is not None:
             whole('T', T)
+        if T is not None and self.step_mode == 's':
+            raise ValueError('step_mode must be "m" with norm "tebn", whose factor depends on the step, got "s"')
+        if momentum is not None:
+            finite('momentum', momentum)
         if self.connect != 'sew':
             raise ValueError(f'connect must be "sew" here, since x is normalised first, got {self.connect!r}')
         neuron.charge.line()  # or TypeError
@@ -86,8 +90,7 @@ class BatchNormNeuron(Neuron):
     def _momentum(self) -> float:
         if not (self.training and self.num_batches_tracked is not None):
             return 0.0
-        self.num_batches_tracked.add_(1)
-        return 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        return 1.0 / (1.0 + float(self.num_batches_tracked)) if self.momentum is None else self.momentum
 
     def _group(self) -> Any:
         from torch import distributed
@@ -99,10 +102,19 @@ class BatchNormNeuron(Neuron):
     def _multistep(self, x: Tensor, **wanted: Any) -> Any:
         tensors = self.running_mean, self.running_var, self.weight, self.bias, self.scale
         how = self._momentum(), self.eps, self._group()
-        return batch_norm_neuron(x, self.neuron, *tensors, self.training, *how, **wanted)
+        found = batch_norm_neuron(x, self.neuron, *tensors, self.training, *how, **wanted)
+        if self.training and self.num_batches_tracked is not None and x.numel():
+            self.num_batches_tracked.add_(1)
+        return found
 
     def _settings(self) -> dict[str, Any]:
         shown = {'num_features': self.num_features, 'norm': self.norm, 'eps': self.eps, 'momentum': self.momentum}
+        unusual = {
+            'affine': (self.weight is not None, True),
+            'track_running_stats': (self.running_mean is not None, True),
+            'process_group': (self.process_group, None),
+        }
+        shown |= {name: value for name, (value, usual) in unusual.items() if value != usual}
         return shown | super()._settings()
 
 

@@ -226,7 +226,9 @@ class MultiStep(torch.autograd.Function):
         before = call.want_sum  # the second input is part of what neurons see
         wants = want_x or (before and want_residual), want_state, want_coefficients
         found: tuple[Maybe, ...]
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph: replay the reference
+        if not any(wants):
+            found = None, None, None
+        elif torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph: replay the reference
             rest: Any = (x, state, coefficients, None, None, call.spec, call.T, *wants, True)
             found = reference.multistep_bwd(*grads, *rest)
         else:

@@ -31,6 +31,8 @@ class Norm(NamedTuple):
 
 
 def _run(x: Tensor, channel_dim: int, backend: str) -> Tensor:
+    if not x.numel():
+        return _fake(x, channel_dim, backend).zero_()  # not NaN, which other processes would get
     x = layout.rows(x)
     return backends.select(OP, x.device, x.dtype, backend).moments(x, channel_dim)
 
@@ -116,6 +118,8 @@ class NormalisedMultiStep(torch.autograd.Function):
             return (None,) * 6
         want_x, want_state, want_weights, want_residual = ctx.needs_input_grad[:4]
         grad_residual = grad_s if want_residual else None
+        if not (want_x or want_state or want_weights):
+            return None, None, None, grad_residual, None, None
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             wants = want_x, want_state, want_weights
             return *_replay(x, state, weights, grads[:3], call, norm, wants), grad_residual, None, None

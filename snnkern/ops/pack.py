@@ -82,8 +82,14 @@ def _unpack(
     dtype: torch.dtype,
     backend: str,
 ) -> Tensor:
+    n, wanted = prod(shape), torch.int8 if kind == 'signed' else torch.uint8
+    size = (n + 7) // 8 if kind == 'bits' else n
+    if data.dtype != wanted or data.numel() != size:
+        got = f'{data.numel()} of {data.dtype}'
+        raise ValueError(f'data of {kind} of shape {tuple(shape)} must hold {size} of {wanted}, got {got}')
+    data = data.contiguous()
     chosen = backends.select(OP, data.device, dtype, backend)
-    x: Tensor = chosen.unpack_spikes(data, kind, scale, prod(shape), dtype)
+    x: Tensor = chosen.unpack_spikes(data, kind, scale, n, dtype)
     return x.as_strided_(tuple(shape), tuple(strides))
 
 
@@ -123,7 +129,7 @@ def pack(x: Tensor, kind: str | None, scale: float, check: bool, backend: str) -
     if kind is None:
         found = smallest(x, scale, backend)
         if found is None:
-            raise ValueError(_refusal(x, 'counts' if float(x.max()) > 127 else 'signed', scale))
+            raise ValueError(_refusal(x, 'counts' if float(x.max()) / scale > 127 else 'signed', scale))
         data, kind = found
     else:
         data = (_pack if plain(x) else _pack_op)(x, kind, scale, check, backend)

@@ -150,4 +150,4 @@ def pool2d(x: Tensor, state: Maybe, pool: Pool, want_state: bool = False, backen
     else:
         out, last = _forward(x, state, Call(pool, want_state, backend))
     # In steps of one spike the maximum changes by no more than the inputs do.
-    return tag(out, like=x), last if want_state else None
+    return tag(out, x, pool.scale if pool.mode == 'lateral' else None), last if want_state else None

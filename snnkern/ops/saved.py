@@ -68,11 +68,14 @@ def mark(s: Tensor, spec: str) -> None:
             _tags.put(s, *found)
 
 
-def tag(out: Tensor, like: Tensor) -> Tensor:
-    """out, tagged as `like` is: for ops whose outputs are values of their input, as those of a maximum are."""
+def tag(out: Tensor, like: Tensor, scale: float | None = None) -> Tensor:
+    """out, tagged as `like` is: for ops whose outputs are values of their input, as those of a maximum are.
+
+    scale: what the op takes one spike to be worth; where that is not what it is worth, out is left alone.
+    """
     if not torch.compiler.is_compiling() and _tags.depth and plain(out, like) and not out.is_inference():
         found = _tags.get(like)
-        if found is not None:
+        if found is not None and scale in (None, found.scale):
             _tags.put(out, found.kind, found.scale)
     return out
 
@@ -205,7 +208,7 @@ class compress_saved_spikes(ContextDecorator):  # noqa: N801 (a context manager,
         return self._report
 
     def _save(self, t: Tensor) -> _Packed | _Kept:
-        if t.layout is not torch.strided or not plain(t):
+        if t.layout is not torch.strided or not plain(t) or t.is_neg():
             return _Kept(None, t.detach(), t._version)
         key = t.untyped_storage()._cdata, t.storage_offset(), t.numel(), t.dtype, t._version
         piece = self._pieces.get(key)
@@ -218,7 +221,7 @@ class compress_saved_spikes(ContextDecorator):  # noqa: N801 (a context manager,
 
     def _packed(self, t: Tensor) -> tuple[Tensor, str, float] | None:
         """The data, kind and scale of a tensor that holds spikes, as far as it may be looked at."""
-        if not t.is_floating_point() or t.nbytes < self.min_bytes or not _is_block(t) or t.is_neg():
+        if not t.is_floating_point() or t.nbytes < self.min_bytes or not _is_block(t):
             return None
         if isinstance(t, Parameter) or isinstance(t._base, Parameter):
             return None
