@@ -17,7 +17,8 @@ class Stateful(nn.Module):
 
     state: [...], or [S, ...] of S variables, or None before the first call and after `reset()`. It follows the
     module from device to device, but keeps its dtype; copies and pickles of the module get their own, without its
-    graph. save_state: the state_dict holds it, too (key "state").
+    graph. Whoever runs forward again for backward, as torch.utils.checkpoint does, must `reset()` within what is run:
+    else it starts where the first run ended. save_state: the state_dict holds it, too (key "state").
     """
 
     state: Tensor | None
