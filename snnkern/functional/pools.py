@@ -1,6 +1,6 @@
 """Pools of spike trains."""
 
-from typing import Any, Literal, overload
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -54,34 +54,6 @@ def _spiking(x: Tensor, pool: Pool, state: Tensor | None, return_state: bool, ba
     return out if last is None else (out, last.squeeze(0))
 
 
-@overload
-def lateral_pool2d(
-    x: Tensor,
-    kernel_size: Window,
-    stride: Window | None = None,
-    padding: Window = 0,
-    dilation: Window = 1,
-    ceil_mode: bool = False,
-    scale: float = 1.0,
-    backend: str | None = None,
-    *,
-    state: Tensor | None = None,
-    return_state: Literal[False] = False,
-) -> Tensor: ...
-@overload
-def lateral_pool2d(
-    x: Tensor,
-    kernel_size: Window,
-    stride: Window | None = None,
-    padding: Window = 0,
-    dilation: Window = 1,
-    ceil_mode: bool = False,
-    scale: float = 1.0,
-    backend: str | None = None,
-    *,
-    state: Tensor | None = None,
-    return_state: Literal[True],
-) -> tuple[Tensor, Tensor]: ...
 def lateral_pool2d(
     x: Tensor,
     kernel_size: Window,
@@ -94,7 +66,7 @@ def lateral_pool2d(
     *,
     state: Tensor | None = None,
     return_state: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """Max-pooling of spike trains by lateral inhibition: out_t = M_t - M_{t-1}, M the pooled running count.
 
     With C_t the cumulative spike count of each input, M_t = maxpool(C_t): after any number of steps the
@@ -114,37 +86,9 @@ def lateral_pool2d(
     Example: `lateral_pool2d(spikes, 2)`.
     """
     pool = _pool('lateral', kernel_size, stride, padding, dilation, ceil_mode, scale)
-    return _spiking(x, pool, state, return_state, backend)  # type: ignore[no-any-return]
+    return _spiking(x, pool, state, return_state, backend)
 
 
-@overload
-def spike_max_pool2d(
-    x: Tensor,
-    kernel_size: Window,
-    stride: Window | None = None,
-    padding: Window = 0,
-    dilation: Window = 1,
-    ceil_mode: bool = False,
-    scale: float = 1.0,
-    backend: str | None = None,
-    *,
-    state: Tensor | None = None,
-    return_state: Literal[False] = False,
-) -> Tensor: ...
-@overload
-def spike_max_pool2d(
-    x: Tensor,
-    kernel_size: Window,
-    stride: Window | None = None,
-    padding: Window = 0,
-    dilation: Window = 1,
-    ceil_mode: bool = False,
-    scale: float = 1.0,
-    backend: str | None = None,
-    *,
-    state: Tensor | None = None,
-    return_state: Literal[True],
-) -> tuple[Tensor, Tensor]: ...
 def spike_max_pool2d(
     x: Tensor,
     kernel_size: Window,
@@ -157,7 +101,7 @@ def spike_max_pool2d(
     *,
     state: Tensor | None = None,
     return_state: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """Max-pooling of spike trains by a gate: the window passes on what its busiest input emits now.
 
     With C_t the cumulative spike count of each input, the present step included, out_t is the largest x_t among
@@ -173,7 +117,7 @@ def spike_max_pool2d(
     maxpool(x + 1000 C) - maxpool(1000 C), rounds. Example: `spike_max_pool2d(spikes, 3, 2, 1)`.
     """
     pool = _pool('spike_max', kernel_size, stride, padding, dilation, ceil_mode, scale)
-    return _spiking(x, pool, state, return_state, backend)  # type: ignore[no-any-return]
+    return _spiking(x, pool, state, return_state, backend)
 
 
 def max_pool2d(
