@@ -145,6 +145,15 @@ def test_packing_is_done_by_vectors(level, function):
         assert any(re.match(word, w) and re.search('[yz]mm', operands) for _, w, operands in code), name
 
 
+def test_tiles_are_vectors(level):
+    """Eight windows at a time, unrolled: comparisons, choices and sums of eight numbers."""
+    isa, _ = level
+    found = {n: code for n, code in functions().items() if re.search(rf'snn::{isa}::tile_back_row<', n)}
+    assert len(found) >= 3
+    for name, code in found.items():
+        assert sum(bool(PACKED.match(w)) and 'ymm' in operands for _, w, operands in code) >= 8, name
+
+
 def test_half_precision_is_converted_by_vectors(level):
     isa, _ = level
     words = {word for name, code in functions().items() if f'snn::{isa}::' in name for _, word, _ in code}

@@ -1,6 +1,7 @@
 // The pools of one instruction set: part by part of the planes, all steps of one while its counts are in the cache.
 #include "kernels/detail/isa.h"
 #include "kernels/detail/phases.h"
+#include "kernels/detail/tiles.h"
 #include "math/pool.h"
 
 namespace snn {
@@ -274,6 +275,7 @@ void pool_fwd(const PoolForwardArgs& args, int threads) {
 }
 
 void pool_bwd(const PoolBackwardArgs& args, int threads) {
+  if (is_tiled(args)) return tile_backward(args, threads);
   run(args, threads, [&](Worker& worker, const Part& part) { worker.backward(args, part); });
 }
 
