@@ -93,3 +93,15 @@ def test_pools(arch):
     assert len(found) == 40
     for name, fact in found.items():
         assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_poisson(arch):
+    """4 or 2 bytes x 2 widths; vectors are stored by 16 bytes."""
+    found = kernels(arch, r'poisson_kernelI')
+    assert len(found) == 4
+    for name, fact in found.items():
+        assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name
+        if re.search('Li[48]E', name):
+            assert fact.loads.keys() == fact.stores.keys() == {'128'}, name
+            assert fact.registers <= 128, name
