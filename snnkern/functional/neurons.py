@@ -124,11 +124,15 @@ def multistep(
     wanted = arguments.backend(backend)
     rows, named = arguments.coefficients(coefficients, x, neuron, steps, channel_dim)
     state = arguments.state(v0, x, neuron)
-    second, connected = arguments.residual(residual, x, steps, connect, return_sum)
+    second, connected = None, ''
+    if residual is not None or return_sum or connect != 'sew':
+        second, connected = arguments.residual(residual, x, steps, connect, return_sum)
     wants = return_state, return_v_seq, return_sum, wanted
     inputs = _multistep.Inputs(x, state, rows, second)
     s, last, v_seq, total = _multistep.multistep(inputs, neuron.spec + named + connected, steps, *wants)
-    return results(s, last if return_state else None, v_seq, total if return_sum else None)
+    if not (return_state or return_v_seq or return_sum):
+        return s
+    return results(s, last, v_seq, total if return_sum else None)
 
 
 def results(s: Tensor, last: Tensor | None, *others: Tensor | None) -> Tensor | tuple[Tensor, ...]:

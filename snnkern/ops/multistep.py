@@ -253,8 +253,15 @@ class PlainMultiStep(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_s: Maybe, *grads: Maybe) -> tuple[Maybe, ...]:
-        rest = iter(grads)
         call = ctx.call
+        wants = ctx.needs_input_grad
+        # Of spikes alone, the usual case, straight to the kernels.
+        if not grads and not torch.is_grad_enabled() and plain(grad_s) and grad_s is not None and any(wants[:3]):
+            x, state, coefficients, checkpoints = ctx.saved_tensors
+            upstream = grad_s, None, None, None
+            found = run_bwd(x, upstream, state, coefficients, checkpoints, call, wants[:3])
+            return *found, grad_s if wants[3] else None, None
+        rest = iter(grads)
         wanted = [next(rest) if want else None for want in (call.want_state, call.want_v_seq, call.want_sum)]
         return MultiStep.backward(ctx, grad_s, wanted[0], wanted[1], wanted[2], None)
 
