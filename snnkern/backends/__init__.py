@@ -14,6 +14,9 @@ it cannot run there or None. The first in ORDER without a refusal is taken, once
 | pool2d_fwd | x, state, pool, want_state | out; last counts or None |
 | pool2d_bwd | grad, grad_last, x, last, pool, want_state | grad_x; gradient of the first counts or None |
 
+A backend may have `adds_lines(x)` and `add_line(to, x, line, channel_dim)`, to += line[0] * x + line[1] in place: where
+it says so, that is cheaper than to run multistep_bwd once more with `line`.
+
 tensors: state, coefficients; grads: of s, last states, v_seq and sum, of which only the first must be there; wants: of
 forward, whether last states, v_seq and sum are wanted, of backward, whether the gradients are. residual: a second input
 like x; sum: x + residual, where that is what neurons see. line: [2, 1|C], grad_x gets line[0] * x + line[1] more. They

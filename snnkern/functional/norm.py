@@ -122,7 +122,8 @@ def batch_norm_neuron(
     spec = f'{folded.spec} @{channel_dim} {" ".join(rows)}{connected}'
     norm = _norm.Norm(eps, channel_dim, process_group)
     if not training and running_mean is not None:
-        running = torch.stack([_row(n, t, x, C, 0.0) for n, t in _named(running_mean, running_var)])
+        kept = {'running_mean': running_mean, 'running_var': running_var}
+        running = torch.stack([_row(name, t, x, C, 0.0) for name, t in kept.items()])
         fixed = _norm.normalised(weights, running.double(), eps)
         s, last, v_seq, _ = _multistep.multistep(inputs._replace(coefficients=fixed), spec, T, *wants)
     else:
@@ -130,7 +131,3 @@ def batch_norm_neuron(
         if training and running_mean is not None:
             _update((running_mean, running_var), moments, x.numel() / C if size is None else size, momentum)  # type: ignore[arg-type]
     return results(s, last, v_seq)
-
-
-def _named(mean: Tensor | None, var: Tensor | None) -> tuple[tuple[str, Tensor | None], ...]:
-    return ('running_mean', mean), ('running_var', var)

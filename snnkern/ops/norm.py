@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed
 
 from snnkern import backends
-from snnkern.backends import layout, native, reference
+from snnkern.backends import layout, reference
 from snnkern.neurons import Program
 from snnkern.ops._library import define, plain, wants_gradient
 from snnkern.ops.multistep import Call, Inputs, backward, forward, state_dtype
@@ -123,14 +123,14 @@ class NormalisedMultiStep(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             wants = want_x, want_state, want_weights
             return *_replay(x, state, weights, grads[:3], call, norm, wants), grad_residual, None, None
-        at_once = want_x and _adds_lines(x, state, rows, call, *grads)
-        tensors = state, rows, checkpoints, call
+        adder = _line_adder(x, call) if want_x and plain(x, state, rows, *grads) else None
+        at_once, tensors = adder is not None, (state, rows, checkpoints, call)
         sums = backward(x, grads, *tensors, (at_once, want_state and (at_once or not want_x), True))
         count = x.numel() / x.shape[norm.channel_dim] if count is None else count
         grad_weights, line = _backward_of_statistics(sums[2], weights, found, count, norm)  # type: ignore[arg-type]
         applied = sums
-        if at_once:
-            native.add_line(sums[0], layout.rows(x), line.float(), norm.channel_dim)  # type: ignore[arg-type]
+        if adder is not None:
+            adder.add_line(sums[0], layout.rows(x), line.float(), norm.channel_dim)  # type: ignore[arg-type]
         elif want_x:
             applied = backward(x, grads, *tensors, (True, want_state, False), line)
         return applied[0], applied[1], grad_weights if want_weights else None, grad_residual, None, None
@@ -155,11 +155,10 @@ class PlainNormalised(torch.autograd.Function):
         return NormalisedMultiStep.backward(ctx, *grads)
 
 
-def _adds_lines(x: Tensor, state: Maybe, rows: Tensor, call: Call, *grads: Maybe) -> bool:
-    """Whether dL/dx is made in the first pass, and the line added to it."""
-    if not plain(x, state, rows, *grads):
-        return False
-    return backends.select('multistep', x.device, x.dtype, call.backend) is native and native.adds_lines(x)
+def _line_adder(x: Tensor, call: Call) -> Any:
+    """The backend, if it makes dL/dx in the first pass and adds the line to it, or None: it makes two passes."""
+    chosen = backends.select('multistep', x.device, x.dtype, call.backend)
+    return chosen if hasattr(chosen, 'add_line') and chosen.adds_lines(x) else None
 
 
 def _replay(
