@@ -108,6 +108,13 @@ def test_an_empty_batch_changes_nothing(dtype):
     assert all(torch.equal(a, before[name]) for name, a in layer.state_dict().items())
 
 
+@pytest.mark.parametrize('mode', ['m', 's'])
+def test_another_number_of_channels(mode):
+    x = torch.zeros(5, 2, 3, 4) if mode == 's' else torch.zeros(6, 5, 2, 3, 4)
+    with pytest.raises(ValueError, match=r'^x must have num_features = 3 channels, got 2 of \((6, )?5, 2, 3, 4\)$'):
+        BatchNormNeuron(3, step_mode=mode)(x)
+
+
 def test_what_is_refused_is_not_counted():
     layer = BatchNormNeuron(4)
     with pytest.raises(ValueError, match='more than one number'):

@@ -100,6 +100,10 @@ class BatchNormNeuron(Neuron):
         return distributed.group.WORLD if self.process_group == 'world' else self.process_group
 
     def _multistep(self, x: Tensor, **wanted: Any) -> Any:
+        dim = self.channel_dim
+        if -x.dim() <= dim < x.dim() and x.shape[dim] != self.num_features:
+            shape = tuple(x.shape[1:] if self.step_mode == 's' else x.shape)
+            raise ValueError(f'x must have num_features = {self.num_features} channels, got {x.shape[dim]} of {shape}')
         tensors = self.running_mean, self.running_var, self.weight, self.bias, self.scale
         how = self._momentum(), self.eps, self._group()
         found = batch_norm_neuron(x, self.neuron, *tensors, self.training, *how, **wanted)
