@@ -1,13 +1,17 @@
-"""From a trained ReLU network to a spiking one: trace, fold, calibrate, replace.
+"""From a trained network to a spiking one: trace, fold, calibrate, replace, tune.
 
-`convert(model, calibration)` returns an `SNN` that runs all T steps layer by layer; `SNN.simulator()` is the
-same network as the classic loop over time steps.
+`convert(model, calibration)` returns an `SNN` that runs all T steps layer by layer; `snnkern.convert.recipes` holds
+the ways to choose neurons and thresholds; `SNN.simulator()` is the same network as the classic loop over time steps.
 """
 
+from snnkern.convert import recipes
+from snnkern.convert.activations import Activation
 from snnkern.convert.converter import convert
 from snnkern.convert.graph import ConversionError
-from snnkern.convert.network import SNN, Site
+from snnkern.convert.network import SNN
+from snnkern.convert.recipe import Recipe
+from snnkern.convert.replace import Entry
 from snnkern.convert.simulator import Simulator
 from snnkern.convert.timing import Stopwatch
 
-__all__ = ['SNN', 'ConversionError', 'Simulator', 'Site', 'Stopwatch', 'convert']
+__all__ = ['SNN', 'Activation', 'ConversionError', 'Entry', 'Recipe', 'Simulator', 'Stopwatch', 'convert', 'recipes']

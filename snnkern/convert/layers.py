@@ -1,137 +1,214 @@
-"""The layers of a converted network: neurons and pools for all T steps at once, and for one step at a time.
+"""The layers of a converted network: neurons, pools and analogue parts for all T steps at once.
 
-All take (x, T) with time folded into the batch: x is [T*B, ...], or [B, ...] where it is constant in time.
+All take tensors with time folded into the batch, [T*B, ...]; how many steps a call holds is what their clock says.
+What they carry from call to call is forgotten by `reset()`.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from snnkern import functional
-from snnkern.charges import IF
-from snnkern.fires import Burst
 from snnkern.neurons import Neuron
-from snnkern.resets import Soft
 
 
-class SpikingReLU(nn.Module):
-    """The burst neuron in the place of a ReLU: mean output over T steps ~ relu(mean input).
+class Clock:
+    """Where a network is in time, shared by all its layers. steps: of this call; start: steps before it."""
 
-    v_threshold: theta, > 0. max_spikes: most spikes of one step. constant_input: x is [B, ...], the same at
-    every step. Starts at v = theta/2, resets by subtraction and emits s * theta (real units). Output
-    [T*B, ...]. Sources: burst neuron, Li and Zeng, IJCAI 2022; v0 = theta/2, Bu et al., AAAI 2022.
-    """
+    def __init__(self) -> None:
+        self.steps = 1
+        self.start = 0
 
-    def __init__(self, v_threshold: float, max_spikes: int, constant_input: bool) -> None:
+
+class Timed(nn.Module):
+    """A layer that knows the clock of its network and may carry state between calls."""
+
+    causal = True  # step t needs nothing of later steps
+    loops = False  # runs as a Python loop over steps
+
+    def __init__(self) -> None:
         super().__init__()
-        self.neuron = Neuron(IF(), Burst(v_threshold, max_spikes, real_units=True), Soft())
-        self.constant_input = constant_input
+        self.clock = Clock()
+        self.state: Any = None
 
     @property
-    def v_threshold(self) -> float:
-        """theta, the value of one spike."""
-        return self.neuron.fire.v_threshold
+    def T(self) -> int:
+        """Steps of this call."""
+        return self.clock.steps
+
+    def unfold(self, x: Tensor) -> Tensor:
+        """[T*B, ...] as [T, B, ...]."""
+        return x.unflatten(0, (self.T, -1))
+
+    def reset(self) -> None:
+        """Forget the state."""
+        self.state = None
+
+
+class Spiking(Timed):
+    """A neuron in the place of an activation: mean output over T steps ~ activation(mean input).
+
+    neuron: what runs, with real units (s * theta), so that sums and concatenations need no scales. coefficients:
+    numbers of it that are tensors, one or per channel [C] (`Neuron.coefficients`). v0: potential before the first
+    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step.
+    """
+
+    integral = True  # outputs are multiples of v_threshold
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        coefficients: dict[str, Tensor] | None = None,
+        v0: Tensor | float = 0.0,
+        constant_input: bool = False,
+    ) -> None:
+        super().__init__()
+        self.constant_input = constant_input
+        self.set(neuron, coefficients or {}, v0)
+
+    def set(self, neuron: Neuron, coefficients: dict[str, Tensor], v0: Tensor | float) -> None:
+        """Become another neuron."""
+        for name in getattr(self, 'names', ()):
+            delattr(self, f'of_{name}')
+        self.neuron = neuron
+        self.names = tuple(coefficients)
+        for name, value in coefficients.items():
+            self.register_buffer(f'of_{name}', value)
+        self.register_buffer('v0', v0 if isinstance(v0, Tensor) else torch.tensor(float(v0)))
+
+    @property
+    def coefficients(self) -> dict[str, Tensor]:
+        """The numbers of the neuron that are tensors."""
+        return {name: self.get_buffer(f'of_{name}') for name in self.names}
+
+    @property
+    def v_threshold(self) -> Tensor | float:
+        """theta, the value of a spike: a number, or [C]."""
+        return self.coefficients.get('v_threshold', self.neuron.fire.v_threshold)
 
     @property
     def max_spikes(self) -> int:
         """Most spikes of one step."""
         return self.neuron.fire.positive.count
 
-    def forward(self, x: Tensor, T: int) -> Tensor:
-        v0 = self.v_threshold / 2
-        if self.constant_input:
-            return functional.multistep(x, self.neuron, v0=v0, T=T).flatten(0, 1)
-        return functional.multistep(x.unflatten(0, (T, -1)), self.neuron, v0=v0).flatten(0, 1)
+    def start(self, x: Tensor) -> Tensor:
+        """The potential before the first step, for a step x [B, ...]."""
+        v0 = self.get_buffer('v0').float()
+        if v0.dim() == 1:
+            v0 = v0.view(-1, *[1] * (x.dim() - 2))
+        return v0.expand(x.shape).contiguous()
 
-
-class LateralPool(nn.Module):
-    """The lateral pool in the place of a max-pool. pool: its geometry; scale: the neurons' theta."""
-
-    def __init__(self, pool: nn.MaxPool2d, scale: float) -> None:
-        super().__init__()
-        self.pool = pool
-        self.scale = scale
-
-    def forward(self, x: Tensor, T: int) -> Tensor:
-        p = self.pool
-        geometry = (p.kernel_size, p.stride, p.padding, p.dilation, p.ceil_mode)
-        return functional.lateral_pool2d(x.unflatten(0, (T, -1)), *geometry, scale=self.scale).flatten(0, 1)
-
-
-class StepReLU(nn.Module):
-    """`SpikingReLU` for one step a call, with its potential kept between calls until `reset()`."""
-
-    def __init__(self, v_threshold: float, max_spikes: int) -> None:
-        super().__init__()
-        self.v_threshold = v_threshold
-        self.max_spikes = max_spikes
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the potential."""
-        self.v: Tensor | None = None
-
-    def forward(self, x: Tensor, T: int = 1) -> Tensor:
-        if self.v is None:
-            self.v = torch.full_like(x, self.v_threshold / 2)
-        self.v.add_(x)
-        s = torch.div(self.v, self.v_threshold).floor_().clamp_(0, self.max_spikes).mul_(self.v_threshold)
-        self.v.sub_(s)
-        return s
-
-
-class StepPool(nn.Module):
-    """`LateralPool` for one step a call: the change of the pooled running spike counts."""
-
-    def __init__(self, pool: nn.MaxPool2d, scale: float) -> None:
-        super().__init__()
-        self.pool = pool
-        self.scale = scale
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the counts."""
-        self.count: Tensor | None = None
-        self.top: Tensor | None = None
-
-    def forward(self, x: Tensor, T: int = 1) -> Tensor:
-        # Counts are whole numbers, so that sums stay exact; sums of thetas would not.
-        spikes = torch.div(x, self.scale).round_()
-        self.count = spikes if self.count is None else self.count.add_(spikes)
-        top, before = self.pool(self.count), self.top
-        self.top = top
-        return (top if before is None else top - before) * self.scale
-
-
-class Observer(nn.Module):
-    """A ReLU that keeps a sample of its outputs, for calibration.
-
-    per_call: values kept of one batch, drawn without bias from a generator of its own.
-    """
-
-    def __init__(self, per_call: int = 2**18) -> None:
-        super().__init__()
-        self.per_call = per_call
-        self.kept: list[Tensor] = []
-        self.size = 0
-        self.generator = torch.Generator().manual_seed(0)
+    def run(self, x: Tensor, state: Tensor | None, constant: bool) -> tuple[Tensor, Tensor]:
+        """Spikes [T, B, ...] and the last state, from x [T, B, ...] or, if constant, [B, ...]."""
+        T = self.T if constant else None
+        state = self.start(x if constant else x[0]) if state is None else state
+        s, last = functional.multistep(
+            x, self.neuron, v0=state, T=T, coefficients=self.coefficients, return_state=True
+        )
+        return s, last
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(x)
-        self.size = max(self.size, y[0].numel())
-        flat = y.flatten()
-        if flat.numel() > self.per_call:
-            flat = flat[torch.randint(flat.numel(), (self.per_call,), generator=self.generator).to(x.device)]
-        self.kept.append(flat.detach().float().cpu())
-        return y
-
-    def percentile(self, p: float) -> float:
-        """The value that a share p of the sample does not exceed; the largest one where that is 0."""
-        values = torch.cat(self.kept)
-        found = values.kthvalue(max(1, round(p * values.numel()))).values.item()
-        return found if found > 0 else values.max().item()
+        s, self.state = self.run(x if self.constant_input else self.unfold(x), self.state, self.constant_input)
+        return s.flatten(0, 1)
 
 
-def over_time(x: Tensor, T: int) -> Tensor:
-    """[B, ...] repeated for T steps, [T*B, ...]."""
-    return x.expand(T, *x.shape).flatten(0, 1)
+class LateralPool(Timed):
+    """The spiking pool in the place of a max-pool of spikes.
+
+    pool: its geometry; scale: theta of the neurons before it, a number or [C]. gated: the gate of Rueckauer et al. in
+    place of lateral inhibition.
+    """
+
+    def __init__(self, pool: nn.MaxPool2d, scale: Tensor | float, gated: bool = False) -> None:
+        super().__init__()
+        self.pool = pool
+        self.gated = gated
+        self.use(scale)
+
+    def use(self, scale: Tensor | float) -> None:
+        """Take what one spike is worth."""
+        self.scale: Tensor | float
+        if 'scale' in self._buffers:
+            del self.scale
+        if isinstance(scale, Tensor):
+            self.__dict__.pop('scale', None)
+            self.register_buffer('scale', scale)
+        else:
+            self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = self.pool
+        geometry = (p.kernel_size, p.stride, p.padding, p.dilation, p.ceil_mode)
+        pool = functional.spike_max_pool2d if self.gated else functional.lateral_pool2d
+        if not isinstance(self.scale, Tensor):
+            out, self.state = pool(
+                self.unfold(x), *geometry, scale=self.scale, state=self.state, return_state=True
+            )
+            return out.flatten(0, 1)
+        # Counts per channel: whole numbers, so that sums stay exact; sums of thetas would not.
+        scale = self.scale.view(-1, 1, 1)
+        counts = self.unfold((x / scale).round_())
+        out, self.state = pool(counts, *geometry, state=self.state, return_state=True)
+        return out.flatten(0, 1) * scale
+
+
+class Analogue(Timed):
+    """What cannot spike, on the running mean of its inputs: after t steps its outputs sum to t * f(mean input).
+
+    call: f, a graph of one call. varying: which of its inputs have time. per_step: f of every step as it is, what
+    published converters do, instead. Exact for any f that treats the batch (dimension 0) input by input. Source: the
+    closed form of the lateral pool, M_t - M_{t-1}, for other functions.
+    """
+
+    def __init__(self, call: fx.GraphModule, varying: tuple[bool, ...], per_step: bool = False) -> None:
+        super().__init__()
+        self.call = call
+        self.varying = varying
+        self.per_step = per_step
+
+    def forward(self, *inputs: Tensor) -> Any:
+        if self.per_step:
+            return self.call(*inputs)
+        before, last = self.state or ([None] * len(inputs), None)
+        sums, means = [], []
+        for x, varies, s in zip(inputs, self.varying, before, strict=True):
+            total = self._sums(x, s) if varies else None
+            sums.append(None if total is None else total[-1])
+            means.append(x if total is None else (total / self._time(total)).to(x.dtype).flatten(0, 1))
+        reached = pytree.tree_map(self._reached, self.call(*means))
+        parts, shape = pytree.tree_flatten(reached)
+        olds = [None] * len(parts) if last is None else last
+        self.state = sums, [part[-1] for part in parts]
+        return pytree.tree_unflatten([_differences(p, o) for p, o in zip(parts, olds, strict=True)], shape)
+
+    def _sums(self, x: Tensor, before: Tensor | None) -> Tensor:
+        total = self.unfold(x.float()).cumsum(0)
+        return total if before is None else total + before
+
+    def _time(self, like: Tensor) -> Tensor:
+        first = self.clock.start + 1
+        t = torch.arange(first, first + self.T, device=like.device, dtype=torch.float32)
+        return t.view(-1, *[1] * (like.dim() - 1))
+
+    def _reached(self, y: Tensor) -> Tensor:
+        y = self.unfold(y)
+        return y * self._time(y).to(y.dtype)
+
+
+def _differences(sums: Tensor, before: Tensor | None) -> Tensor:
+    """What each step adds to reach the sums [T, B, ...], folded."""
+    first = sums[:1] if before is None else sums[:1] - before
+    return torch.cat([first, sums[1:] - sums[:-1]]).flatten(0, 1)
+
+
+class OverTime(Timed):
+    """Something without time where time is needed: a tensor is repeated, a batch size or shape multiplied."""
+
+    def forward(self, x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return x.expand(self.T, *x.shape).flatten(0, 1)
+        if isinstance(x, int):
+            return x * self.T
+        return (x[0] * self.T, *x[1:])

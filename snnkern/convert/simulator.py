@@ -1,51 +1,136 @@
 """The classic way to run a spiking network: the whole network once per time step, with stateful neurons."""
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
 
 from snnkern._checks import whole
-from snnkern.convert.layers import LateralPool, SpikingReLU, StepPool, StepReLU
+from snnkern.charges import IF
+from snnkern.convert.layers import Clock, LateralPool, Spiking, Timed
+from snnkern.fires import Binary, Burst, SignedMemory
+from snnkern.resets import Soft
+
+if TYPE_CHECKING:
+    from snnkern.convert.network import SNN
+
+
+class StepReLU(Timed):
+    """A `Spiking` layer for one step a call in plain torch, in place on its potential, until `reset()`.
+
+    Raises ValueError for a neuron other than an IF with Binary, Burst or SignedMemory spikes and a soft reset.
+    """
+
+    def __init__(self, layer: Spiking) -> None:
+        super().__init__()
+        fire = layer.neuron.fire
+        known = isinstance(fire, Binary | Burst | SignedMemory) and type(layer) is Spiking
+        if not (known and isinstance(layer.neuron.charge, IF) and isinstance(layer.neuron.reset, Soft)):
+            raise ValueError(f'the simulator has no loop for {type(layer).__name__} with {layer.neuron.spec}')
+        if isinstance(fire, SignedMemory) and (fire.negative_threshold, fire.negative_reset) != (0.0, 1.0):
+            raise ValueError(f'the simulator has no loop for {layer.neuron.spec}')
+        self.layer = copy.deepcopy(layer)
+        self.memory = isinstance(fire, SignedMemory)
+        self.m: Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget the potential and what was emitted."""
+        self.state = self.m = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        theta = self._wide(self.layer.v_threshold, x)
+        most = self.layer.max_spikes
+        if self.state is None:
+            self.state = self.layer.start(x)
+        v = self.state.add_(x)
+        if 'c' in self.layer.names:
+            v.add_(self._wide(self.layer.coefficients['c'], x))
+        s = torch.div(v, theta).floor_()
+        if self.memory:
+            self.m = torch.zeros_like(v) if self.m is None else self.m
+            s = torch.maximum(s.clamp_(-most, most), -self.m)
+            self.m.add_(s)
+        else:
+            s.clamp_(0, most)
+        s.mul_(theta)
+        v.sub_(s)
+        return s
+
+    @staticmethod
+    def _wide(value: Tensor | float, x: Tensor) -> Tensor | float:
+        return value.view(-1, *[1] * (x.dim() - 2)) if isinstance(value, Tensor) and value.dim() else value
+
+
+class StepPool(Timed):
+    """`LateralPool` for one step a call: the change of the pooled running spike counts."""
+
+    def __init__(self, layer: LateralPool) -> None:
+        super().__init__()
+        if layer.gated:
+            raise ValueError('the simulator has no loop for gated pools')
+        self.pool = layer.pool
+        self.scale = layer.scale
+        self.count: Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget the counts."""
+        self.count = self.state = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Counts are whole numbers, so that sums stay exact; sums of thetas would not.
+        scale = self.scale.view(-1, 1, 1) if isinstance(self.scale, Tensor) else self.scale
+        spikes = torch.div(x, scale).round_()
+        self.count = spikes if self.count is None else self.count.add_(spikes)
+        top, before = self.pool(self.count), self.state
+        self.state = top
+        return (top if before is None else top - before) * scale
 
 
 class Simulator(nn.Module):
     """A converted network as a Python loop over steps in plain torch, the baseline of comparisons.
 
     It calls every layer at every step, as SpikingJelly's and BrainCog's step mode do; neurons and pools work
-    in place on their state. `SNN.simulator()` makes it; weights are shared with the SNN.
+    in place on their state. `SNN.simulator()` makes it; weights are shared with the SNN. Raises ValueError for
+    neurons that it has no loop for.
     """
 
-    def __init__(self, network: fx.GraphModule, largest: int) -> None:
+    def __init__(self, snn: 'SNN') -> None:
         super().__init__()
-        self.network = fx.GraphModule(network, copy.deepcopy(network.graph))
-        self.largest = largest
-        self.layers: list[StepReLU | StepPool] = []
-        for node in self.network.graph.nodes:
-            if node.op != 'call_module':
-                continue
-            layer = network.get_submodule(str(node.target))
-            if isinstance(layer, SpikingReLU):
-                self._replace(str(node.target), StepReLU(layer.v_threshold, layer.max_spikes))
-            elif isinstance(layer, LateralPool):
-                self._replace(str(node.target), StepPool(layer.pool, layer.scale))
-
-    def _replace(self, name: str, layer: StepReLU | StepPool) -> None:
-        self.network.set_submodule(name, layer)
-        self.layers.append(layer)
+        assert isinstance(snn.body, fx.GraphModule)
+        self.stem, self.largest, self.clock = snn.stem, snn.largest, Clock()
+        self.body = fx.GraphModule(snn.body, copy.deepcopy(snn.body.graph))
+        self.layers: list[Timed] = []
+        for name, layer in list(self.body.named_modules()):
+            if isinstance(layer, Timed):
+                step = _step(layer)
+                step.clock = self.clock
+                self.body.set_submodule(name, step)
+                self.layers.append(step)
 
     def forward(self, x: Tensor, T: int) -> Tensor:
         """Mean output over T steps, [B, ...]. x: inputs [B, ...]."""
         whole('T', T)
         for layer in self.layers:
             layer.reset()
-        total = self.network(x, 1)
-        for _ in range(T - 1):
-            total += self.network(x, 1)
+        total = self._step(x, 0)
+        for t in range(1, T):
+            total += self._step(x, t)
         return total / T
+
+    def _step(self, x: Tensor, t: int) -> Tensor:
+        self.clock.start = t
+        return self.body(*self.stem(x))
 
     @torch.no_grad()
     def predict(self, x: Tensor, T: int, megabytes: float = 4.0) -> Tensor:
-        """Logits [B, ...] of any number of inputs, in chunks whose largest layer takes about so many MB."""
-        chunk = max(1, int(megabytes * 2**20 / (4 * self.largest)))
-        return torch.cat([self(part, T) for part in x.split(chunk)])
+        """Outputs [B, ...] of any number of inputs, in batches whose largest layer takes about so many MB."""
+        batch = max(1, int(megabytes * 2**20 / (4 * self.largest)))
+        return torch.cat([self(part, T) for part in x.split(batch)])
+
+
+def _step(layer: Timed) -> Timed:
+    """A layer for one step a call."""
+    if isinstance(layer, Spiking):
+        return StepReLU(layer)
+    return StepPool(layer) if isinstance(layer, LateralPool) else copy.deepcopy(layer)

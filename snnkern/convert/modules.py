@@ -1,0 +1,1 @@
+"""Conversion without a trace: modules are replaced where they stand, for models that torch.fx cannot trace."""

@@ -1,0 +1,23 @@
+"""Conversion recipes: one function each, which returns a `Recipe`.
+
+`convert(model, calibration, recipe='default')` takes a name, or what one of these functions returns:
+`convert(model, calibration, recipe=recipes.default(tolerance=0.1))`.
+"""
+
+from collections.abc import Callable
+
+from snnkern.convert.recipe import Recipe
+from snnkern.convert.recipes.default import default
+
+RECIPES: dict[str, Callable[..., Recipe]] = {function.__name__: function for function in (default,)}
+
+__all__ = ['RECIPES', 'default', 'named']
+
+
+def named(recipe: str | Recipe) -> Recipe:
+    """A recipe by name with its defaults, or the recipe itself. Raises ValueError for an unknown name."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise ValueError(f'recipe must be a Recipe or one of {", ".join(RECIPES)}, got {recipe!r}')
+    return RECIPES[recipe]()

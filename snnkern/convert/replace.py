@@ -1,0 +1,212 @@
+"""Neurons for activations, lateral pools for max-pools, and everything else in its place in time."""
+
+import operator
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from snnkern.convert import graph
+from snnkern.convert.affine import is_affine
+from snnkern.convert.graph import ConversionError
+from snnkern.convert.layers import Analogue, Clock, LateralPool, OverTime, Spiking, Timed
+from snnkern.convert.recipe import Recipe, Site
+
+
+@dataclass
+class Entry:
+    """One replacement. kind: "neuron", "pool" or "analogue"; name: of the layer; was: the call; why: for analogue
+    parts, the reason; warnings: what may go wrong there."""
+
+    kind: str
+    name: str
+    was: str
+    why: str = ''
+    warnings: list[str] = field(default_factory=list)
+
+
+class Replacing:
+    """Turns a folded graph into one whose tensors behind neurons have time folded into the batch.
+
+    clock: of the new layers. entries: what was replaced. layers: the neurons by their site's node, pools: the lateral
+    pools with the neuron whose spikes they count. largest: values of the largest tensor with time, per input.
+    """
+
+    def __init__(
+        self, net: fx.GraphModule, sites: dict[fx.Node, Site], recipe: Recipe, leaves: Collection[str]
+    ) -> None:
+        self.net, self.sites, self.recipe, self.leaves = net, sites, recipe, leaves
+        self.clock = Clock()
+        self.entries: list[Entry] = []
+        self.layers: dict[str, tuple[Spiking, Site]] = {}
+        self.pools: dict[str, tuple[LateralPool, Spiking]] = {}
+        self.timed: set[fx.Node] = set()
+        self.counted: dict[fx.Node, Spiking] = {}  # nodes that carry whole numbers of a neuron's spikes
+        self.largest = 1
+
+    def run(self) -> None:
+        """Replace what there is to replace. Raises ConversionError for what cannot be converted."""
+        for node in list(self.net.graph.nodes):
+            varying = [before for before in node.all_input_nodes if before in self.timed]
+            if node in self.sites:
+                self._neuron(node, constant=not varying)
+            elif varying and node.op == 'output':
+                self._repeat_constants(node)
+            elif varying:
+                self._between(node)
+        if not any(node.op == 'output' and set(node.all_input_nodes) & self.timed for node in self.net.graph.nodes):
+            raise ConversionError('the model must return something that depends on a ReLU')
+        self.net.delete_all_unused_submodules()
+        self.net.graph.lint()
+        self.net.recompile()
+
+    def _neuron(self, node: fx.Node, constant: bool) -> None:
+        site = self.sites[node]
+        try:
+            choice = self.recipe.choose(site)
+        except ValueError as error:
+            raise ConversionError(str(error)) from error
+        layer = self.recipe.layer(choice.neuron, choice.coefficients, choice.v0, constant)
+        before = graph.source(node)
+        entry = Entry('neuron', site.name, site.was)
+        dead = int((site.sketch.highest == 0).sum()) if site.sketch.highest is not None else 0
+        if dead:
+            entry.warnings.append(f'{dead} of {len(site.sketch.highest)} channels were silent in calibration')
+        twin = self._put(node, site.name, layer, (before,), entry)
+        self.layers[site.name] = layer, site
+        if layer.integral:
+            self.counted[twin] = layer
+
+    def _between(self, node: fx.Node) -> None:
+        """A call that is no activation, on something that has time."""
+        pool = graph.max_pool(self.net, node)
+        if pool is not None and pool.return_indices:
+            raise ConversionError(f'{graph.describe(self.net, node)} returns indices, which spikes do not have')
+        neuron = self.counted.get(graph.source(node)) if pool is not None else None
+        if pool is not None and neuron is not None:
+            self._pool(node, pool, neuron)
+        elif is_affine(self.net, node, self.timed, self.leaves):
+            self._repeat_constants(node)
+            self._note(node, node.meta.get('shape'))
+        else:
+            self._analogue(node)
+
+    def _pool(self, node: fx.Node, pool: nn.MaxPool2d, neuron: Spiking) -> None:
+        layer = LateralPool(pool, neuron.v_threshold, self.recipe.gated)
+        name = f'pool_{len(self.pools)}'
+        entry = Entry('pool', name, graph.describe(self.net, node))
+        if node.meta.get('negative'):
+            entry.warnings.append('inputs can be negative')
+        self.counted[self._put(node, name, layer, (graph.source(node),), entry)] = neuron
+        self.pools[name] = layer, neuron
+
+    def _analogue(self, node: fx.Node) -> None:
+        self._repeat_constants(node)
+        inputs = tuple(node.all_input_nodes)
+        varying = tuple(before in self.timed for before in inputs)
+        layer = Analogue(_alone(self.net, node, inputs), varying, self.recipe.original_readout)
+        named = str(node.target) in self.leaves and node.op == 'call_module'
+        why = 'kept whole as asked (leaves)' if named else 'not affine, so it reads the mean over time'
+        entry = Entry('analogue', f'analogue_{node.name}', graph.describe(self.net, node), why)
+        if node.meta.get('negative'):
+            entry.warnings.append('a max-pool of signals that are no spikes of one neuron layer, some of them negative')
+        self._put(node, entry.name, layer, inputs, entry)
+
+    def _put(self, node: fx.Node, name: str, layer: Timed, inputs: tuple[fx.Node, ...], entry: Entry) -> fx.Node:
+        """Let a new layer take the place of a call."""
+        layer.clock = self.clock
+        self.net.add_submodule(name, layer)
+        with self.net.graph.inserting_before(node):
+            twin = self.net.graph.call_module(name, inputs)
+        twin.meta = dict(node.meta)
+        node.replace_all_uses_with(twin)
+        self.net.graph.erase_node(node)
+        self.entries.append(entry)
+        self._note(twin, node.meta.get('shape'))
+        return twin
+
+    def _note(self, node: fx.Node, shape: tuple[int, ...] | None) -> None:
+        self.timed.add(node)
+        if shape:
+            self.largest = max(self.largest, torch.Size(shape[1:]).numel())
+
+    def _repeat_constants(self, node: fx.Node) -> None:
+        """Give what has no time a time where it meets what has it: x + f(x), or a batch size from before."""
+        for before in node.all_input_nodes:
+            if before in self.timed or not _from_input(before):
+                continue
+            if before.meta.get('tensor', True) or _is_batch_size(self.net, before):
+                name = f'over_time_{node.name}_{before.name}'
+                layer = OverTime()
+                layer.clock = self.clock
+                self.net.add_submodule(name, layer)
+                with self.net.graph.inserting_before(node):
+                    node.replace_input_with(before, self.net.graph.call_module(name, (before,)))
+
+    def split(self) -> tuple[fx.GraphModule, fx.GraphModule]:
+        """What runs once for a constant input, and what runs every step."""
+        every = self._every_step()
+        stem, body = fx.Graph(), fx.Graph()
+        first: dict[fx.Node, fx.Node] = {}
+        second: dict[fx.Node, fx.Node] = {}
+        crossing = [n for n in self.net.graph.nodes if n not in every and n.op != 'get_attr' and n.users.keys() & every]
+        for node in crossing:
+            second[node] = body.placeholder(node.name)
+        for node in self.net.graph.nodes:
+            if node.op == 'get_attr':
+                first[node], second[node] = (g.node_copy(node) for g in (stem, body))
+            elif node in every:
+                second[node] = body.node_copy(node, second.__getitem__)
+            else:
+                first[node] = stem.node_copy(node, first.__getitem__)
+        stem.output(tuple(first[node] for node in crossing))
+        nets = fx.GraphModule(self.net, stem, 'Stem'), fx.GraphModule(self.net, body, 'Body')
+        for net in nets:
+            net.graph.eliminate_dead_code()
+            net.delete_all_unused_submodules()
+            net.recompile()
+        return nets
+
+    def _every_step(self) -> set[fx.Node]:
+        """Nodes with time, and those that give others time."""
+        found: set[fx.Node] = set()
+        for node in self.net.graph.nodes:
+            module = graph.module_of(self.net, node)
+            if isinstance(module, Timed) or set(node.all_input_nodes) & found:
+                found.add(node)
+        return found
+
+
+def _alone(net: fx.GraphModule, node: fx.Node, inputs: tuple[fx.Node, ...]) -> fx.GraphModule:
+    """One call as a graph of its own."""
+    alone = fx.Graph()
+    named: dict[fx.Node, fx.Node] = {before: alone.placeholder(before.name) for before in inputs}
+    alone.output(alone.node_copy(node, named.__getitem__))
+    return fx.GraphModule(net, alone)
+
+
+def _from_input(node: fx.Node) -> bool:
+    """Whether a node depends on an input of the model."""
+    if node.op == 'placeholder':
+        return True
+    return any(map(_from_input, node.all_input_nodes))
+
+
+def _is_batch_size(net: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a number or shape is, or starts with, the size of the batch. Raises ConversionError where that is lost."""
+    if node.target == 'size':
+        return graph.argument(node, 1, 'dim', 0) == 0
+    if node.target is getattr:
+        return node.args[1] == 'shape'
+    batch = [b for b in node.all_input_nodes if not b.meta.get('tensor', True) and _is_batch_size(net, b)]
+    if node.target is operator.getitem and batch:
+        index: Any = node.args[1]
+        whole = batch[0].target == 'size' and len(batch[0].args) > 1
+        return not whole and (index == 0 or (isinstance(index, slice) and index.start in (None, 0)))
+    if batch:
+        raise ConversionError(f'{graph.describe(net, node)} computes with the batch size, which time multiplies')
+    return False
+
+
