@@ -30,7 +30,7 @@ def lucchi(root: str | Path) -> ImageSet:
     """
     path = folder(root, 'Lucchi')
     read = _volume if (path / VOLUMES['train'][0]).exists() else _slices
-    arrays = []
+    arrays: list[Tensor] = []
     for split in VOLUMES:
         try:
             arrays += _checked(*read(path, split), f'{path}, {split}')

@@ -7,6 +7,7 @@ from snnkern.models.registry import MODELS, ModelEntry, build
 from snnkern.models.resnet import ResNet
 from snnkern.models.unet import UNet
 from snnkern.models.vgg import VGG
+from snnkern.models.weights import WeightsError, load_trained, load_weights, read_metadata, read_weights
 
 __all__ = [
     'MODELS',
@@ -17,7 +18,12 @@ __all__ = [
     'ModelEntry',
     'ResNet',
     'UNet',
+    'WeightsError',
     'build',
     'clip_rn50',
+    'load_trained',
+    'load_weights',
+    'read_metadata',
+    'read_weights',
     'torchvision_resnet',
 ]

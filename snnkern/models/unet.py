@@ -1,5 +1,7 @@
 """U-Net with BatchNorm for segmentation."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -21,8 +23,7 @@ class UNet(nn.Module):
         sizes = [width * 2**level for level in range(5)]
         self.stem = _double(in_channels, width)
         self.down = nn.ModuleList(
-            nn.Sequential(nn.MaxPool2d(2), _double(above, below))
-            for above, below in zip(sizes, sizes[1:], strict=False)
+            nn.Sequential(nn.MaxPool2d(2), _double(above, below)) for above, below in pairwise(sizes)
         )
         self.up = nn.ModuleList(nn.ConvTranspose2d(size, size // 2, 2, stride=2) for size in sizes[:0:-1])
         self.join = nn.ModuleList(_double(size, size // 2) for size in sizes[:0:-1])

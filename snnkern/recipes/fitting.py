@@ -108,9 +108,8 @@ def pretrain_rotation(
     linear_probe. Otherwise as train_classifier. Source: Gidaris et al., arXiv 1803.07728.
     Example: `pretrain_rotation(net, d.x_train, d.normalise, Fit(epochs=12))`.
     """
-    change, name = AUGMENTS[fit.augment], last_linear(net)
+    change, (name, head) = AUGMENTS[fit.augment], last_linear(net)
     parent, own = net.get_submodule(name.rpartition('.')[0]), name.rpartition('.')[2]
-    head = net.get_submodule(name)
 
     def sample(index: Tensor, generator: torch.Generator) -> Batch:
         turns = torch.randint(4, (len(index),), generator=generator)
@@ -132,7 +131,7 @@ def linear_probe(
     The backbone runs once over the pictures as they are, so `fit.augment` plays no part and an epoch is
     quick. Otherwise as train_classifier. Example: `linear_probe(net, d.x_train, d.y_train, d.normalise, Fit(5))`.
     """
-    head = net.get_submodule(last_linear(net))
+    _, head = last_linear(net)
     seen: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     try:
@@ -149,12 +148,12 @@ def linear_probe(
     return net.eval()
 
 
-def last_linear(net: nn.Module) -> str:
-    """The name of the network's last linear layer; raises ValueError where there is none."""
-    names = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
-    if not names:
+def last_linear(net: nn.Module) -> tuple[str, nn.Linear]:
+    """The name of the network's last linear layer, and the layer; raises ValueError where there is none."""
+    found = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    if not found:
         raise ValueError(f'net: {type(net).__name__} has no linear layer')
-    return names[-1]
+    return found[-1]
 
 
 def score(net: nn.Module, x: Images, y: Tensor, normalise: Normalise) -> float:

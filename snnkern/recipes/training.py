@@ -33,7 +33,7 @@ RECIPES: dict[str, Fit] = {
     'lenet-classic': Fit(epochs=8, batch=64, smoothing=0.0),
     'vgg18': Fit(epochs=25),
     'plain18': Fit(epochs=20),
-    'unet': Fit(epochs=12, batch=8, learning_rate=2e-3, weight_decay=1e-4, optimizer='adamw'),
+    'unet': Fit(epochs=32, batch=8, learning_rate=1e-2, weight_decay=1e-4, optimizer='adamw'),
 }
 
 
