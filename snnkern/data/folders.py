@@ -63,6 +63,6 @@ def imagefolder(root: str | Path, size: int = 224) -> ImageSet:
         raise DataError(f'{path}: train has the classes {parts[0].classes}, {test} has {parts[1].classes}')
     x_train, x_test = (FolderImages([file for file, _ in part.samples], size) for part in parts)
     y_train, y_test = (torch.tensor(part.targets) for part in parts)
-    source = f'pictures in {path.name}, {len(x_train):,} / {len(x_test):,}, {size} x {size}'
+    source = f'pictures in {path.resolve().name}, {len(x_train):,} / {len(x_test):,}, {size} x {size}'
     classes = tuple(parts[0].classes)
     return ImageSet('imagefolder', x_train, y_train, x_test, y_test, classes, IMAGENET_MEAN, IMAGENET_STD, source)

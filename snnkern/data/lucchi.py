@@ -37,7 +37,7 @@ def lucchi(root: str | Path) -> ImageSet:
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f'no Lucchi slices in {path} ({split}: {first_line(error)})') from error
     x_train, y_train, x_test, y_test = arrays
-    source = f'Lucchi in {path.name}, {len(x_train)} / {len(x_test)} slices'
+    source = f'Lucchi in {path.resolve().name}, {len(x_train)} / {len(x_test)} slices'
     return ImageSet('lucchi', x_train, y_train, x_test, y_test, ('mitochondria',), (0.5,), (0.5,), source)
 
 

@@ -63,8 +63,10 @@ def train_classifier(
 
     normalise: makes a batch of bytes the network's input. on_epoch: called after each epoch with its mean
     loss. The same network, Fit and data give the same weights again; the caller's random state stays as it was.
+    Raises ValueError unless there is a label for each picture, FloatingPointError if the loss is not finite.
     Example: `train_classifier(build('resnet18', width=16), d.x_train, d.y_train, d.normalise, Fit(epochs=30))`.
     """
+    _paired(x, y)
     change = AUGMENTS[fit.augment]
 
     def sample(index: Tensor, generator: torch.Generator) -> Batch:
@@ -85,6 +87,7 @@ def train_segmenter(
     crops of each slice, turned and mirrored. Otherwise as train_classifier. Raises ValueError where a crop is
     larger than a slice. Example: `train_segmenter(build('unet', width=8), d.x_train, d.y_train, d.normalise, fit)`.
     """
+    _paired(x, y)
     if fit.crop > min(x.shape[2:]):
         raise ValueError(f'crop: {fit.crop} pixels do not fit into slices of {x.shape[2]} x {x.shape[3]}')
 
@@ -131,6 +134,7 @@ def linear_probe(
     The backbone runs once over the pictures as they are, so `fit.augment` plays no part and an epoch is
     quick. Otherwise as train_classifier. Example: `linear_probe(net, d.x_train, d.y_train, d.normalise, Fit(5))`.
     """
+    _paired(x, y)
     _, head = last_linear(net)
     seen: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
@@ -171,6 +175,12 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def _paired(x: Images, y: Tensor) -> None:
+    """Raises ValueError unless there is a target for each picture, and a picture at all."""
+    if not len(x) == len(y) > 0:
+        raise ValueError(f'y: expected a target for each of {len(x)} pictures, at least one, got {len(y)}')
+
+
 def _fitted(
     net: nn.Module,
     count: int,
@@ -196,6 +206,8 @@ def _fitted(
                 optimizer.step()
                 schedule.step()
                 mean += value.item() * len(index) / count
+            if not math.isfinite(mean):
+                raise FloatingPointError(f'the loss became {mean}: lower learning_rate, it is {fit.learning_rate}')
             if on_epoch is not None:
                 on_epoch(mean)
     return net.eval()
