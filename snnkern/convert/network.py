@@ -12,7 +12,7 @@ from snnkern.convert.layers import Analogue, Clock, LateralPool, Spiking, Timed
 from snnkern.convert.replace import Entry
 from snnkern.convert.simulator import Simulator
 
-BYTES = 2**25  # of the largest layer's steps that are computed together
+BYTES = 2**23  # of the largest layer: steps that stay in the cache are worth more than large batches
 
 
 class SNN(nn.Module):
