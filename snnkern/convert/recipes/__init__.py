@@ -7,11 +7,40 @@
 from collections.abc import Callable
 
 from snnkern.convert.recipe import Recipe
+from snnkern.convert.recipes.calibration import calibration
 from snnkern.convert.recipes.default import default
+from snnkern.convert.recipes.ijcai22 import ijcai22
+from snnkern.convert.recipes.lenet_norm import lenet_norm
+from snnkern.convert.recipes.thresholds import channelwise, layerwise, mse, plain_if, spiking_yolo
 
-RECIPES: dict[str, Callable[..., Recipe]] = {function.__name__: function for function in (default,)}
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    function.__name__: function
+    for function in (
+        default,
+        plain_if,
+        layerwise,
+        channelwise,
+        mse,
+        calibration,
+        ijcai22,
+        lenet_norm,
+        spiking_yolo,
+    )
+}
 
-__all__ = ['RECIPES', 'default', 'named']
+__all__ = [
+    'RECIPES',
+    'calibration',
+    'channelwise',
+    'default',
+    'ijcai22',
+    'layerwise',
+    'lenet_norm',
+    'mse',
+    'named',
+    'plain_if',
+    'spiking_yolo',
+]
 
 
 def named(recipe: str | Recipe) -> Recipe:
