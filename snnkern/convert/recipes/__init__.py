@@ -8,10 +8,22 @@ from collections.abc import Callable
 
 from snnkern.convert.recipe import Recipe
 from snnkern.convert.recipes.default import default
+from snnkern.convert.recipes.msat import msat
+from snnkern.convert.recipes.offsets import cos, srp
+from snnkern.convert.recipes.qcfs import qcfs
+from snnkern.convert.recipes.spicalib import spicalib
 
-RECIPES: dict[str, Callable[..., Recipe]] = {function.__name__: function for function in (default,)}
+ALL = (
+    default,
+    qcfs,
+    srp,
+    cos,
+    spicalib,
+    msat,
+)
+RECIPES: dict[str, Callable[..., Recipe]] = {function.__name__: function for function in ALL}
 
-__all__ = ['RECIPES', 'default', 'named']
+__all__ = ['RECIPES', 'cos', 'default', 'msat', 'named', 'qcfs', 'spicalib', 'srp']
 
 
 def named(recipe: str | Recipe) -> Recipe:
