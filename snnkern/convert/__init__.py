@@ -9,9 +9,22 @@ from snnkern.convert.activations import Activation
 from snnkern.convert.converter import convert
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.network import SNN
+from snnkern.convert.qcfs import QCFS, use_qcfs
 from snnkern.convert.recipe import Recipe
 from snnkern.convert.replace import Entry
 from snnkern.convert.simulator import Simulator
 from snnkern.convert.timing import Stopwatch
 
-__all__ = ['SNN', 'Activation', 'ConversionError', 'Entry', 'Recipe', 'Simulator', 'Stopwatch', 'convert', 'recipes']
+__all__ = [
+    'QCFS',
+    'SNN',
+    'Activation',
+    'ConversionError',
+    'Entry',
+    'Recipe',
+    'Simulator',
+    'Stopwatch',
+    'convert',
+    'recipes',
+    'use_qcfs',
+]

@@ -22,15 +22,15 @@ class ConversionError(ValueError):
 
 
 class Tracer(fx.Tracer):
-    """torch.fx's tracer, with modules that stay one call: by name, or by what `whole` says of them."""
+    """torch.fx's tracer, with modules that stay one call: those of these names, and `whole` ones."""
 
-    def __init__(self, leaves: Collection[str], whole: Callable[[nn.Module], bool]) -> None:
+    def __init__(self, leaves: Collection[str], whole: Collection[nn.Module]) -> None:
         super().__init__()
         self.leaves = leaves
         self.whole = whole
 
     def is_leaf_module(self, m: nn.Module, name: str) -> bool:
-        return name in self.leaves or self.whole(m) or super().is_leaf_module(m, name)
+        return name in self.leaves or m in self.whole or super().is_leaf_module(m, name)
 
 
 def trace(
@@ -45,8 +45,9 @@ def trace(
     if missing:
         raise ConversionError(f'{type(model).__name__} has no module named {missing[0]!r}')
     twin = copy.deepcopy(model).eval().requires_grad_(False)
+    kept = {module for module in twin.modules() if whole(module)}  # in a trace, their parameters have no values
     try:
-        net = fx.GraphModule(twin, Tracer(leaves, whole).trace(twin))
+        net = fx.GraphModule(twin, Tracer(leaves, kept).trace(twin))
     except Exception as error:  # a traced forward may raise anything
         raise ConversionError(
             f'torch.fx cannot trace {type(model).__name__}{_place(error)}: {error}. A forward must not branch on '

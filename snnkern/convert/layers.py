@@ -34,6 +34,11 @@ class Timed(nn.Module):
         self.state: Any = None
 
     @property
+    def warm_up(self) -> int:
+        """Trial steps that the layer wants ahead of those that count."""
+        return 0
+
+    @property
     def T(self) -> int:
         """Steps of this call."""
         return self.clock.steps
@@ -46,13 +51,18 @@ class Timed(nn.Module):
         """Forget the state."""
         self.state = None
 
+    def restart(self) -> None:
+        """Start the steps that count, after the trial."""
+        self.reset()
+
 
 class Spiking(Timed):
     """A neuron in the place of an activation: mean output over T steps ~ activation(mean input).
 
     neuron: what runs, with real units (s * theta), so that sums and concatenations need no scales. coefficients:
     numbers of it that are tensors, one or per channel [C] (`Neuron.coefficients`). v0: potential before the first
-    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step.
+    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step. options:
+    numbers that a class derived from this takes besides.
     """
 
     integral = True  # outputs are multiples of v_threshold
@@ -63,9 +73,11 @@ class Spiking(Timed):
         coefficients: dict[str, Tensor] | None = None,
         v0: Tensor | float = 0.0,
         constant_input: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.constant_input = constant_input
+        self.options = options
         self.set(neuron, coefficients or {}, v0)
 
     def set(self, neuron: Neuron, coefficients: dict[str, Tensor], v0: Tensor | float) -> None:
@@ -95,10 +107,13 @@ class Spiking(Timed):
 
     def start(self, x: Tensor) -> Tensor:
         """The potential before the first step, for a step x [B, ...]."""
-        v0 = self.get_buffer('v0').float()
-        if v0.dim() == 1:
-            v0 = v0.view(-1, *[1] * (x.dim() - 2))
-        return v0.expand(x.shape).contiguous()
+        return self.broad(self.get_buffer('v0').float(), x).expand(x.shape).contiguous()
+
+    @staticmethod
+    def broad(value: Tensor | float, x: Tensor) -> Tensor:
+        """A number, [C], or a tensor of one input, to be computed with a step x [B, C, ...]."""
+        value = torch.as_tensor(value, device=x.device)
+        return value.view(-1, *[1] * (x.dim() - 2)) if value.dim() == 1 else value
 
     def run(self, x: Tensor, state: Tensor | None, constant: bool) -> tuple[Tensor, Tensor]:
         """Spikes [T, B, ...] and the last state, from x [T, B, ...] or, if constant, [B, ...]."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -34,11 +35,13 @@ class Site:
 
 @dataclass(frozen=True)
 class Choice:
-    """A neuron for a site: what runs, its numbers that are tensors (one or per channel), v before the first step."""
+    """A neuron for a site: what runs, its numbers that are tensors (one or per channel), v before the first step, and
+    what the recipe's layer takes besides."""
 
     neuron: Neuron
     coefficients: dict[str, Tensor] = field(default_factory=dict)
     v0: Tensor | float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,12 @@ def threshold(site: Site, theta: Tensor | float) -> tuple[float, dict[str, Tenso
     if values.numel() == 1:
         return top, {}
     return top, {'v_threshold': torch.where(values > 0, values, top)}
+
+
+def only_relu(site: Site, recipe: str) -> None:
+    """Raise ValueError for an activation that is negative somewhere."""
+    if site.activation.slope:
+        raise ValueError(f'{site.was} is leaky, and recipe {recipe} has neurons for ReLU only')
 
 
 def burst(site: Site, theta: Tensor | float, max_spikes: int, v0: float = 0.5) -> Choice:

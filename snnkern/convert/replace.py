@@ -68,7 +68,7 @@ class Replacing:
             choice = self.recipe.choose(site)
         except ValueError as error:
             raise ConversionError(str(error)) from error
-        layer = self.recipe.layer(choice.neuron, choice.coefficients, choice.v0, constant)
+        layer = self.recipe.layer(choice.neuron, choice.coefficients, choice.v0, constant, **choice.options)
         before = graph.source(node)
         entry = Entry('neuron', site.name, site.was)
         dead = int((site.sketch.highest == 0).sum()) if site.sketch.highest is not None else 0
