@@ -70,7 +70,8 @@ def of_module(module: nn.Module) -> Activation | None:
     own = getattr(module, 'activation', None)
     if isinstance(own, Activation):
         return own
-    found = MODULES.get(type(module))
+    kind = graph.kind_of(module)
+    found = None if kind is None else MODULES.get(kind)
     return found(module) if found else None
 
 

@@ -38,8 +38,8 @@ LAYERS = names(
 AFFINE_NAMES = names(
     'add sub subtract rsub neg negative cat concat concatenate stack hstack flatten unflatten ravel reshape view',
     'permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze chunk split tensor_split narrow select',
-    'index_select getitem getattr mean sum cumsum expand expand_as repeat repeat_interleave tile roll flip clone pad',
-    'interpolate upsample avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d',
+    'contiguous index_select getitem getattr mean sum cumsum expand expand_as repeat repeat_interleave tile roll flip clone',
+    'pad interpolate upsample avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d',
     'adaptive_avg_pool3d pixel_shuffle pixel_unshuffle channel_shuffle unfold fold float double half bfloat16 to type',
     'type_as view_as reshape_as unbind tril triu zeros_like ones_like full_like new_zeros new_ones new_full',
 )
@@ -114,16 +114,17 @@ def is_affine(net: fx.GraphModule, node: fx.Node, timed: Collection[fx.Node], le
 
 
 def _module(net: fx.GraphModule, node: fx.Node, leaves: Collection[str]) -> bool:
-    found = graph.module_of(net, node)
     if str(node.target) in leaves:
         return False
+    found = graph.module_of(net, node)
+    kind = None if found is None else graph.kind_of(found)
     if isinstance(found, _BatchNorm):
         if found.running_mean is None:
             raise ConversionError(f'{graph.where(net, node)} has no running statistics, so it mixes the batch')
         return True
-    if type(found) in AFFINE_MODULES:
+    if kind in AFFINE_MODULES:
         return True
-    if type(found) in ANALOGUE_MODULES:
+    if kind in ANALOGUE_MODULES:
         return False
     raise ConversionError(f'cannot convert {graph.where(net, node)}: {SUPPORTED}')
 

@@ -38,7 +38,13 @@ def fold_batch_norm(net: fx.GraphModule) -> None:
 
 
 def _takes(net: fx.GraphModule, node: fx.Node) -> bool:
-    return isinstance(module_of(net, node), (*CONVS, *TRANSPOSED, nn.Linear))
+    layer = module_of(net, node)
+    return isinstance(layer, (*CONVS, *TRANSPOSED, nn.Linear)) and not _hooked(layer)
+
+
+def _hooked(layer: nn.Module) -> bool:
+    """Whether hooks see its calls: they may make the weight anew."""
+    return bool(layer._forward_pre_hooks or layer._forward_hooks)
 
 
 def _channels_are_features(net: fx.GraphModule, node: fx.Node) -> bool:
@@ -51,6 +57,8 @@ def _reader(net: fx.GraphModule, node: fx.Node) -> fx.Node | None:
         return None
     (after,) = node.users
     layer = module_of(net, after)
+    if layer is None or _hooked(layer):
+        return None
     if isinstance(layer, nn.Linear):
         return after if rank(node) == 2 else None
     unpadded = isinstance(layer, CONVS) and not isinstance(layer.padding, str) and not any(layer.padding)

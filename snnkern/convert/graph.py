@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 DROPOUTS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
-HANDING_ON = {'contiguous', 'detach', 'detach_', 'requires_grad_'}
+HANDING_ON = {'detach', 'detach_', 'requires_grad_'}
 MAX_POOLS = {F.max_pool2d, torch.max_pool2d}
 MAX_POOL_ARGUMENTS = (
     *(('kernel_size', None), ('stride', None), ('padding', 0), ('dilation', 1), ('ceil_mode', False)),
@@ -44,7 +44,7 @@ class Tracer(fx.Tracer):
         self.whole = whole
 
     def is_leaf_module(self, m: nn.Module, name: str) -> bool:
-        return name in self.leaves or self.whole(m) or super().is_leaf_module(m, name)
+        return name in self.leaves or self.whole(m) or super().is_leaf_module(m, name) or kind_of(m) is not None
 
 
 def trace(
@@ -82,12 +82,23 @@ def check_names(model: nn.Module, names: Collection[str]) -> None:
 
 def frozen_copy(model: nn.Module) -> nn.Module:
     """A copy in eval mode without gradients, whose parametrised weights (weight_norm and the like) are plain ones."""
-    twin = copy.deepcopy(model).eval().requires_grad_(False)
+    values = [value for module in model.modules() for value in vars(module).values()]
+    # deepcopy refuses tensors with a history, which hooks that compute weights leave.
+    known = {id(value): value.detach().clone() for value in values if isinstance(value, Tensor) and not value.is_leaf}
+    twin = copy.deepcopy(model, known).eval().requires_grad_(False)
     for module in list(twin.modules()):
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+            _bake(module)
     return twin
+
+
+def _bake(module: nn.Module) -> None:
+    """Make parametrised weights plain ones; torch's own remover would change the class that the original shares."""
+    weights = {name: getattr(module, name).detach() for name in module.get_submodule('parametrizations')._modules}
+    module.__class__ = type(module).__bases__[0]
+    del module._modules['parametrizations']
+    for name, value in weights.items():
+        module.register_parameter(name, nn.Parameter(value, requires_grad=False))
 
 
 def _defaults(model: nn.Module) -> dict[str, Any]:
@@ -115,7 +126,7 @@ def _place(error: Exception) -> str:
 
 
 def _drop_passing(net: fx.GraphModule) -> None:
-    """Remove calls that hand on their input: dropout in eval mode, identities, contiguous."""
+    """Remove calls that hand on their input: dropout in eval mode, identities, detach."""
     for node in list(net.graph.nodes):
         known = node.target in DROPOUTS or (node.op == 'call_method' and node.target in HANDING_ON)
         if known or isinstance(module_of(net, node), PASSING) or _stochastic_depth(node):
@@ -127,6 +138,17 @@ def _drop_passing(net: fx.GraphModule) -> None:
 
 def _stochastic_depth(node: fx.Node) -> bool:
     return node.op == 'call_function' and getattr(node.target, '__name__', '') == 'stochastic_depth'
+
+
+def kind_of(module: nn.Module) -> type[nn.Module] | None:
+    """The class of torch.nn that a module is, or that its own class adds nothing to but a constructor; else None."""
+    for kind in type(module).__mro__:
+        if kind.__module__.startswith('torch.nn.'):
+            return None if kind in (nn.Module, nn.Sequential) else kind
+        own = {name for name, value in vars(kind).items() if callable(value) or isinstance(value, property)}
+        if own - {'__init__', '__repr__', 'extra_repr'}:
+            return None
+    return None
 
 
 def module_of(net: fx.GraphModule, node: fx.Node) -> nn.Module | None:
