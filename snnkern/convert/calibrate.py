@@ -8,6 +8,7 @@ from torch import Tensor, fx
 
 from snnkern.convert import graph
 from snnkern.convert.graph import ConversionError
+from snnkern.convert.probe import Runner
 from snnkern.convert.recipe import Site
 
 Calibration = Tensor | Iterable[Any]
@@ -16,17 +17,25 @@ BATCH = 64
 
 
 def inputs_of(batch: Any, count: int) -> tuple[Tensor, ...]:
-    """The first `count` tensors of a batch: a tensor, or a loader's (x, label) tuple."""
+    """The first `count` tensors of a batch, copied: a tensor, or a loader's (x, label) tuple."""
     parts = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
     if len(parts) < count or not all(isinstance(part, Tensor) for part in parts[:count]):
         raise ValueError(f'calibration must give {count} tensors a batch, got {[type(p).__name__ for p in parts]}')
-    return parts[:count]
+    if len({part.shape[:1] for part in parts[:count]}) > 1 or parts[0].dim() == 0:
+        raise ValueError(f'calibration must give one row per input, got {[list(p.shape) for p in parts[:count]]}')
+    if any(part.is_floating_point() and not part.isfinite().all() for part in parts[:count]):
+        raise ValueError('calibration must be finite, got NaN or infinite values')
+    return tuple(part.clone() for part in parts[:count])  # a model may overwrite its input
 
 
 def batches(calibration: Calibration, count: int) -> Iterator[tuple[Tensor, ...]]:
-    """The inputs of calibration, batch by batch. Raises ValueError if there is none."""
+    """The inputs of calibration, batch by batch. Raises ValueError if there is none, and for NaN."""
     seen = False
-    for batch in calibration.split(BATCH) if isinstance(calibration, Tensor) else calibration:
+    if isinstance(calibration, Tensor):
+        calibration = calibration.split(BATCH) if calibration.dim() else [calibration]
+    elif _one_batch(calibration, count):
+        calibration = zip(*(part.split(BATCH) for part in calibration), strict=True)
+    for batch in calibration:
         found = inputs_of(batch, count)
         if len(found[0]):
             seen = True
@@ -35,15 +44,23 @@ def batches(calibration: Calibration, count: int) -> Iterator[tuple[Tensor, ...]
         raise ValueError('calibration must hold at least one input, got none')
 
 
-def length(calibration: Calibration) -> int | None:
+def _one_batch(calibration: Calibration, count: int) -> bool:
+    """Whether calibration is the tuple of tensors that a model of several inputs takes."""
+    several = isinstance(calibration, tuple) and count > 1 and len(calibration) == count
+    return several and all(isinstance(part, Tensor) for part in calibration)
+
+
+def length(calibration: Calibration, count: int) -> int | None:
     """How many batches there are, if that is known."""
+    if _one_batch(calibration, count):
+        return -(-len(next(iter(calibration))) // BATCH)
     if isinstance(calibration, Tensor):
         return -(-len(calibration) // BATCH)
     return len(calibration) if isinstance(calibration, Sized) else None
 
 
-class Observing(fx.Interpreter):
-    """Runs a graph, notes the shape of every value, and counts the outputs of the activations.
+class Observing(Runner):
+    """Runs a graph and counts the outputs of the activations.
 
     sites: the activations by node. Raises ConversionError, naming the call, where a value is NaN or infinite.
     """
@@ -54,25 +71,15 @@ class Observing(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        n.meta['shape'] = tuple(value.shape) if isinstance(value, Tensor) else None
-        n.meta['tensor'] = _holds_tensors(value)
-        if isinstance(value, Tensor) and graph.max_pool(self.module, n) is not None:
+        if isinstance(value, Tensor) and graph.max_pool(self.net, n) is not None:
             n.meta['negative'] = n.meta.get('negative', False) or bool((value < 0).any())
         if n in self.sites:
             site = self.sites[n]
             try:
                 site.sketch.add(value)
             except ValueError as error:
-                raise ConversionError(f'{site.was} has {error} in calibration') from None
+                raise ConversionError(f'{graph.where(self.net, n)} has {error} in calibration') from None
         return value
-
-
-def _holds_tensors(value: Any) -> bool:
-    if isinstance(value, torch.Size):
-        return False
-    if isinstance(value, tuple | list):
-        return any(_holds_tensors(part) for part in value)
-    return isinstance(value, Tensor)
 
 
 @torch.no_grad()

@@ -2,18 +2,20 @@
 
 from collections.abc import Collection, Mapping
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from snnkern._checks import whole
 from snnkern.convert import calibrate, graph
-from snnkern.convert.activations import Activation, activation, in_place
+from snnkern.convert.activations import Activation, activation
 from snnkern.convert.calibrate import Calibration, Progress
 from snnkern.convert.fold import fold_batch_norm
 from snnkern.convert.graph import ConversionError
+from snnkern.convert.inplace import out_of_place
+from snnkern.convert.modules import by_modules
 from snnkern.convert.network import SNN
+from snnkern.convert.probe import probe
 from snnkern.convert.recipe import Recipe, Site
 from snnkern.convert.recipes import named
 from snnkern.convert.replace import Replacing
@@ -25,6 +27,8 @@ def _silent(what: str, share: float) -> None:
     pass
 
 
+@torch.random.fork_rng(devices=[])  # a loader draws its seed from the global generator
+@torch.inference_mode(False)  # tensors made within could not be trained or written to later
 @torch.no_grad()
 def convert(
     model: nn.Module,
@@ -62,13 +66,14 @@ def convert(
     if modules is not None:
         return by_modules(model, calibration, chosen, timesteps, modules, progress)
     net = graph.trace(model, leaves, lambda m: isinstance(getattr(m, 'activation', None), Activation))
-    count = sum(node.op == 'placeholder' and not node.args for node in net.graph.nodes)
+    out_of_place(net)
+    count = sum(node.op == 'placeholder' for node in net.graph.nodes)
     stream = calibrate.batches(calibration, count)
     first = next(stream)
-    calibrate.Observing(net, {}).run(*first)
+    probe(net, first)
     fold_batch_norm(net)
-    sites = _sites(net, chosen, timesteps)
-    total = calibrate.length(calibration)
+    sites = _sites(net, chosen, timesteps, leaves)
+    total = calibrate.length(calibration, count)
     calibrate.observe(net, sites, chain([first], stream), total, progress)
     return _finish(net, sites, chosen, timesteps, leaves, first, progress)
 
@@ -102,16 +107,10 @@ def _copy(net: fx.GraphModule) -> fx.GraphModule:
     return fx.GraphModule(net, twin)
 
 
-def _sites(net: fx.GraphModule, recipe: Recipe, timesteps: int) -> dict[fx.Node, Site]:
-    """The activations of a graph."""
-    found: dict[fx.Node, Activation] = {}
-    for node in net.graph.nodes:
-        kind = activation(net, node)
-        if kind is None:
-            continue
-        if in_place(net, node) and len(graph.source(node).users) > 1:
-            raise ConversionError(f'{graph.describe(net, node)} overwrites an input that is used elsewhere')
-        found[node] = kind
+def _sites(net: fx.GraphModule, recipe: Recipe, timesteps: int, leaves: Collection[str]) -> dict[fx.Node, Site]:
+    """The activations of a graph, but for the leaves."""
+    kinds = ((node, activation(net, node)) for node in net.graph.nodes if node.target not in leaves)
+    found = {node: kind for node, kind in kinds if kind is not None and node.meta['tensor']}
     if not found:
         raise ConversionError('the model has no ReLU, so there is nothing to convert')
     return {

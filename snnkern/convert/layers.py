@@ -7,10 +7,11 @@ What they carry from call to call is forgotten by `reset()`.
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from snnkern import functional
+from snnkern.convert.activations import Activation
 from snnkern.neurons import Neuron
 
 
@@ -61,10 +62,11 @@ class Spiking(Timed):
 
     neuron: what runs, with real units (s * theta), so that sums and concatenations need no scales. coefficients:
     numbers of it that are tensors, one or per channel [C] (`Neuron.coefficients`). v0: potential before the first
-    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step. options:
-    numbers that a class derived from this takes besides.
+    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step. activation:
+    what it stands for. options: numbers that a class derived from this takes besides.
     """
 
+    activation = Activation()
     integral = True  # outputs are multiples of v_threshold
 
     def __init__(
@@ -119,9 +121,7 @@ class Spiking(Timed):
         """Spikes [T, B, ...] and the last state, from x [T, B, ...] or, if constant, [B, ...]."""
         T = self.T if constant else None
         state = self.start(x if constant else x[0]) if state is None else state
-        s, last = functional.multistep(
-            x, self.neuron, v0=state, T=T, coefficients=self.coefficients, return_state=True
-        )
+        s, last = functional.multistep(x, self.neuron, v0=state, T=T, coefficients=self.coefficients, return_state=True)
         return s, last
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,9 +158,7 @@ class LateralPool(Timed):
         geometry = (p.kernel_size, p.stride, p.padding, p.dilation, p.ceil_mode)
         pool = functional.spike_max_pool2d if self.gated else functional.lateral_pool2d
         if not isinstance(self.scale, Tensor):
-            out, self.state = pool(
-                self.unfold(x), *geometry, scale=self.scale, state=self.state, return_state=True
-            )
+            out, self.state = pool(self.unfold(x), *geometry, scale=self.scale, state=self.state, return_state=True)
             return out.flatten(0, 1)
         # Counts per channel: whole numbers, so that sums stay exact; sums of thetas would not.
         scale = self.scale.view(-1, 1, 1)
@@ -172,12 +170,12 @@ class LateralPool(Timed):
 class Analogue(Timed):
     """What cannot spike, on the running mean of its inputs: after t steps its outputs sum to t * f(mean input).
 
-    call: f, a graph of one call. varying: which of its inputs have time. per_step: f of every step as it is, what
+    call: f, a module. varying: which of its inputs have time. per_step: f of every step as it is, what
     published converters do, instead. Exact for any f that treats the batch (dimension 0) input by input. Source: the
     closed form of the lateral pool, M_t - M_{t-1}, for other functions.
     """
 
-    def __init__(self, call: fx.GraphModule, varying: tuple[bool, ...], per_step: bool = False) -> None:
+    def __init__(self, call: nn.Module, varying: tuple[bool, ...], per_step: bool = False) -> None:
         super().__init__()
         self.call = call
         self.varying = varying
@@ -195,7 +193,7 @@ class Analogue(Timed):
         reached = pytree.tree_map(self._reached, self.call(*means))
         parts, shape = pytree.tree_flatten(reached)
         olds = [None] * len(parts) if last is None else last
-        self.state = sums, [part[-1] for part in parts]
+        self.state = sums, [None if part is None else part[-1] for part in parts]
         return pytree.tree_unflatten([_differences(p, o) for p, o in zip(parts, olds, strict=True)], shape)
 
     def _sums(self, x: Tensor, before: Tensor | None) -> Tensor:
@@ -207,13 +205,17 @@ class Analogue(Timed):
         t = torch.arange(first, first + self.T, device=like.device, dtype=torch.float32)
         return t.view(-1, *[1] * (like.dim() - 1))
 
-    def _reached(self, y: Tensor) -> Tensor:
+    def _reached(self, y: Tensor | None) -> Tensor | None:
+        if y is None:  # attention without weights
+            return None
         y = self.unfold(y)
         return y * self._time(y).to(y.dtype)
 
 
-def _differences(sums: Tensor, before: Tensor | None) -> Tensor:
+def _differences(sums: Tensor | None, before: Tensor | None) -> Tensor | None:
     """What each step adds to reach the sums [T, B, ...], folded."""
+    if sums is None:
+        return None
     first = sums[:1] if before is None else sums[:1] - before
     return torch.cat([first, sums[1:] - sums[:-1]]).flatten(0, 1)
 
@@ -224,6 +226,8 @@ class OverTime(Timed):
     def forward(self, x: Any) -> Any:
         if isinstance(x, Tensor):
             return x.expand(self.T, *x.shape).flatten(0, 1)
-        if isinstance(x, int):
+        if isinstance(x, int | float):
             return x * self.T
+        if any(isinstance(part, Tensor) for part in x):
+            return tuple(map(self.forward, x))
         return (x[0] * self.T, *x[1:])

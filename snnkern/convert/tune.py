@@ -58,6 +58,11 @@ def tune_layer(recipe: Recipe, layer: Spiking, x: Tensor, target: Tensor, site: 
     recipe.tune(layer, x, target, site)
 
 
+def how_many(values: int, largest: int) -> int:
+    """How many inputs to tune on: values of one input's activations, and of its largest tensor with time."""
+    return max(2, min(INPUTS, BYTES // max(4 * values, 4 * 4 * largest)))
+
+
 @torch.no_grad()
 def tune(
     original: fx.GraphModule,
@@ -71,9 +76,8 @@ def tune(
 
     names: of the sites by the name of their node in `original`.
     """
-    size = 4 * sum(site.sketch.size for _, site in replacing.layers.values())
-    count = max(2, min(INPUTS, BYTES // max(size, 4 * 4 * timesteps * replacing.largest)))
-    few = tuple(x[:count] for x in inputs)
+    size = sum(site.sketch.size for _, site in replacing.layers.values())
+    few = tuple(x[: how_many(size, timesteps * replacing.largest)] for x in inputs)
     targets = Targets(original, names)
     targets.run(*few)
     replacing.clock.steps, replacing.clock.start = timesteps, 0
