@@ -7,11 +7,30 @@ the ways to choose neurons and thresholds; `SNN.simulator()` is the same network
 from snnkern.convert import recipes
 from snnkern.convert.activations import Activation
 from snnkern.convert.converter import convert
+from snnkern.convert.energy import Energy
+from snnkern.convert.evaluate import min_max
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.network import SNN
 from snnkern.convert.recipe import Recipe
 from snnkern.convert.replace import Entry
+from snnkern.convert.report import Report
+from snnkern.convert.results import Confident, Evaluation
 from snnkern.convert.simulator import Simulator
 from snnkern.convert.timing import Stopwatch
 
-__all__ = ['SNN', 'Activation', 'ConversionError', 'Entry', 'Recipe', 'Simulator', 'Stopwatch', 'convert', 'recipes']
+__all__ = [
+    'SNN',
+    'Activation',
+    'Confident',
+    'ConversionError',
+    'Energy',
+    'Entry',
+    'Evaluation',
+    'Recipe',
+    'Report',
+    'Simulator',
+    'Stopwatch',
+    'convert',
+    'min_max',
+    'recipes',
+]

@@ -4,6 +4,7 @@ All take tensors with time folded into the batch, [T*B, ...]; how many steps a c
 What they carry from call to call is forgotten by `reset()`.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -46,6 +47,16 @@ class Timed(nn.Module):
         """Forget the state."""
         self.state = None
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'Timed':
+        """As for any module, but own numbers (thresholds, potentials) stay float32: half would round each spike."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, now in self._buffers.items():
+            old = before[name]
+            if now is not None and old is not None and now.dtype != old.dtype:
+                self._buffers[name] = old.to(now.device)
+        return self
+
 
 class Spiking(Timed):
     """A neuron in the place of an activation: mean output over T steps ~ activation(mean input).
@@ -67,6 +78,25 @@ class Spiking(Timed):
         super().__init__()
         self.constant_input = constant_input
         self.set(neuron, coefficients or {}, v0)
+
+    def config(self) -> dict[str, Any]:
+        """What else the constructor of a subclass needs to make this layer again, by argument; JSON must hold it.
+
+        Buffers need not be named: `SNN.save` keeps them all.
+        """
+        return {}
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Mapping[str, Any],
+        neuron: Neuron,
+        coefficients: dict[str, Tensor],
+        v0: Tensor | float,
+        constant_input: bool,
+    ) -> 'Spiking':
+        """A layer from what `config` says of it."""
+        return cls(neuron, coefficients, v0, constant_input, **config)
 
     def set(self, neuron: Neuron, coefficients: dict[str, Tensor], v0: Tensor | float) -> None:
         """Become another neuron."""
@@ -104,9 +134,7 @@ class Spiking(Timed):
         """Spikes [T, B, ...] and the last state, from x [T, B, ...] or, if constant, [B, ...]."""
         T = self.T if constant else None
         state = self.start(x if constant else x[0]) if state is None else state
-        s, last = functional.multistep(
-            x, self.neuron, v0=state, T=T, coefficients=self.coefficients, return_state=True
-        )
+        s, last = functional.multistep(x, self.neuron, v0=state, T=T, coefficients=self.coefficients, return_state=True)
         return s, last
 
     def forward(self, x: Tensor) -> Tensor:
@@ -143,15 +171,13 @@ class LateralPool(Timed):
         geometry = (p.kernel_size, p.stride, p.padding, p.dilation, p.ceil_mode)
         pool = functional.spike_max_pool2d if self.gated else functional.lateral_pool2d
         if not isinstance(self.scale, Tensor):
-            out, self.state = pool(
-                self.unfold(x), *geometry, scale=self.scale, state=self.state, return_state=True
-            )
+            out, self.state = pool(self.unfold(x), *geometry, scale=self.scale, state=self.state, return_state=True)
             return out.flatten(0, 1)
         # Counts per channel: whole numbers, so that sums stay exact; sums of thetas would not.
         scale = self.scale.view(-1, 1, 1)
         counts = self.unfold((x / scale).round_())
         out, self.state = pool(counts, *geometry, state=self.state, return_state=True)
-        return out.flatten(0, 1) * scale
+        return (out.flatten(0, 1) * scale).to(x.dtype)
 
 
 class Analogue(Timed):
@@ -177,24 +203,34 @@ class Analogue(Timed):
             total = self._sums(x, s) if varies else None
             sums.append(None if total is None else total[-1])
             means.append(x if total is None else (total / self._time(total)).to(x.dtype).flatten(0, 1))
-        reached = pytree.tree_map(self._reached, self.call(*means))
-        parts, shape = pytree.tree_flatten(reached)
+        parts, shape = pytree.tree_flatten(self.call(*means))
+        reached = [self._reached(part) for part in parts]
         olds = [None] * len(parts) if last is None else last
-        self.state = sums, [part[-1] for part in parts]
-        return pytree.tree_unflatten([_differences(p, o) for p, o in zip(parts, olds, strict=True)], shape)
+        self.state = sums, [None if part is None else part[-1] for part in reached]
+        steps = zip(reached, olds, parts, strict=True)
+        return pytree.tree_unflatten(
+            [None if r is None else _differences(r, o).to(p.dtype) for r, o, p in steps], shape
+        )
 
     def _sums(self, x: Tensor, before: Tensor | None) -> Tensor:
-        total = self.unfold(x.float()).cumsum(0)
+        total = self.unfold(precise(x)).cumsum(0)
         return total if before is None else total + before
 
     def _time(self, like: Tensor) -> Tensor:
         first = self.clock.start + 1
-        t = torch.arange(first, first + self.T, device=like.device, dtype=torch.float32)
+        t = torch.arange(first, first + self.T, device=like.device, dtype=like.dtype)
         return t.view(-1, *[1] * (like.dim() - 1))
 
-    def _reached(self, y: Tensor) -> Tensor:
-        y = self.unfold(y)
-        return y * self._time(y).to(y.dtype)
+    def _reached(self, y: Tensor | None) -> Tensor | None:
+        if y is None:  # attention without weights
+            return None
+        y = self.unfold(precise(y))
+        return y * self._time(y)
+
+
+def precise(x: Tensor) -> Tensor:
+    """At least float32, for sums over time."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _differences(sums: Tensor, before: Tensor | None) -> Tensor:
