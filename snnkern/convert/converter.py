@@ -76,11 +76,13 @@ def convert(
 @torch.no_grad()
 def rebuild(model: nn.Module, recipe: Recipe, timesteps: int, origin: Origin) -> SNN:
     """The same conversion again, with a recipe that needs no calibration, since it knows its neurons."""
-    net = _traced(model, origin.leaves)
-    weight = next(model.parameters(), torch.empty(0))
-    inputs = origin.examples(weight.device)
-    sites = _folded(net, inputs, recipe, timesteps)
-    snn = _finish(net, sites, recipe, timesteps, origin.leaves, inputs, silent)
+    inputs = origin.examples(next(model.parameters(), torch.empty(0)).device)
+    if origin.modules is not None:
+        snn = convert(model, [inputs], recipe, timesteps, modules=origin.modules)
+    else:
+        net = _traced(model, origin.leaves)
+        sites = _folded(net, inputs, recipe, timesteps)
+        snn = _finish(net, sites, recipe, timesteps, origin.leaves, inputs, silent)
     snn.origin = origin
     return snn
 

@@ -17,7 +17,7 @@ class Counting:
 
     layers: neurons and pools by name. A burst of k spikes counts k, a negative spike as one too; of neurons whose
     outputs are no multiples of a threshold, each output that is not 0 counts one. sizes: outputs of a layer for one
-    input and step. Example: `with Counting(dict(snn.body.named_children())) as found: snn(x, 8)`, then `found.take()`.
+    input and step. Example: `with Counting(snn.by_name) as found: snn(x, 8)`, then `found.take()`.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
@@ -39,8 +39,8 @@ class Counting:
         self._hooks.clear()
 
     def take(self) -> dict[str, Tensor]:
-        """Spikes of all inputs together up to each step [T] since the last `take`, by layer; float64."""
-        found = {name: torch.cat(steps).double().cumsum(0).cpu() for name, steps in self._steps.items() if steps}
+        """Spikes of all inputs together at each step [T] since the last `take`, by layer; float64."""
+        found = {name: torch.cat(steps).double().cpu() for name, steps in self._steps.items() if steps}
         for steps in self._steps.values():
             steps.clear()
         return found

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snnkern._checks import whole
 from snnkern.convert.calibrate import BATCH, Progress
 from snnkern.convert.counting import Counting
-from snnkern.convert.energy import Operations, operations
+from snnkern.convert.energy import Energy, Operations, operations
 from snnkern.convert.layers import Spiking
 from snnkern.convert.results import Confident, Evaluation
 
@@ -142,10 +142,11 @@ class Run:
         self.ann = None if ann is None else copy.deepcopy(ann).eval()
         self.scores = {T: Score(metric) for T in timesteps}
         self.ann_score = Score(metric)
-        self.spikes: dict[int, defaultdict[str, float]] = {T: defaultdict(float) for T in timesteps}
+        self.spikes: dict[int, dict[str, float]] = {T: defaultdict(float) for T in timesteps}
+        self.work: dict[int, dict[str, float]] = {T: defaultdict(float) for T in timesteps}  # with trial steps
         self.exits = torch.zeros(max(timesteps) + 1, dtype=torch.long)
         self.right = self.inputs = 0
-        self.counting = Counting(dict(snn.body.named_modules()))
+        self.counting = Counting(snn.by_name)
         self.operations: Operations | None = None
 
     def add(self, inputs: tuple[Tensor, ...], y: Tensor) -> None:
@@ -174,9 +175,11 @@ class Run:
                 if t in asked:
                     _check_finite(out, t)
                     self.scores[t].add(out, y)
-        for name, sums in self.counting.take().items():
+        for name, steps in self.counting.take().items():
+            trial = len(steps) - T
             for t in asked:
-                self.spikes[t][name] += sums[t - 1].item()
+                self.spikes[t][name] += steps[trial : trial + t].sum().item()
+                self.work[t][name] += steps[: trial + t].sum().item()
         if early is not None:
             self.right += int((early.out.argmax(1) == y).sum())
             self.exits += early.steps.bincount(minlength=T + 1).cpu()
@@ -185,8 +188,6 @@ class Run:
         """What was found. Raises ValueError if there was no input."""
         if not self.inputs:
             raise ValueError('loader must hold at least one input, got none')
-        spikes = {T: {name: n / self.inputs for name, n in found.items()} for T, found in self.spikes.items()}
-        work = self.operations
         neurons = {name for name, layer in self.counting.layers.items() if isinstance(layer, Spiking)}
         accuracy = {T: score.accuracy for T, score in self.scores.items()}
         return Evaluation(
@@ -194,15 +195,25 @@ class Run:
             inputs=self.inputs,
             timesteps=self.timesteps,
             accuracy={T: value for T, value in accuracy.items() if value is not None},
-            spikes=spikes,
+            spikes={T: self._per_input(found) for T, found in self.spikes.items()},
             neurons={name: size for name, size in self.counting.sizes.items() if name in neurons},
             metric={T: score.value for T, score in self.scores.items() if score.metric is not None},
-            energy={} if work is None else {T: work.energy(T, spikes[T]) for T in self.timesteps},
+            energy=self._energy(),
             confident=self._confident(),
             ann_accuracy=None if self.ann is None else self.ann_score.accuracy,
             ann_metric=None if self.ann is None else self.ann_score.value,
             passes=1 if self.snn.causal else len(self.timesteps),
         )
+
+    def _per_input(self, spikes: dict[str, float]) -> dict[str, float]:
+        return {name: count / self.inputs for name, count in spikes.items()}
+
+    def _energy(self) -> dict[int, Energy]:
+        """By T; trial steps ahead of those that count take energy, too."""
+        if self.operations is None:
+            return {}
+        trial = max((layer.warm_up for layer in self.snn.layers), default=0)
+        return {T: self.operations.energy(trial + T, self._per_input(found)) for T, found in self.work.items()}
 
     def _confident(self) -> Confident | None:
         if self.confidence is None:

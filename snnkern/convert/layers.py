@@ -4,7 +4,7 @@ All take tensors with time folded into the batch, [T*B, ...]; how many steps a c
 What they carry from call to call is forgotten by `reset()`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ class Clock:
 
 
 class Timed(nn.Module):
-    """A layer that knows the clock of its network and may carry state between calls."""
+    """A layer that knows the clock of its network and may carry state between calls. name: of its replacement."""
 
     causal = True  # step t needs nothing of later steps
     loops = False  # runs as a Python loop over steps
@@ -32,7 +32,13 @@ class Timed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
+        self.name = ''
         self.state: Any = None
+
+    @property
+    def warm_up(self) -> int:
+        """Trial steps that the layer wants ahead of those that count."""
+        return 0
 
     @property
     def T(self) -> int:
@@ -63,7 +69,8 @@ class Spiking(Timed):
 
     neuron: what runs, with real units (s * theta), so that sums and concatenations need no scales. coefficients:
     numbers of it that are tensors, one or per channel [C] (`Neuron.coefficients`). v0: potential before the first
-    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step.
+    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step. options:
+    numbers that a class derived from this takes besides; JSON must hold them.
     """
 
     integral = True  # outputs are multiples of v_threshold
@@ -74,29 +81,12 @@ class Spiking(Timed):
         coefficients: dict[str, Tensor] | None = None,
         v0: Tensor | float = 0.0,
         constant_input: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.constant_input = constant_input
+        self.options = options
         self.set(neuron, coefficients or {}, v0)
-
-    def config(self) -> dict[str, Any]:
-        """What else the constructor of a subclass needs to make this layer again, by argument; JSON must hold it.
-
-        Buffers need not be named: `SNN.save` keeps them all.
-        """
-        return {}
-
-    @classmethod
-    def from_config(
-        cls,
-        config: Mapping[str, Any],
-        neuron: Neuron,
-        coefficients: dict[str, Tensor],
-        v0: Tensor | float,
-        constant_input: bool,
-    ) -> 'Spiking':
-        """A layer from what `config` says of it."""
-        return cls(neuron, coefficients, v0, constant_input, **config)
 
     def set(self, neuron: Neuron, coefficients: dict[str, Tensor], v0: Tensor | float) -> None:
         """Become another neuron."""

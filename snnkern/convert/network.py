@@ -215,6 +215,11 @@ class SNN(nn.Module):
         return [m for m in self.layers if isinstance(m, Analogue)]
 
     @property
+    def by_name(self) -> dict[str, Timed]:
+        """The layers of all replacements, by their name in `entries`."""
+        return {layer.name: layer for layer in self.layers if layer.name}
+
+    @property
     def causal(self) -> bool:
         """Whether a step needs nothing of later ones, so that steps can be streamed."""
         return all(layer.causal for layer in self.layers)

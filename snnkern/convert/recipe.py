@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -33,11 +34,13 @@ class Site:
 
 @dataclass(frozen=True)
 class Choice:
-    """A neuron for a site: what runs, its numbers that are tensors (one or per channel), v before the first step."""
+    """A neuron for a site: what runs, its numbers that are tensors (one or per channel), v before the first step, and
+    what the recipe's layer takes besides."""
 
     neuron: Neuron
     coefficients: dict[str, Tensor] = field(default_factory=dict)
     v0: Tensor | float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class Replacing:
             choice = self.recipe.choose(site)
         except ValueError as error:
             raise ConversionError(str(error)) from error
-        layer = self.recipe.layer(choice.neuron, choice.coefficients, choice.v0, constant)
+        layer = self.recipe.layer(choice.neuron, choice.coefficients, choice.v0, constant, **choice.options)
         before = graph.source(node)
         entry = Entry('neuron', site.name, site.was)
         dead = int((site.sketch.highest == 0).sum()) if site.sketch.highest is not None else 0
@@ -116,7 +116,7 @@ class Replacing:
 
     def _put(self, node: fx.Node, name: str, layer: Timed, inputs: tuple[fx.Node, ...], entry: Entry) -> fx.Node:
         """Let a new layer take the place of a call."""
-        layer.clock = self.clock
+        layer.clock, layer.name = self.clock, name
         self.net.add_submodule(name, layer)
         with self.net.graph.inserting_before(node):
             twin = self.net.graph.call_module(name, inputs)

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """One replacement. kind: "neuron", "pool" or "analogue"; name: of the layer; was: the call that it replaces; layer:
-    its class; theta: value of a spike, the least and the largest over channels; channels: how many have their own, 0
-    for one theta; max_spikes: of one step; neuron: its spec; why: for analogue parts, the reason."""
+    """One replacement.
+
+    kind: "neuron", "pool" or "analogue"; "network" is a remark on all of it. name: of the layer; was: the call that it
+    replaces; layer: its class; theta: value of a spike, the least and the largest over channels; channels: how many
+    have their own, 0 for one theta; max_spikes: of one step; neuron: its spec; why: for analogue parts, the reason.
+    """
 
     kind: str
     name: str
@@ -114,9 +117,10 @@ def _range(part: Part) -> str:
 def report(snn: 'SNN') -> Report:
     """What `SNN.report` does."""
     parts = []
+    layers = snn.by_name
     for entry in snn.entries:
         found: dict[str, Any] = {}
-        layer = _layer(snn.body, entry.name)
+        layer = layers.get(entry.name)
         if isinstance(layer, Timed):
             found = {'layer': type(layer).__name__, 'loops': layer.loops, 'causal': layer.causal}
         if isinstance(layer, Spiking):
@@ -133,10 +137,6 @@ def report(snn: 'SNN') -> Report:
     norms = {name for net in (snn.stem, snn.body) for name, m in net.named_modules() if isinstance(m, _BatchNorm)}
     folded = tuple(name for name in called if name.startswith('folded_'))
     return Report(snn.recipe, snn.timesteps, tuple(parts), folded, tuple(n for n in called if n in norms))
-
-
-def _layer(body: nn.Module, name: str) -> nn.Module | None:
-    return dict(body.named_modules()).get(name)
 
 
 def _called(net: nn.Module) -> list[str]:

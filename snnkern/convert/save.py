@@ -47,7 +47,7 @@ def save(snn: SNN, path: Path) -> None:
         'timesteps': snn.timesteps,
         'origin': asdict(snn.origin),
         'entries': [asdict(entry) for entry in snn.entries],
-        'layers': {name: _layer(name, m) for name, m in snn.body.named_modules() if isinstance(m, Spiking)},
+        'layers': _layers(snn),
         'calls': list(_calls(snn)),
         'modules': dict(_modules(snn)),
     }
@@ -56,12 +56,23 @@ def save(snn: SNN, path: Path) -> None:
     write(path, lambda p: library.torch.save_file(tensors, p, metadata={KEY: json.dumps(found)}))
 
 
-def _layer(name: str, layer: Spiking) -> dict[str, Any]:
-    """What makes a neuron layer again, beside its tensors."""
-    if not layer.neuron.fused:
-        raise ValueError(f'{name} cannot be saved: its surrogate is a Python function')
-    kind = type(layer).__name__
-    return {'class': kind, 'neuron': layer.neuron.spec, 'coefficients': layer.names, 'config': layer.config()}
+def _layers(snn: SNN) -> dict[str, Any]:
+    """What makes the neuron layers again, beside their tensors."""
+    paths = {layer: path for path, layer in snn.named_modules()}
+    found = {}
+    for name, layer in snn.by_name.items():
+        if not isinstance(layer, Spiking):
+            continue
+        if not layer.neuron.fused:
+            raise ValueError(f'{name} cannot be saved: its surrogate is a Python function')
+        found[name] = {
+            'path': paths[layer],
+            'class': type(layer).__name__,
+            'neuron': layer.neuron.spec,
+            'coefficients': layer.names,
+            'options': layer.options,
+        }
+    return found
 
 
 def _calls(snn: SNN) -> Iterator[str]:
@@ -86,7 +97,7 @@ class Stored:
 
     def __init__(self, path: Path, found: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.path, self.found, self.tensors = path, found, tensors
-        self.site = ''
+        self.site: dict[str, Any] = {}
 
     def recipe(self) -> Recipe:
         """For `rebuild`, which calls `choose` and then `layer` for each site."""
@@ -103,24 +114,23 @@ class Stored:
         """The neuron that was chosen then. Raises ValueError if there was none at this place."""
         if site.name not in self.found['layers']:
             raise ValueError(f'{self.path} is of another architecture: it has no neuron for {site.was}')
-        self.site = site.name
-        stored, own = self.found['layers'][site.name], self._own()
-        coefficients = {name: own[f'of_{name}'] for name in stored['coefficients']}
-        return Choice(Neuron.parse(stored['neuron']), coefficients, own['v0'])
+        self.site = self.found['layers'][site.name]
+        own = self._own()
+        coefficients = {name: own[f'of_{name}'] for name in self.site['coefficients']}
+        return Choice(Neuron.parse(self.site['neuron']), coefficients, own['v0'], self.site['options'])
 
     def _own(self) -> dict[str, Tensor]:
         """The tensors of the layer at hand."""
-        prefix = f'body.{self.site}.'
+        prefix = f'{self.site["path"]}.'
         return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
 
-    def layer(self, neuron: Neuron, coefficients: dict[str, Tensor], v0: Tensor, constant_input: bool) -> Spiking:
+    def layer(self, *arguments: Any, **options: Any) -> Spiking:
         """The layer that ran it then. Raises ValueError for a class that nobody has imported."""
-        stored = self.found['layers'][self.site]
         kinds = {kind.__name__: kind for kind in _kinds(Spiking)}
-        if stored['class'] not in kinds:
-            raise ValueError(f'{self.path} needs the layer {stored["class"]}: import the module that defines it')
-        kind = kinds[stored['class']]
-        layer = kind.from_config(stored['config'], neuron, coefficients, v0, constant_input)
+        name = self.site['class']
+        if name not in kinds:
+            raise ValueError(f'{self.path} needs the layer {name}: import the module that defines it')
+        layer = kinds[name](*arguments, **options)
         for name, tensor in self._own().items():
             if name not in layer.state_dict() and '.' not in name:
                 layer.register_buffer(name, tensor)
