@@ -207,7 +207,7 @@ FROM_BEFORE = {
     'size from behind': lambda m, x: F.relu(m.conv(x)).view(x.size(-4), -1),
     'whole size': lambda m, x: F.relu(m.conv(x)[:, :2]).view(x.size()),
     'whole shape': lambda m, x: F.relu(m.conv(x)[:, :2]).reshape(x.shape),
-    'part of a shape': lambda m, x: F.relu(m.conv(x)).reshape(x.shape[:1] + (-1,)),
+    'part of a shape': lambda m, x: F.relu(m.conv(x)).reshape(x.shape[:1] + (-1,)),  # noqa: RUF005
     'product': lambda m, x: F.relu(m.conv(x)).reshape(x.shape[0] * 2, 2, 8, 8).reshape(x.shape[0], -1),
     'other sizes': lambda m, x: F.relu(m.conv(x)).view(-1, 2, x.shape[1], x.shape[2] * x.shape[3]),
     'shuffle': shuffle,

@@ -7,11 +7,15 @@ the ways to choose neurons and thresholds; `SNN.simulator()` is the same network
 from snnkern.convert import recipes
 from snnkern.convert.activations import Activation
 from snnkern.convert.converter import convert
+from snnkern.convert.energy import Energy
+from snnkern.convert.evaluate import min_max
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.network import SNN
 from snnkern.convert.qcfs import QCFS, use_qcfs
 from snnkern.convert.recipe import Recipe
 from snnkern.convert.replace import Entry
+from snnkern.convert.report import Report
+from snnkern.convert.results import Confident, Evaluation
 from snnkern.convert.simulator import Simulator
 from snnkern.convert.timing import Stopwatch
 
@@ -19,12 +23,17 @@ __all__ = [
     'QCFS',
     'SNN',
     'Activation',
+    'Confident',
     'ConversionError',
+    'Energy',
     'Entry',
+    'Evaluation',
     'Recipe',
+    'Report',
     'Simulator',
     'Stopwatch',
     'convert',
+    'min_max',
     'recipes',
     'use_qcfs',
 ]

@@ -38,8 +38,8 @@ LAYERS = names(
 AFFINE_NAMES = names(
     'add sub subtract rsub neg negative cat concat concatenate stack hstack flatten unflatten ravel reshape view',
     'permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze chunk split tensor_split narrow select',
-    'contiguous index_select getitem getattr mean sum cumsum expand expand_as repeat repeat_interleave tile roll flip clone',
-    'pad interpolate upsample avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d',
+    'contiguous index_select getitem getattr mean sum cumsum expand expand_as repeat repeat_interleave tile roll flip',
+    'clone pad interpolate upsample avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d',
     'adaptive_avg_pool3d pixel_shuffle pixel_unshuffle channel_shuffle unfold fold float double half bfloat16 to type',
     'type_as view_as reshape_as unbind tril triu zeros_like ones_like full_like new_zeros new_ones new_full',
 )

@@ -16,6 +16,10 @@ Progress = Callable[[str, float], None]
 BATCH = 64
 
 
+def silent(what: str, share: float) -> None:
+    """The progress of those who do not ask."""
+
+
 def inputs_of(batch: Any, count: int) -> tuple[Tensor, ...]:
     """The first `count` tensors of a batch, copied: a tensor, or a loader's (x, label) tuple."""
     parts = tuple(batch) if isinstance(batch, tuple | list) else (batch,)

@@ -1,6 +1,7 @@
 """`convert`: ANN in, SNN out."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -9,22 +10,19 @@ from torch import Tensor, fx, nn
 from snnkern._checks import whole
 from snnkern.convert import calibrate, graph
 from snnkern.convert.activations import Activation, activation
-from snnkern.convert.calibrate import Calibration, Progress
+from snnkern.convert.calibrate import Calibration, Progress, silent
 from snnkern.convert.fold import fold_batch_norm
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.inplace import out_of_place
 from snnkern.convert.modules import by_modules
 from snnkern.convert.network import SNN
+from snnkern.convert.origin import Origin
 from snnkern.convert.probe import probe
 from snnkern.convert.recipe import Recipe, Site
 from snnkern.convert.recipes import named
 from snnkern.convert.replace import Replacing
 from snnkern.convert.sketch import Sketch
 from snnkern.convert.tune import tune
-
-
-def _silent(what: str, share: float) -> None:
-    pass
 
 
 @torch.random.fork_rng(devices=[])  # a loader draws its seed from the global generator
@@ -38,7 +36,8 @@ def convert(
     *,
     leaves: Collection[str] = (),
     modules: str | Mapping[str, str] | None = None,
-    progress: Progress = _silent,
+    readout: str | None = None,
+    progress: Progress = silent,
 ) -> SNN:
     """A spiking twin of a trained network for about `timesteps` steps; `model` stays as it is.
 
@@ -53,29 +52,65 @@ def convert(
     T >= 1 that thresholds are chosen for; the SNN runs for any T. leaves: names of modules that stay whole and
     analogue. modules: None for torch.fx; "auto", for models that it cannot trace, replaces activation and max-pool
     modules where they stand (functional calls stay unseen), and a mapping {name: "neuron" | "pool" | "analogue"}
-    names them. progress: called with what is being done and the share done of it.
+    names them. readout: "mean" applies analogue parts at the end (softmax, sigmoid) to the mean over time, "original"
+    to every step, as published converters do, and averages (`min_max` is what those for segmentation do after it);
+    None: as the recipe says. progress: called with what is being done and the share done of it.
 
     Raises ConversionError, naming the call and its place, for what cannot be converted and for NaN activations;
     ValueError for bad arguments and empty calibration. Example: `snn = convert(net, x_train[:500], timesteps=4)`,
     then `logits = snn(x, T=4)`.
     """
     whole('timesteps', timesteps)
-    chosen = named(recipe)
+    chosen = _with_readout(named(recipe), readout)
     if not isinstance(model, nn.Module):
         raise TypeError(f'model must be a torch.nn.Module, got {type(model).__name__}')
     if modules is not None:
         return by_modules(model, calibration, chosen, timesteps, modules, progress)
-    net = graph.trace(model, leaves, lambda m: isinstance(getattr(m, 'activation', None), Activation))
-    out_of_place(net)
+    net = _traced(model, leaves)
     count = sum(node.op == 'placeholder' for node in net.graph.nodes)
     stream = calibrate.batches(calibration, count)
     first = next(stream)
-    probe(net, first)
-    fold_batch_norm(net)
-    sites = _sites(net, chosen, timesteps, leaves)
+    sites = _folded(net, first, chosen, timesteps, leaves)
     total = calibrate.length(calibration, count)
     calibrate.observe(net, sites, chain([first], stream), total, progress)
-    return _finish(net, sites, chosen, timesteps, leaves, first, progress)
+    snn = _finish(net, sites, chosen, timesteps, leaves, first, progress)
+    snn.origin = Origin(Origin.shapes(first), tuple(leaves), None, chosen.gated, chosen.original_readout)
+    return snn
+
+
+@torch.no_grad()
+def rebuild(model: nn.Module, recipe: Recipe, timesteps: int, origin: Origin) -> SNN:
+    """The same conversion again, with a recipe that needs no calibration, since it knows its neurons."""
+    inputs = origin.examples(next(model.parameters(), torch.empty(0)).device)
+    if origin.modules is not None:
+        snn = convert(model, [inputs], recipe, timesteps, modules=origin.modules)
+    else:
+        net = _traced(model, origin.leaves)
+        sites = _folded(net, inputs, recipe, timesteps, origin.leaves)
+        snn = _finish(net, sites, recipe, timesteps, origin.leaves, inputs, silent)
+    snn.origin = origin
+    return snn
+
+
+def _with_readout(recipe: Recipe, readout: str | None) -> Recipe:
+    if readout not in (None, 'mean', 'original'):
+        raise ValueError(f"readout must be 'mean', 'original' or None, got {readout!r}")
+    return recipe if readout is None else replace(recipe, original_readout=readout == 'original')
+
+
+def _traced(model: nn.Module, leaves: Collection[str]) -> fx.GraphModule:
+    net = graph.trace(model, leaves, lambda m: isinstance(getattr(m, 'activation', None), Activation))
+    out_of_place(net)
+    return net
+
+
+def _folded(
+    net: fx.GraphModule, inputs: tuple[Tensor, ...], recipe: Recipe, timesteps: int, leaves: Collection[str]
+) -> dict[fx.Node, Site]:
+    """Let nodes know their shapes, fold BatchNorm, and find the activations."""
+    probe(net, inputs)
+    fold_batch_norm(net)
+    return _sites(net, recipe, timesteps, leaves)
 
 
 def _finish(

@@ -4,6 +4,7 @@ All take tensors with time folded into the batch, [T*B, ...]; how many steps a c
 What they carry from call to call is forgotten by `reset()`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ class Clock:
 
 
 class Timed(nn.Module):
-    """A layer that knows the clock of its network and may carry state between calls."""
+    """A layer that knows the clock of its network and may carry state between calls. name: of its replacement."""
 
     causal = True  # step t needs nothing of later steps
     loops = False  # runs as a Python loop over steps
@@ -32,6 +33,7 @@ class Timed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
+        self.name = ''
         self.state: Any = None
 
     @property
@@ -40,7 +42,7 @@ class Timed(nn.Module):
         return 0
 
     @property
-    def T(self) -> int:
+    def T(self) -> int:  # noqa: N802
         """Steps of this call."""
         return self.clock.steps
 
@@ -56,6 +58,16 @@ class Timed(nn.Module):
         """Start the steps that count, after the trial."""
         self.reset()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'Timed':
+        """As for any module, but own numbers (thresholds, potentials) stay float32: half would round each spike."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, now in self._buffers.items():
+            old = before[name]
+            if now is not None and old is not None and now.dtype != old.dtype:
+                self._buffers[name] = old.to(now.device)
+        return self
+
 
 class Spiking(Timed):
     """A neuron in the place of an activation: mean output over T steps ~ activation(mean input).
@@ -63,7 +75,7 @@ class Spiking(Timed):
     neuron: what runs, with real units (s * theta), so that sums and concatenations need no scales. coefficients:
     numbers of it that are tensors, one or per channel [C] (`Neuron.coefficients`). v0: potential before the first
     step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step. activation:
-    what it stands for. options: numbers that a class derived from this takes besides.
+    what it stands for. options: numbers that a class derived from this takes besides; JSON must hold them.
     """
 
     activation = Activation()
@@ -164,7 +176,7 @@ class LateralPool(Timed):
         scale = self.scale.view(-1, 1, 1)
         counts = self.unfold((x / scale).round_())
         out, self.state = pool(counts, *geometry, state=self.state, return_state=True)
-        return out.flatten(0, 1) * scale
+        return (out.flatten(0, 1) * scale).to(x.dtype)
 
 
 class Analogue(Timed):
@@ -190,34 +202,40 @@ class Analogue(Timed):
             total = self._sums(x, s) if varies else None
             sums.append(None if total is None else total[-1])
             means.append(x if total is None else (total / self._time(total)).to(x.dtype).flatten(0, 1))
-        reached = pytree.tree_map(self._reached, self.call(*means))
-        parts, shape = pytree.tree_flatten(reached)
+        parts, shape = pytree.tree_flatten(self.call(*means))
+        reached = [self._reached(part) for part in parts]
         olds = [None] * len(parts) if last is None else last
-        self.state = sums, [None if part is None else part[-1] for part in parts]
-        return pytree.tree_unflatten([_differences(p, o) for p, o in zip(parts, olds, strict=True)], shape)
+        self.state = sums, [None if part is None else part[-1] for part in reached]
+        steps = zip(reached, olds, parts, strict=True)
+        return pytree.tree_unflatten([_differences(r, o, p) for r, o, p in steps], shape)
 
     def _sums(self, x: Tensor, before: Tensor | None) -> Tensor:
-        total = self.unfold(x.float()).cumsum(0)
+        total = self.unfold(precise(x)).cumsum(0)
         return total if before is None else total + before
 
     def _time(self, like: Tensor) -> Tensor:
         first = self.clock.start + 1
-        t = torch.arange(first, first + self.T, device=like.device, dtype=torch.float32)
+        t = torch.arange(first, first + self.T, device=like.device, dtype=like.dtype)
         return t.view(-1, *[1] * (like.dim() - 1))
 
     def _reached(self, y: Tensor | None) -> Tensor | None:
         if y is None:  # attention without weights
             return None
-        y = self.unfold(y)
-        return y * self._time(y).to(y.dtype)
+        y = self.unfold(precise(y))
+        return y * self._time(y)
 
 
-def _differences(sums: Tensor | None, before: Tensor | None) -> Tensor | None:
-    """What each step adds to reach the sums [T, B, ...], folded."""
+def precise(x: Tensor) -> Tensor:
+    """At least float32, for sums over time."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _differences(sums: Tensor | None, before: Tensor | None, like: Tensor) -> Tensor | None:
+    """What each step adds to reach the sums [T, B, ...], folded, in the dtype of `like`."""
     if sums is None:
         return None
     first = sums[:1] if before is None else sums[:1] - before
-    return torch.cat([first, sums[1:] - sums[:-1]]).flatten(0, 1)
+    return torch.cat([first, sums[1:] - sums[:-1]]).flatten(0, 1).to(like.dtype)
 
 
 class OverTime(Timed):

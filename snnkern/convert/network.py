@@ -1,6 +1,7 @@
 """The converted network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,8 +9,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from snnkern._checks import whole
-from snnkern.convert.layers import Analogue, Clock, LateralPool, Spiking, Timed
+from snnkern.convert import report
+from snnkern.convert.calibrate import Progress, silent
+from snnkern.convert.evaluate import Early, Loader, Metric, evaluate
+from snnkern.convert.layers import Analogue, Clock, LateralPool, Spiking, Timed, precise
+from snnkern.convert.origin import Origin
 from snnkern.convert.replace import Entry
+from snnkern.convert.results import Evaluation
 from snnkern.convert.simulator import Simulator
 
 BYTES = 2**23  # of the largest layer: steps that stay in the cache are worth more than large batches
@@ -23,7 +29,8 @@ class SNN(nn.Module):
 
     stem: what runs once; body: what runs every step. entries: what was replaced by what. recipe: its name. timesteps:
     T that thresholds were chosen for, the default of every call. largest: values of the largest layer, per input.
-    chunk_bytes: how many bytes of it may be computed together (steps are cut into chunks that long).
+    chunk_bytes: how many bytes of it may be computed together (steps are cut into chunks that long). origin: what
+    `convert` was called with, for `save`; None if it cannot be saved.
     Example: `snn(x, T=8).argmax(1)`.
     """
 
@@ -41,6 +48,7 @@ class SNN(nn.Module):
         self.stem, self.body, self.clock = stem, body, clock
         self.entries, self.recipe, self.timesteps, self.largest = list(entries), recipe, timesteps, largest
         self.chunk_bytes = BYTES
+        self.origin: Origin | None = None
 
     def forward(self, x: Any, T: int | None = None) -> Any:
         """Mean output over T steps (None: `timesteps`), [B, ...], in the structure that the model returns.
@@ -53,9 +61,9 @@ class SNN(nn.Module):
         shape: Any = None
         for out in self._chunks(x, T, self.chunk(T, _batch(x))):
             parts, shape = pytree.tree_flatten(out)
-            sums = [part.sum(0) for part in parts]
+            sums = [precise(part).sum(0) for part in parts]
             total = [a + b for a, b in zip(total, sums, strict=True)] if total else sums
-        return pytree.tree_unflatten([part / T for part in total], shape)
+        return pytree.tree_unflatten([(s / T).to(part.dtype) for s, part in zip(total, parts, strict=True)], shape)
 
     def steps(self, x: Any, T: int | None = None, chunk: int = 1) -> Iterator[tuple[int, Any]]:
         """The answer after each step: (1, out), (2, out), ..., (T, out), each the mean so far, [B, ...].
@@ -71,10 +79,10 @@ class SNN(nn.Module):
         done, total = 0, None
         for out in self._chunks(x, T, chunk):
             for t in range(len(pytree.tree_leaves(out)[0])):
-                step = pytree.tree_map(lambda part, t=t: part[t], out)
+                step = pytree.tree_map(lambda part, t=t: precise(part[t]), out)
                 total = step if total is None else pytree.tree_map(torch.add, total, step)
                 done += 1
-                yield done, pytree.tree_map(lambda part, done=done: part / done, total)
+                yield done, pytree.tree_map(lambda s, part, done=done: (s / done).to(part.dtype), total, out)
 
     def _chunks(self, x: Any, T: int, chunk: int) -> Iterator[Any]:
         """The outputs [chunk, B, ...] of T steps, chunk by chunk, from a fresh start (after a trial, `warm_up`)."""
@@ -123,6 +131,77 @@ class SNN(nn.Module):
         T = self._steps(T)
         return torch.cat([self(part, T) for part in x.split(self.batch(T, megabytes))])
 
+    @torch.no_grad()
+    def predict_confident(self, x: Any, confidence: float, T: int | None = None) -> tuple[Tensor, Tensor]:
+        """Logits [B, K] and steps [B] of each input, from the first step at which it is sure enough; at most T.
+
+        confidence: the largest class probability (softmax of the mean logits) that is asked for, in (0, 1]. Steps are
+        computed one by one until all inputs of the batch are sure. Raises ValueError for outputs other than [B, K].
+        Source: Li et al., SEENN, NeurIPS 2023. Example: `logits, steps = snn.predict_confident(x, 0.95, T=16)`.
+        """
+        early = Early(confidence)
+        for t, out in self.steps(x, T):
+            early.add(t, out)
+            if early.done:
+                break
+        self.reset()
+        return early.out, early.steps
+
+    def evaluate(
+        self,
+        loader: Loader,
+        timesteps: Sequence[int] = (1, 2, 4, 8),
+        *,
+        confidence: float | None = None,
+        metric: Metric | None = None,
+        ann: nn.Module | None = None,
+        progress: Progress = silent,
+    ) -> Evaluation:
+        """Accuracy, spikes, SynOps and energy at each T, from one pass over the data; print the result for a table.
+
+        loader: two tensors (x, y), or an iterable of batches (x, y); of models with several inputs (x1, x2, y).
+        timesteps: all T >= 1 that are asked for: the longest runs once, and its mean outputs so far answer the
+        others; a recipe whose layers look ahead runs once for each T (`Evaluation.passes`). confidence: also
+        measure early exit (`predict_confident`). metric: for tasks other than classes, f(out, y) that returns the
+        mean of a batch, or a torchmetrics object, which is copied for each T. ann: the original network, to be
+        scored in the same pass. progress: called with what is being done and the share done of it.
+
+        Accuracies are percent, weighted by inputs. Memory does not depend on how many inputs there are. Raises
+        ValueError for T < 1, no inputs, labels that are no class of the network, and outputs that are not finite.
+        Example: `snn.evaluate((x_test, y_test), [1, 4, 16], ann=net).first_lossless(within=0.1)`.
+        """
+        return evaluate(self, loader, timesteps, confidence, metric, ann, progress)
+
+    def report(self) -> report.Report:
+        """Every replacement, what stayed analogue and why, and what may go wrong; print it for a table."""
+        return report.report(self)
+
+    def explain(self) -> str:
+        """Which backend runs the layers, which of them are Python loops over T, and which need all T at once."""
+        return report.explain(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the network into one safetensors file, which holds what `load` needs beside the original architecture.
+
+        Needs safetensors. Raises ValueError if `convert` did not make it or a neuron is no plain data. Example:
+        `snn.save('net.safetensors')`.
+        """
+        from snnkern.convert import save
+
+        save.save(self, Path(path))
+
+    @staticmethod
+    def load(path: str | Path, model: nn.Module, leaves: Collection[str] | None = None) -> 'SNN':
+        """A saved network, on the device of `model`, which gives the architecture; its weights do not count.
+
+        leaves: as in `convert`; None: those of then. No code is run from the file. Raises FileNotFoundError, and
+        ValueError for a file that is none of `save`'s, comes from a newer version, or is of another architecture
+        (the first difference is named). Example: `snn = SNN.load('net.safetensors', LeNet5())`.
+        """
+        from snnkern.convert import save
+
+        return save.load(Path(path), model, leaves)
+
     @property
     def layers(self) -> list[Timed]:
         """All layers that know time, in the order in which they run."""
@@ -142,6 +221,11 @@ class SNN(nn.Module):
     def analogue(self) -> list[Analogue]:
         """What could not spike."""
         return [m for m in self.layers if isinstance(m, Analogue)]
+
+    @property
+    def by_name(self) -> dict[str, Timed]:
+        """The layers of all replacements, by their name in `entries`."""
+        return {layer.name: layer for layer in self.layers if layer.name}
 
     @property
     def causal(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a conversion recipe is: how thresholds and neurons are chosen, from statistics and, layer by layer, from inputs."""
+"""What a conversion recipe is: how neurons and thresholds are chosen, from statistics and from real inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

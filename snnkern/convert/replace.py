@@ -121,7 +121,7 @@ class Replacing:
 
     def _put(self, node: fx.Node, name: str, layer: Timed, inputs: tuple[fx.Node, ...], entry: Entry) -> fx.Node:
         """Let a new layer take the place of a call."""
-        layer.clock = self.clock
+        layer.clock, layer.name = self.clock, name
         self.net.add_submodule(name, layer)
         with self.net.graph.inserting_before(node):
             twin = self.net.graph.call_module(name, inputs)

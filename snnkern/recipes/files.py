@@ -1,24 +1,12 @@
-"""Output files that are either whole or not there."""
+"""The output files of programs: pictures, and reports as JSON."""
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
+from snnkern._files import write
 
-def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Let `save` write a temporary file beside `path`, then rename it. The folder must exist."""
-    with NamedTemporaryFile(dir=path.parent, prefix='.', suffix=path.suffix, delete=False) as file:
-        temporary = Path(file.name)
-    try:
-        save(temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+__all__ = ['as_json', 'write', 'write_json']
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
