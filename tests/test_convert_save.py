@@ -1,12 +1,15 @@
 """A saved network comes back bit by bit, from a file without code, and only into its own architecture."""
 
 import json
+import operator
+from dataclasses import replace
 
 import pytest
 import torch
 from converted import CHANNELS, Ahead, Residual, fixed, residual
 from torch import nn
 
+import snnkern
 from snnkern.convert import SNN, convert
 from snnkern.convert import save as saving
 from snnkern.convert.recipes import RECIPES
@@ -20,7 +23,31 @@ def round_trip(snn, path, model, **more):
     return SNN.load(path, model, **more)
 
 
-@pytest.mark.parametrize('recipe', [*RECIPES, CHANNELS, fixed(gated=True), fixed(layer=Ahead)], ids=str)
+def chain():
+    """What every recipe takes: layers in a row."""
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(16, 3)),
+    )
+    net(torch.randn(*SIZE))
+    return net.eval()
+
+
+@pytest.mark.parametrize('recipe', RECIPES)
+def test_every_recipe_comes_back_bit_by_bit(recipe, tmp_path):
+    net, other, x = chain(), chain(), torch.randn(*SIZE)
+    if recipe == 'qcfs':  # takes networks that were trained for it
+        net, other = (snnkern.convert.use_qcfs(part, levels=4) for part in (net, other))
+    snn = convert(net, x, recipe, timesteps=4)
+    again = round_trip(snn, tmp_path / 'net.safetensors', other)
+    assert torch.equal(again(x), snn(x))
+    assert again.report().as_dict() == snn.report().as_dict()
+
+
+KINDS = {'default': 'default', 'channels': CHANNELS, 'gated': fixed(gated=True), 'ahead': fixed(layer=Ahead)}
+
+
+@pytest.mark.parametrize('recipe', KINDS.values(), ids=KINDS)
 def test_outputs_are_bit_equal(recipe, tmp_path):
     net, x = residual(), torch.randn(*SIZE)
     snn = convert(net, x, recipe, timesteps=4)
@@ -116,9 +143,34 @@ def test_files_of_newer_versions_say_so(tmp_path):
         SNN.load(path, Residual())
 
 
+def scaled(net, sites, numbers=None):
+    """Another network, by a number that the statistics gave."""
+    numbers = numbers or {site.name: site.sketch.top for site in sites.values()}
+    (output,) = (node for node in net.graph.nodes if node.op == 'output')
+    with net.graph.inserting_before(output):
+        product = net.graph.call_function(operator.mul, (output.args[0], numbers['neuron_0']))
+    product.meta = dict(output.args[0].meta)
+    output.replace_input_with(output.args[0], product)
+    net.recompile()
+    return numbers
+
+
+def test_recipes_that_prepare_the_network_do_so_again(tmp_path, monkeypatch):
+    recipe = replace(fixed(), prepare=scaled, again=scaled)
+    monkeypatch.setitem(RECIPES, 'fixed', lambda: recipe)
+    x = torch.randn(*SIZE)
+    snn = convert(residual(), x, recipe)
+    again = round_trip(snn, tmp_path / 'net.safetensors', Residual())
+    assert torch.equal(again(x, 3), snn(x, 3))
+    twice = round_trip(again, tmp_path / 'twice.safetensors', Residual())
+    assert torch.equal(twice(x, 3), snn(x, 3))
+    monkeypatch.setitem(RECIPES, 'fixed', fixed)
+    with pytest.raises(ValueError, match='needs recipe fixed, which prepares no network again'):
+        SNN.load(tmp_path / 'net.safetensors', Residual())
+
+
 def test_what_cannot_be_saved_is_named(tmp_path):
-    snn = convert(residual(), torch.randn(*SIZE))
-    snn.origin = None
+    snn = convert(residual(), torch.randn(*SIZE), replace(fixed(), prepare=scaled))
     with pytest.raises(ValueError, match='only networks that convert'):
         snn.save(tmp_path / 'net.safetensors')
     assert list(tmp_path.iterdir()) == []

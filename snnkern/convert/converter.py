@@ -73,9 +73,7 @@ def convert(
     sites = _folded(net, first, chosen, timesteps, leaves)
     total = calibrate.length(calibration, count)
     calibrate.observe(net, sites, chain([first], stream), total, progress)
-    snn = _finish(net, sites, chosen, timesteps, leaves, first, progress)
-    snn.origin = Origin(Origin.shapes(first), tuple(leaves), None, chosen.gated, chosen.original_readout)
-    return snn
+    return _finish(net, sites, chosen, timesteps, leaves, first, progress)
 
 
 @torch.no_grad()
@@ -83,13 +81,10 @@ def rebuild(model: nn.Module, recipe: Recipe, timesteps: int, origin: Origin) ->
     """The same conversion again, with a recipe that needs no calibration, since it knows its neurons."""
     inputs = origin.examples(next(model.parameters(), torch.empty(0)).device)
     if origin.modules is not None:
-        snn = convert(model, [inputs], recipe, timesteps, modules=origin.modules)
-    else:
-        net = _traced(model, origin.leaves)
-        sites = _folded(net, inputs, recipe, timesteps, origin.leaves)
-        snn = _finish(net, sites, recipe, timesteps, origin.leaves, inputs, silent)
-    snn.origin = origin
-    return snn
+        return convert(model, [inputs], recipe, timesteps, modules=origin.modules)
+    net = _traced(model, origin.leaves)
+    sites = _folded(net, inputs, recipe, timesteps, origin.leaves)
+    return _finish(net, sites, recipe, timesteps, origin.leaves, inputs, silent)
 
 
 def _with_readout(recipe: Recipe, readout: str | None) -> Recipe:
@@ -123,15 +118,18 @@ def _finish(
     progress: Progress,
 ) -> SNN:
     """Replace, tune, and take apart what runs once and what runs every step."""
-    if recipe.prepare is not None:
-        recipe.prepare(net, sites)
+    numbers = {} if recipe.prepare is None else recipe.prepare(net, sites)
     original, names = _copy(net), {node.name: site.name for node, site in sites.items()}
     replacing = Replacing(net, sites, recipe, leaves)
     replacing.run()
     if recipe.tune is not None:
         tune(original, replacing, names, inputs, timesteps, progress)
     stem, body = replacing.split()
-    return SNN(stem, body, replacing.clock, replacing.entries, recipe.name, timesteps, replacing.largest)
+    snn = SNN(stem, body, replacing.clock, replacing.entries, recipe.name, timesteps, replacing.largest)
+    if recipe.prepare is None or recipe.again is not None:
+        seen = Origin.shapes(inputs)
+        snn.origin = Origin(seen, tuple(leaves), None, recipe.gated, recipe.original_readout, numbers)
+    return snn
 
 
 def _copy(net: fx.GraphModule) -> fx.GraphModule:

@@ -1,7 +1,7 @@
 """What a conversion was asked for, as far as it takes to do it again with the numbers that it found."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,13 +11,15 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Origin:
     """What `convert` was called with. inputs: shape [...] of one and dtype, of each; leaves, modules: as given;
-    gated: how pools work; original_readout: whether analogue parts run at every step."""
+    gated: how pools work; original_readout: whether analogue parts run at every step. prepared: the numbers that the
+    recipe's `prepare` took from statistics."""
 
     inputs: tuple[tuple[tuple[int, ...], str], ...]
     leaves: tuple[str, ...] = ()
     modules: str | dict[str, str] | None = None
     gated: bool = False
     original_readout: bool = False
+    prepared: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
     def shapes(inputs: tuple[Tensor, ...]) -> tuple[tuple[tuple[int, ...], str], ...]:

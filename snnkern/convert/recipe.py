@@ -53,7 +53,8 @@ class Recipe:
     the activation's output target [B, ...] for the same inputs. layer: the class that runs the neurons. channels:
     whether statistics are kept per channel. gated: pool by the gate and not by lateral inhibition. original_readout:
     apply analogue parts at every step. prepare: None, or what may change the folded network and the sites' statistics
-    before neurons are chosen.
+    before neurons are chosen; it returns the numbers that it took from statistics. again: prepare once more, with
+    these numbers and without statistics: again(net, sites, numbers); `SNN.load` needs it of what prepares.
     """
 
     name: str
@@ -63,7 +64,8 @@ class Recipe:
     channels: bool = False
     gated: bool = False
     original_readout: bool = False
-    prepare: Callable[[fx.GraphModule, dict[fx.Node, Site]], None] | None = None
+    prepare: Callable[[fx.GraphModule, dict[fx.Node, Site]], dict[str, float]] | None = None
+    again: Callable[[fx.GraphModule, dict[fx.Node, Site], dict[str, float]], None] | None = None
 
 
 def threshold(site: Site, theta: Tensor | float) -> tuple[float, dict[str, Tensor]]:

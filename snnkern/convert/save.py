@@ -20,6 +20,7 @@ from snnkern.convert.layers import Spiking, Timed
 from snnkern.convert.network import SNN
 from snnkern.convert.origin import Origin
 from snnkern.convert.recipe import Choice, Recipe, Site
+from snnkern.convert.recipes import named
 from snnkern.convert.replace import Entry
 from snnkern.neurons import Neuron
 
@@ -38,7 +39,7 @@ def _safetensors() -> Any:
 def save(snn: SNN, path: Path) -> None:
     """What `SNN.save` does."""
     if snn.origin is None:
-        raise ValueError('only networks that convert() has made from a traced model can be saved')
+        raise ValueError('only networks that convert() made by a recipe that can prepare a network again can be saved')
     library = _safetensors()
     found = {
         'format': FORMAT,
@@ -108,7 +109,18 @@ class Stored:
             layer=cast(Any, self.layer),
             gated=origin['gated'],
             original_readout=origin['original_readout'],
+            prepare=self.prepare if origin['prepared'] else None,
+            again=lambda net, sites, numbers: None,  # what is loaded can be saved once more
         )
+
+    def prepare(self, net: fx.GraphModule, sites: dict[fx.Node, Site]) -> dict[str, float]:
+        """What the recipe did to the network then. Raises ValueError for a recipe that is none of the library's."""
+        name, numbers = self.found['recipe'], self.found['origin']['prepared']
+        again = named(name).again
+        if again is None:
+            raise ValueError(f'{self.path} needs recipe {name}, which prepares no network again')
+        again(net, sites, numbers)
+        return numbers
 
     def choose(self, site: Site) -> Choice:
         """The neuron that was chosen then. Raises ValueError if there was none at this place."""
