@@ -14,6 +14,7 @@ from snnkern.convert.recipe import Site
 Calibration = Tensor | Iterable[Any]
 Progress = Callable[[str, float], None]
 BATCH = 64
+KEPT = 64  # inputs that thresholds are tuned on
 
 
 def silent(what: str, share: float) -> None:
@@ -63,6 +64,23 @@ def length(calibration: Calibration, count: int) -> int | None:
     return len(calibration) if isinstance(calibration, Sized) else None
 
 
+class Few:
+    """The first `KEPT` inputs of all batches, as far as they have one shape."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Tensor, ...]] = []
+
+    def add(self, batch: tuple[Tensor, ...]) -> None:
+        """Keep a batch, if there is room."""
+        alike = not self.kept or all(a.shape[1:] == b.shape[1:] for a, b in zip(self.kept[0], batch, strict=True))
+        if alike and sum(len(inputs[0]) for inputs in self.kept) < KEPT:
+            self.kept.append(batch)
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What was kept, as one batch."""
+        return tuple(torch.cat(parts)[:KEPT] for parts in zip(*self.kept, strict=True))
+
+
 class Observing(Runner):
     """Runs a graph and counts the outputs of the activations.
 
@@ -93,9 +111,14 @@ def observe(
     stream: Iterable[tuple[Tensor, ...]],
     total: int | None,
     progress: Progress,
-) -> None:
-    """Run all calibration inputs; total: how many batches there are, if that is known."""
-    observing = Observing(net, sites)
+) -> tuple[Tensor, ...]:
+    """Run all calibration inputs, and keep the first few for what works on real inputs (`tune`).
+
+    total: how many batches there are, if that is known.
+    """
+    observing, few = Observing(net, sites), Few()
     for i, batch in enumerate(stream):
         observing.run(*batch)
+        few.add(batch)
         progress('calibrating', min(1.0, (i + 1) / total) if total else 0.5)
+    return few.inputs()

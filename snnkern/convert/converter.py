@@ -72,8 +72,8 @@ def convert(
     first = next(stream)
     sites = _folded(net, first, chosen, timesteps, leaves)
     total = calibrate.length(calibration, count)
-    calibrate.observe(net, sites, chain([first], stream), total, progress)
-    return _finish(net, sites, chosen, timesteps, leaves, first, progress)
+    few = calibrate.observe(net, sites, chain([first], stream), total, progress)
+    return _finish(net, sites, chosen, timesteps, leaves, few, progress)
 
 
 @torch.no_grad()

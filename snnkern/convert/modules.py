@@ -157,14 +157,15 @@ def by_modules(
     work = Converting(model, modules, recipe, timesteps)
     count = _inputs_of(model)
     stream = calibrate.batches(calibration, count)
-    first, total = next(stream), calibrate.length(calibration, count)
+    first, total, few = next(stream), calibrate.length(calibration, count), calibrate.Few()
     work.look(tuple(x[:ROWS] for x in first))
     for i, batch in enumerate(chain([first], stream)):
         work.observe(batch)
+        few.add(batch)
         progress('calibrating', min(1.0, (i + 1) / total) if total else 0.5)
     work.replace()
     if recipe.tune is not None:
-        work.tune(first, progress)
+        work.tune(few.inputs(), progress)
     why = 'converted without a trace: all of it runs at every step, and functional calls are unseen'
     about = Entry('network', '', type(model).__name__, why)
     snn = SNN(Once(), work.whole, work.clock, [about, *work.entries], recipe.name, timesteps, work.largest)

@@ -5,12 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from snnkern.convert.calibrate import Progress
+from snnkern.convert.calibrate import KEPT, Progress
 from snnkern.convert.layers import LateralPool, Spiking
 from snnkern.convert.recipe import Recipe, Site
 from snnkern.convert.replace import Replacing
 
-INPUTS = 64
 BYTES = 2**29  # about what the activations of the tuning inputs may take
 
 
@@ -60,7 +59,7 @@ def tune_layer(recipe: Recipe, layer: Spiking, x: Tensor, target: Tensor, site: 
 
 def how_many(values: int, largest: int) -> int:
     """How many inputs to tune on: values of one input's activations, and of its largest tensor with time."""
-    return max(2, min(INPUTS, BYTES // max(4 * values, 4 * 4 * largest)))
+    return max(2, min(KEPT, BYTES // max(4 * values, 4 * 4 * largest)))
 
 
 @torch.no_grad()
