@@ -55,7 +55,8 @@ class Sketch:
 
     def rescale(self, factor: float) -> None:
         """Make it the sketch of factor * values, factor > 0."""
-        assert self.highest is not None
+        if self.highest is None:  # nothing was counted
+            return
         assert self.total is not None
         self.unit, self.highest, self.total = self.unit * factor, self.highest * factor, self.total * factor
 

@@ -61,10 +61,15 @@ def lenet_norm(
     def choose(site: Site) -> Choice:
         return burst(site, 1.0, max_spikes, v0)
 
-    def prepare(net: fx.GraphModule, sites: dict[fx.Node, Site]) -> None:
-        normalise(net, sites, lambda site: threshold(site, site.sketch.quantile(percentile, act_shrink))[0])
+    def prepare(net: fx.GraphModule, sites: dict[fx.Node, Site]) -> dict[str, float]:
+        found = {s.name: threshold(s, s.sketch.quantile(percentile, act_shrink))[0] for s in sites.values()}
+        again(net, sites, found)
+        return found
 
-    return replace(recipe, choose=choose, prepare=prepare)
+    def again(net: fx.GraphModule, sites: dict[fx.Node, Site], found: dict[str, float]) -> None:
+        normalise(net, sites, lambda site: found[site.name])
+
+    return replace(recipe, choose=choose, prepare=prepare, again=again)
 
 
 def normalise(net: fx.GraphModule, sites: dict[fx.Node, Site], largest: Callable[[Site], float]) -> None:
