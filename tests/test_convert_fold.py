@@ -43,7 +43,10 @@ FOLDED = {
     'before conv, no bias': (net_of(nn.ReLU(), nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3, bias=False)), (2, 6, 6)),
     'before linear': (net_of(nn.ReLU(), nn.BatchNorm1d(6), nn.Linear(6, 3), nn.ReLU()), (6,)),
     'two in a row': (net_of(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.BatchNorm2d(3), nn.ReLU()), (2, 6, 6)),
-    'through dropout': (net_of(nn.Conv2d(2, 3, 3), nn.Dropout(), nn.Identity(), nn.BatchNorm2d(3), nn.ReLU()), (2, 6, 6)),
+    'through dropout': (
+        net_of(nn.Conv2d(2, 3, 3), nn.Dropout(), nn.Identity(), nn.BatchNorm2d(3), nn.ReLU()),
+        (2, 6, 6),
+    ),
     'synchronised': (net_of(nn.Conv2d(2, 3, 3), nn.SyncBatchNorm(3), nn.ReLU()), (2, 6, 6)),
 }
 KEPT = {

@@ -63,6 +63,7 @@ def convert(
     chosen = named(recipe)
     if not isinstance(model, nn.Module):
         raise TypeError(f'model must be a torch.nn.Module, got {type(model).__name__}')
+    model = graph.unwrapped(model)
     if modules is not None:
         return by_modules(model, calibration, chosen, timesteps, modules, progress)
     net = graph.trace(model, leaves, lambda m: isinstance(getattr(m, 'activation', None), Activation))
