@@ -111,7 +111,7 @@ def test_bad_arguments():
         convert(nn.ReLU(), -x)
     with pytest.raises(ValueError, match='timesteps must be'):
         convert(net, x, timesteps=0)
-    with pytest.raises(ValueError, match="recipe must be a Recipe or one of .*, got 'best'"):
+    with pytest.raises(ValueError, match=r"recipe must be a Recipe or one of .*, got 'best'"):
         convert(net, x, 'best')
     with pytest.raises(TypeError, match=r'model must be a torch.nn.Module, got function'):
         convert(F.relu, x)
