@@ -46,3 +46,23 @@ def trained(net, *inputs):
             nn.init.uniform_(layer.weight, 0.5, 2)
             nn.init.uniform_(layer.bias, -1, 1)
     return net.eval()
+
+
+class Net(nn.Module):
+    """A convolution, what a test does with its output, and what its output needs."""
+
+    def __init__(self, function, **modules):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.scale = nn.Parameter(torch.rand(4, 1, 1) + 0.5)
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def images(n=6, size=8):
+    return torch.randn(n, 2, size, size)

@@ -1,18 +1,20 @@
-"""ANN to SNN: what is replaced, what is refused, and that both ways to run the result agree."""
+"""ANN to SNN: what a conversion leaves alone, and what it promises."""
 
 import copy
+from collections import OrderedDict
 
 import pytest
 import torch
+from soundness import called, kinds, sound, trained
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
-from snnkern.convert import ConversionError, Stopwatch, convert
-from snnkern.convert.layers import LateralPool, Observer, SpikingReLU, StepPool
+from snnkern.convert import Stopwatch, convert, recipes
+from snnkern.convert.layers import Spiking
 from snnkern.data import mnist
 from snnkern.models import LeNet5
 from snnkern.recipes import digits
-from snnkern.recipes.compare import count_spikes
 
 
 class Residual(nn.Module):
@@ -39,16 +41,17 @@ def net_of(*layers):
     return nn.Sequential(*layers)
 
 
+def images(n=32):
+    return torch.randn(n, 1, 8, 8)
+
+
 @pytest.fixture
 def residual():
-    net = Residual()
-    for _ in range(5):
-        net(torch.randn(16, 1, 8, 8))  # running statistics
-    return net.eval()
+    return trained(Residual(), images(16))
 
 
 @pytest.fixture(scope='module')
-def trained():
+def lenet():
     """LeNet-5 after one epoch on 2,000 digits, and 200 digits to look at."""
     data = mnist()
     x, y = digits.images(data.x_train[:2200]), digits.labels(data.y_train[:2200])
@@ -56,155 +59,130 @@ def trained():
 
 
 def test_every_call_site_has_its_own_neuron(residual):
-    snn = convert(residual, torch.randn(32, 1, 8, 8))
-    assert len(snn.neurons) == 4
+    snn = sound(residual, images())
+    assert kinds(snn) == (4, 1, 0)
     assert len({id(neuron) for neuron in snn.neurons}) == 4
     assert len({neuron.v_threshold for neuron in snn.neurons}) == 4
-    assert [site.was for site in snn.sites[:3]] == ['module relu (ReLU)'] * 2 + ['call relu (node relu_2)']
-    assert sum(isinstance(layer, LateralPool) for layer in snn.layers) == 1
-    assert not any(isinstance(m, nn.ReLU | nn.MaxPool2d | nn.BatchNorm2d) for m in _called(snn))
+    assert [entry.was for entry in snn.entries[:3]] == ['module relu (ReLU)'] * 2 + ['call relu (node relu_2)']
+    assert not any(isinstance(m, nn.ReLU | nn.MaxPool2d | nn.BatchNorm2d) for m in called(snn))
     assert [n.constant_input for n in snn.neurons] == [True, False, False, False]
 
 
-def _called(snn):
-    """The modules that the graph calls."""
-    nodes = [node for node in snn.network.graph.nodes if node.op == 'call_module']
-    return [snn.network.get_submodule(node.target) for node in nodes]
+def test_a_module_shared_by_nested_containers():
+    act = nn.ReLU()
+    block = net_of(nn.Conv2d(1, 1, 3, padding=1), act)
+    net = net_of(OrderedDict(first=net_of(block, act), second=net_of(net_of(block), nn.Dropout2d(), act)))
+    assert kinds(sound(net, images())) == (4, 0, 0)
 
 
 def test_original_is_untouched(residual):
-    before = copy.deepcopy(residual.state_dict())
+    seen = []
+    residual.stem.register_forward_hook(lambda *_: seen.append(1))
     residual.train()
-    convert(residual, torch.randn(8, 1, 8, 8))
-    assert residual.training
-    assert isinstance(residual.relu, nn.ReLU)
-    assert all(p.requires_grad for p in residual.parameters())
-    assert all(torch.equal(before[k], v) for k, v in residual.state_dict().items())
+    before = copy.deepcopy(residual.state_dict())
+    flags = {name: module.training for name, module in residual.named_modules()}
+    for modules in (None, 'auto'):
+        convert(residual, images(), modules=modules)
+        assert {name: module.training for name, module in residual.named_modules()} == flags
+        assert isinstance(residual.relu, nn.ReLU)
+        assert residual.relu.inplace
+        assert all(p.requires_grad and p.grad is None for p in residual.parameters())
+        assert all(torch.equal(before[k], v) for k, v in residual.state_dict().items())
+        assert len(residual.stem._forward_hooks) == 1
+
+
+def test_random_numbers_are_nobodys_business(residual):
+    loader = DataLoader(TensorDataset(images(), torch.arange(32)), 8, shuffle=True)
+    for calibration in (images(), loader):
+        before = torch.get_rng_state()
+        convert(residual, calibration)
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_under_inference_mode(residual):
+    with torch.inference_mode():
+        x = images()
+        snn = convert(residual, x)
+        inside = snn(x, 3)
+    assert not any(p.is_inference() for p in snn.parameters())
+    torch.testing.assert_close(snn(x.clone(), 3), inside, rtol=1e-4, atol=1e-4)
+    made = trained(Residual(), images())
+    with torch.inference_mode():
+        made = copy.deepcopy(made)
+    snn = convert(made, images())
+    snn.requires_grad_()
+    snn(images(), 2).sum().backward()
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision(residual, dtype):
+    x = images()
+    snn = convert(copy.deepcopy(residual).to(dtype), x.to(dtype))
+    out = snn(x.to(dtype), 16)
+    assert out.dtype == dtype
+    wanted = residual(x)
+    assert ((out - wanted).norm() / wanted.norm()).item() < 0.1
 
 
 def test_converges_to_the_ann(residual):
-    x = torch.randn(64, 1, 8, 8)
-    snn = convert(residual, x, percentile=1.0)
+    x = images(64)
+    snn = convert(residual, x, recipes.default(correct=False))
     with torch.no_grad():
         expected = residual(x)
-        errors = [((snn(x, T) - expected).norm() / expected.norm()).item() for T in (2, 16, 128)]
-    assert errors[0] > 3 * errors[1] > 9 * errors[2]
+        errors = [((snn(x, T) - expected).norm() / expected.norm()).item() for T in (1, 8, 128)]
+    assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.02
 
 
-@pytest.mark.parametrize(
-    ('net', 'shape'),
-    [
-        (net_of(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)), (2, 6, 6)),
-        (net_of(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2), nn.BatchNorm1d(2)), (6,)),
-        (net_of(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), nn.Linear(25, 2)), (5, 6)),
-    ],
-    ids=['conv', 'linear', 'linear over rows'],
-)
-def test_folded_network_equals_the_unfolded_one(net, shape):
-    for _ in range(5):
-        net(torch.randn(32, *shape) * 2 + 1)
-    for layer in net:
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.affine:
-            nn.init.uniform_(layer.weight, 0.5, 2)
-            nn.init.uniform_(layer.bias, -1, 1)
-    x = torch.randn(32, *shape)
-    snn = convert(net.eval(), x)
-    for site in snn.sites:
-        snn.network.set_submodule(site.name, _TimelessReLU())
-    torch.testing.assert_close(snn.network(x, 1), net(x), rtol=1e-5, atol=1e-5)
-    folded = not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in _called(snn))
-    assert folded == isinstance(net[0], nn.Conv2d)
+def test_a_fine_threshold_is_precise_at_once(residual):
+    x = images(64)
+    snn = convert(residual, x, recipes.default(tolerance=1e-4, max_spikes=2**12, correct=False), timesteps=4)
+    expected = residual(x)
+    assert ((snn(x, 4) - expected).norm() / expected.norm()).item() < 0.02
 
 
-class _TimelessReLU(nn.Module):
-    def forward(self, x, T):
-        return F.relu(x)
+def test_accuracy_of_the_ann_is_reached_with_time(lenet):
+    net, x, y = lenet
+    ann = digits.accuracy(net(x), y)
+    assert ann > 85
+    snn = convert(net, x[:100], timesteps=4)
+    assert abs(digits.accuracy(snn.predict(x, 4), y) - ann) <= 2
+    assert abs(digits.accuracy(snn.predict(x, 32), y) - ann) <= 1
 
 
-def test_threshold_is_the_percentile_of_the_outputs():
-    net = net_of(nn.Identity(), nn.ReLU(), nn.Linear(1, 1))
-    x = torch.linspace(-100, 100, 2001).view(-1, 1)  # outputs: 1001 zeros, then .1 to 100
-    assert convert(net, x, percentile=0.99).neurons[0].v_threshold == pytest.approx(98.0, abs=0.11)
-    assert convert(net, x, percentile=1.0).neurons[0].v_threshold == pytest.approx(100.0)
-    assert convert(net, x, percentile=0.4).neurons[0].v_threshold == pytest.approx(100.0)  # all zeros: the largest
-    batches = [(part, 'label') for part in x.split(100)]
-    assert convert(net, batches).neurons[0].v_threshold == pytest.approx(98.0, abs=0.11)
-
-
-def test_observer_samples_large_outputs_without_bias():
-    observer = Observer(per_call=20_000)
-    observer(torch.arange(1e6).flip(0))
-    assert observer.percentile(0.9) == pytest.approx(9e5, rel=0.01)
-
-
-def test_neuron_is_the_burst_neuron_asked_for():
-    neuron = convert(net_of(nn.Identity(), nn.ReLU()), torch.tensor([[2.0]]), 1.0, max_spikes=3).neurons[0]
-    x = torch.tensor([[0.9, 1.0, 9.0, -1.0]])
-    got = neuron(x, 2).unflatten(0, (2, 1))  # theta 2, v0 1
-    assert got.tolist() == [[[0.0, 2.0, 6.0, 0.0]], [[2.0, 0.0, 6.0, 0.0]]]
-
-
-def test_loop_and_snnkern_emit_the_same_spikes(trained):
-    net, x, _ = trained
-    snn = convert(net, x[:100])
-    found = count_spikes(snn, x[100:], 8)
-    assert found.differing == 0
-    assert found.neurons == 100 * (6 * 28 * 28 + 16 * 10 * 10 + 120)
-    assert len(found.per_step) == 8
-    assert min(found.per_step) > 1000
-    assert found.rate(8) == pytest.approx(sum(found.per_step) / (8 * found.neurons))
-
-
-def test_count_spikes_notices_a_wrong_neuron(trained, monkeypatch):
-    net, x, _ = trained
-    snn = convert(net, x[:100])
-    plain = SpikingReLU.forward
-    monkeypatch.setattr(SpikingReLU, 'forward', lambda self, x, T: plain(self, x, T).roll(1, 0))
-    assert count_spikes(snn, x[:20], 4).differing > 0
-
-
-def test_loop_and_snnkern_pool_alike():
-    theta, T = 0.37, 40
-    counts = torch.randint(0, 6, (T, 3, 2, 9, 9)).float()
-    x = counts * theta
-    for pool in (nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, ceil_mode=True)):
-        step = StepPool(pool, theta)
-        stepped = torch.stack([step(x_t) for x_t in x])
-        assert torch.equal(LateralPool(pool, theta)(x.flatten(0, 1), T).unflatten(0, (T, 3)), stepped)
-
-
-def test_network_and_loop_give_the_same_answers(trained):
-    net, x, _ = trained
+def test_network_and_loop_give_the_same_answers(lenet):
+    net, x, _ = lenet
     snn = convert(net, x[:100])
     loop = snn.simulator()
     for T in (1, 6):
         torch.testing.assert_close(snn.predict(x, T), loop.predict(x, T), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(snn.steps(x[:9], 6)[:2].mean(0), snn(x[:9], 2), rtol=1e-4, atol=1e-4)
     assert torch.equal(loop.predict(x, 6), loop.predict(x, 6))  # no state is left behind
 
 
-def test_accuracy_of_the_ann_is_reached_with_time(trained):
-    net, x, y = trained
-    ann = digits.accuracy(net(x), y)
-    assert ann > 85
-    snn = convert(net, x[:100], percentile=1.0)
-    early, late = (digits.accuracy(snn.predict(x, T), y) for T in (1, 64))
-    assert early < 75
-    assert abs(late - ann) <= 1
+def test_calibration_forms(residual):
+    x = images(128)
+    thresholds = [
+        [neuron.v_threshold for neuron in convert(residual, form).neurons]
+        for form in (x, x.split(64), [(part, 'label') for part in x.split(64)], DataLoader(TensorDataset(x), 64))
+    ]
+    assert all(found == thresholds[0] for found in thresholds)
+
+
+def test_progress_is_told(residual):
+    told = []
+    convert(residual, images(), progress=lambda what, share: told.append((what, share)))
+    assert told == [('calibrating', 1.0), *(('tuning thresholds', k / 4) for k in (1, 2, 3, 4))]
 
 
 def test_chunks_bound_the_largest_layer():
     snn = convert(LeNet5(), torch.rand(4, 1, 32, 32))
     assert snn.largest == 6 * 28 * 28
-    assert snn.chunk(1, megabytes=1) == 2**18 // snn.largest
-    assert snn.chunk(10**6) == 1
     x = torch.rand(5, 1, 32, 32)
     torch.testing.assert_close(snn.predict(x, 3, megabytes=0.05), snn(x, 3), rtol=1e-4, atol=1e-4)
 
 
-def test_stopwatch_counts_its_modules_only(trained):
-    net, x, _ = trained
+def test_stopwatch_counts_its_modules_only(lenet):
+    net, x, _ = lenet
     snn = convert(net, x[:10])
     with Stopwatch(snn.layers) as watch:
         snn(x[:10], 4)
@@ -217,81 +195,28 @@ def test_stopwatch_counts_its_modules_only(trained):
     assert nothing.seconds == 0
 
 
-class Branches(nn.Module):
-    def forward(self, x):
-        return F.relu(x) if x.sum() > 0 else x
-
-
-class TwoOutputs(nn.Module):
-    def forward(self, x):
-        return F.relu(x), x
-
-
-class StaleSize(nn.Module):
-    def forward(self, x):
-        n = x.size(0)
-        return F.relu(x).view(n, -1)
-
-
-class Overwritten(nn.Module):
-    def forward(self, x):
-        y = x * 2
-        return torch.relu_(y) + y
-
-
-class AlongBatch(nn.Module):
-    def forward(self, x):
-        y = F.relu(x)
-        return torch.cat([y, y])
-
-
-@pytest.mark.parametrize(
-    ('net', 'words'),
-    [
-        (Branches(), 'cannot trace Branches'),
-        (TwoOutputs(), 'must return one tensor'),
-        (net_of(nn.Conv2d(1, 1, 3)), 'no ReLU'),
-        (
-            net_of(nn.ReLU(), nn.GELU()),
-            r'cannot convert module 1 \(GELU\): between neurons snnkern converts ReLU',
-        ),
-        (net_of(nn.ReLU(), nn.Softmax(1)), r'module 1 \(Softmax\)'),
-        (
-            net_of(nn.ReLU(), nn.Conv2d(1, 1, 1), nn.MaxPool2d(2)),
-            r'module 2 \(MaxPool2d\) must directly follow',
-        ),
-        (net_of(nn.ReLU(), nn.MaxPool2d(2, return_indices=True)), 'returns indices'),
-        (net_of(nn.ReLU(), nn.BatchNorm2d(1, track_running_stats=False)), 'no running statistics'),
-        (StaleSize(), 'size taken before the first ReLU'),
-        (Overwritten(), 'overwrites an input'),
-        (AlongBatch(), 'dimension 0'),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
-)
-def test_what_cannot_be_converted_is_named(net, words):
-    with pytest.raises(ConversionError, match=words):
-        convert(net, torch.rand(4, 1, 6, 6))
-
-
-def test_bad_arguments():
-    net, x = net_of(nn.ReLU()), torch.rand(4, 3)
-    with pytest.raises(ConversionError, match='no positive finite output'):
-        convert(net, -x)
-    with pytest.raises(ValueError, match=r'percentile must be in \(0, 1\], got 99'):
-        convert(net, x, percentile=99)
-    with pytest.raises(ValueError, match='max_spikes must be >= 1'):
-        convert(net, x, max_spikes=0)
-    with pytest.raises(ValueError, match='at least one input'):
-        convert(net, [])
-    snn = convert(net, x)
-    for run in (snn, snn.simulator()):
-        with pytest.raises(ValueError, match='T must be >= 1'):
-            run(x, 0)
-
-
 def test_pool_before_the_first_neuron_stays():
     net = net_of(nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(), nn.MaxPool2d(2), nn.MaxPool2d(2))
-    snn = convert(net, torch.rand(4, 1, 8, 8))
-    assert sum(isinstance(layer, LateralPool) for layer in snn.layers) == 2
     x = torch.rand(3, 1, 8, 8)
-    torch.testing.assert_close(snn(x, 400), net.eval()(x), rtol=0, atol=0.01)
+    snn = convert(net, x, recipes.default(tolerance=0.01))
+    assert kinds(snn) == (1, 2, 0)
+    torch.testing.assert_close(snn(x, 400), net.eval()(x), rtol=0, atol=0.02)
+
+
+def test_silent_channels_are_reported():
+    net = net_of(nn.Conv2d(1, 3, 1), nn.ReLU())
+    nn.init.constant_(net[0].bias, 0.1)
+    with torch.no_grad():
+        net[0].bias[1] = -100
+    assert convert(net, images()).entries[0].warnings == ['1 of 3 channels were silent in calibration']
+
+
+def test_a_neuron_knows_what_it_stands_for():
+    snn = convert(net_of(nn.Conv2d(1, 2, 1), nn.ReLU6()), images())
+    assert isinstance(snn.neurons[0], Spiking)
+    assert snn.neurons[0].activation.cap == 6.0
+
+
+@pytest.mark.parametrize('wrap', [torch.compile, nn.DataParallel])
+def test_wrapped_models(residual, wrap):
+    assert kinds(convert(wrap(residual), images())) == (4, 1, 0)

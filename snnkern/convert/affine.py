@@ -38,10 +38,10 @@ LAYERS = names(
 AFFINE_NAMES = names(
     'add sub subtract rsub neg negative cat concat concatenate stack hstack flatten unflatten ravel reshape view',
     'permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze chunk split tensor_split narrow select',
-    'contiguous index_select getitem getattr mean sum cumsum expand expand_as repeat repeat_interleave tile roll flip',
-    'clone pad interpolate upsample avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d',
-    'adaptive_avg_pool3d pixel_shuffle pixel_unshuffle channel_shuffle unfold fold float double half bfloat16 to type',
-    'type_as view_as reshape_as unbind tril triu zeros_like ones_like full_like new_zeros new_ones new_full',
+    'contiguous index_select getitem getattr mean sum cumsum expand expand_as repeat repeat_interleave tile roll',
+    'flip clone pad interpolate upsample avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d',
+    'adaptive_avg_pool3d pixel_shuffle pixel_unshuffle channel_shuffle unfold fold float double half bfloat16 to',
+    'type type_as view_as reshape_as unbind tril triu zeros_like ones_like full_like new_zeros new_ones new_full',
 )
 PRODUCTS = names('mul matmul bmm baddbmm multiply einsum')  # affine if one factor is constant
 QUOTIENTS = names('div truediv divide true_divide')  # affine if the divisor is constant
@@ -131,5 +131,6 @@ def _module(net: fx.GraphModule, node: fx.Node, leaves: Collection[str]) -> bool
 
 def mixes(net: fx.GraphModule, node: fx.Node) -> ConversionError:
     """The error for a call whose value does not follow the batch."""
-    what = 'works on dimension 0, which holds time and batch' if node.meta['tensor'] else 'computes with the batch size'
+    tensor = 'works on dimension 0, which holds time and batch, or is random'
+    what = tensor if node.meta['tensor'] else 'computes with the batch size'
     return ConversionError(f'{graph.where(net, node)} {what}: each input must be treated alone')

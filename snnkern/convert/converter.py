@@ -64,6 +64,7 @@ def convert(
     chosen = _with_readout(named(recipe), readout)
     if not isinstance(model, nn.Module):
         raise TypeError(f'model must be a torch.nn.Module, got {type(model).__name__}')
+    model = graph.unwrapped(model)
     if modules is not None:
         return by_modules(model, calibration, chosen, timesteps, modules, progress)
     net = _traced(model, leaves)

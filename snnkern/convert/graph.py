@@ -81,6 +81,18 @@ def check_names(model: nn.Module, names: Collection[str]) -> None:
         raise ConversionError(f'{type(model).__name__} has no module named {missing[0]!r}')
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """What torch.compile, DataParallel or DistributedDataParallel was given. Raises ConversionError for a script."""
+    while True:
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ConversionError('the model is a TorchScript module; give the module that it was made from')
+        wrapping = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        inner = model.module if wrapping else getattr(model, '_orig_mod', None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
 def frozen_copy(model: nn.Module) -> nn.Module:
     """A copy in eval mode without gradients, whose parametrised weights (weight_norm and the like) are plain ones."""
     values = [value for module in model.modules() for value in vars(module).values()]
@@ -109,10 +121,11 @@ def _defaults(model: nn.Module) -> dict[str, Any]:
 
 
 def _drop_defaults(net: fx.GraphModule) -> None:
-    """Remove the arguments that keep their default, and what the tracer asserts of them."""
+    """Remove the arguments that keep their default, what the tracer asserts of them, and **kwargs."""
     for node in reversed(net.graph.nodes):
         asserts = getattr(node.target, '__name__', '') in ('_assert', '_assert_is_none')
-        if asserts or (not node.users and (node.target is operator.eq or (node.op == 'placeholder' and node.args))):
+        optional = node.op == 'placeholder' and (node.args or str(node.target).startswith('**'))
+        if asserts or (not node.users and (node.target is operator.eq or optional)):
             net.graph.erase_node(node)
 
 

@@ -1,4 +1,4 @@
-"""What each value of a graph has to do with the batch: told from one input alone and the same input with another."""
+"""What each value of a graph has to do with the batch: told from one input alone, and from it among others."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from snnkern.convert import graph
 from snnkern.convert.graph import ConversionError
 
 TOLERANCE = 1e-2  # of the largest value; convolutions differ in their last bits from batch to batch
+MANY = 4
 
 
 class Runner(fx.Interpreter):
@@ -60,11 +61,11 @@ def probe(net: fx.GraphModule, inputs: tuple[Tensor, ...]) -> None:
     batch, input by input (a size: in its first place), False if it is the same for any batch, None if neither: it
     mixes inputs, or a size is lost. Raises ConversionError, naming the call, where one fails or gives NaN.
     """
-    one, two = Lockstep(net), Lockstep(net)
-    one.begin(tuple(x[:1] for x in inputs))
-    two.begin(tuple(_pair(x) for x in inputs))
+    alone, among = Lockstep(net), Lockstep(net)
+    alone.begin(tuple(x[:1] for x in inputs))
+    among.begin(tuple(map(_among_others, inputs)))
     for node in net.graph.nodes:
-        a, b = one.step(node), two.step(node)
+        a, b = alone.step(node), among.step(node)
         leaves = pytree.tree_leaves(a)
         node.meta['shape'] = tuple(a.shape) if isinstance(a, Tensor) else None
         node.meta['tensor'] = any(isinstance(leaf, Tensor) for leaf in leaves)
@@ -76,11 +77,11 @@ def probe(net: fx.GraphModule, inputs: tuple[Tensor, ...]) -> None:
             raise ConversionError(f'the model must return tensors, got also {kinds}')
 
 
-def _pair(x: Tensor) -> Tensor:
-    """The first input and one that differs from it."""
-    if len(x) > 1:
-        return x[:2]
-    return torch.cat([x, x / 2 if x.is_floating_point() else x])
+def _among_others(x: Tensor) -> Tensor:
+    """Four inputs, of which the first of x is the second: neither at an end nor where a flip would leave it."""
+    first = x[:1]
+    others = [x[i : i + 1] if i < len(x) else (first / (i + 1) if x.is_floating_point() else first) for i in (1, 2, 3)]
+    return torch.cat([others[0], first, *others[1:]])
 
 
 def _relation(a: Any, b: Any) -> bool | None:
@@ -90,7 +91,7 @@ def _relation(a: Any, b: Any) -> bool | None:
     if isinstance(a, torch.Size) or (isinstance(a, tuple | list) and all(isinstance(n, int) for n in a)):
         if tuple(a) == tuple(b):
             return False
-        return True if len(a) == len(b) and b[0] == 2 * a[0] and tuple(a[1:]) == tuple(b[1:]) else None
+        return True if len(a) == len(b) and b[0] == MANY * a[0] and tuple(a[1:]) == tuple(b[1:]) else None
     if isinstance(a, tuple | list | dict):
         first, second = pytree.tree_leaves(a), pytree.tree_leaves(b)
         if len(first) != len(second):
@@ -98,15 +99,15 @@ def _relation(a: Any, b: Any) -> bool | None:
         parts = {_relation(x, y) for x, y in zip(first, second, strict=True) if x is not None}
         return parts.pop() if len(parts) == 1 else (None if parts else False)
     if isinstance(a, int | float) and a != b:
-        return True if b == 2 * a else None
+        return True if b == MANY * a else None
     return False
 
 
 def _tensors(a: Tensor, b: Tensor) -> bool | None:
     if a.shape == b.shape:
         return False if _alike(a, b) else None
-    grows = a.dim() > 0 and b.shape == (2 * a.shape[0], *a.shape[1:])
-    return True if grows and _alike(a, b[: len(a)]) else None
+    grows = a.dim() > 0 and b.shape == (MANY * a.shape[0], *a.shape[1:])
+    return True if grows and _alike(a, b[len(a) : 2 * len(a)]) else None
 
 
 def _alike(a: Tensor, b: Tensor) -> bool:
