@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from snnkern import data
+from snnkern.data import digits as shipped
 
 
 def test_shipped_digits_are_whole_and_disjoint():
@@ -22,14 +23,14 @@ def test_shipped_digits_are_whole_and_disjoint():
 
 
 def test_shipped_file_is_small_and_its_licence_stands_beside_it():
-    assert data.SHIPPED.stat().st_size <= 2_000_000
-    notice = data.SHIPPED.with_name('NOTICE').read_text()
-    for word in ('LeCun', 'Cortes', 'rasbt/mnist-pngs', 'ShareAlike 3.0', data.SHIPPED.name):
+    assert shipped.SHIPPED.stat().st_size <= 2_000_000
+    notice = shipped.SHIPPED.with_name('NOTICE').read_text()
+    for word in ('LeCun', 'Cortes', 'rasbt/mnist-pngs', 'ShareAlike 3.0', shipped.SHIPPED.name):
         assert word in notice
 
 
 def test_missing_file_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, 'SHIPPED', tmp_path / 'gone.npz')
+    monkeypatch.setattr(shipped, 'SHIPPED', tmp_path / 'gone.npz')
     with pytest.raises(data.DataError, match=r'digits are missing: no file .*gone\.npz'):
         data.mnist()
 
@@ -37,8 +38,8 @@ def test_missing_file_is_one_sentence(tmp_path, monkeypatch):
 @pytest.mark.parametrize('content', [b'', b'no archive', None], ids=['empty', 'text', 'half'])
 def test_broken_file_is_one_sentence(tmp_path, monkeypatch, content):
     path = tmp_path / 'broken.npz'
-    path.write_bytes(data.SHIPPED.read_bytes()[:800_000] if content is None else content)
-    monkeypatch.setattr(data, 'SHIPPED', path)
+    path.write_bytes(shipped.SHIPPED.read_bytes()[:800_000] if content is None else content)
+    monkeypatch.setattr(shipped, 'SHIPPED', path)
     with pytest.raises(data.DataError, match='digits are broken'):
         data.mnist()
 
@@ -47,17 +48,17 @@ def test_wrong_content_is_refused(tmp_path, monkeypatch):
     path = tmp_path / 'other.npz'
     pixels, labels = np.zeros((3, 8, 8), np.uint8), np.zeros(3, np.uint8)
     np.savez(path, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
-    monkeypatch.setattr(data, 'SHIPPED', path)
+    monkeypatch.setattr(shipped, 'SHIPPED', path)
     with pytest.raises(data.DataError, match='holds no MNIST digits'):
         data.mnist()
 
 
 def test_damaged_pixels_are_noticed(tmp_path, monkeypatch):
-    blob = bytearray(data.SHIPPED.read_bytes())
+    blob = bytearray(shipped.SHIPPED.read_bytes())
     blob[len(blob) // 2] ^= 0xFF
     path = tmp_path / 'flipped.npz'
     path.write_bytes(blob)
-    monkeypatch.setattr(data, 'SHIPPED', path)
+    monkeypatch.setattr(shipped, 'SHIPPED', path)
     with pytest.raises(data.DataError, match='digits are broken'):
         data.mnist()
 

@@ -11,6 +11,7 @@ from snnkern.convert.energy import Energy
 from snnkern.convert.evaluate import min_max
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.network import SNN
+from snnkern.convert.qcfs import QCFS, use_qcfs
 from snnkern.convert.recipe import Recipe
 from snnkern.convert.replace import Entry
 from snnkern.convert.report import Report
@@ -19,6 +20,7 @@ from snnkern.convert.simulator import Simulator
 from snnkern.convert.timing import Stopwatch
 
 __all__ = [
+    'QCFS',
     'SNN',
     'Activation',
     'Confident',
@@ -33,4 +35,5 @@ __all__ = [
     'convert',
     'min_max',
     'recipes',
+    'use_qcfs',
 ]

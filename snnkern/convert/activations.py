@@ -35,22 +35,19 @@ MODULES: dict[type[nn.Module], Callable[[Any], Activation | None]] = {
     nn.ReLU6: lambda m: Activation(cap=6.0),
     nn.LeakyReLU: lambda m: _leaky(m.negative_slope),
     nn.Hardtanh: lambda m: _clamp(m.min_val, m.max_val),
+    nn.Threshold: lambda m: Activation() if (m.threshold, m.value) == (0, 0) else None,
+    nn.PReLU: lambda m: _leaky(m.weight.item()) if m.weight.numel() == 1 else None,
+    nn.RReLU: lambda m: _leaky((m.lower + m.upper) / 2),
 }
-RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, 'relu', 'relu_'}
-LEAKY = {F.leaky_relu, F.leaky_relu_}
-CLAMPS = {torch.clamp, torch.clip, 'clamp', 'clamp_', 'clip', 'clip_', F.hardtanh, F.hardtanh_}
-OVERWRITING = {F.relu_, torch.relu_, F.leaky_relu_, F.hardtanh_}
+RELUS = {F.relu, torch.relu, 'relu'}
+CLAMPS = {torch.clamp, torch.clip, 'clamp', 'clip', F.hardtanh}
 
 
 def activation(net: fx.GraphModule, node: fx.Node) -> Activation | None:
-    """What a node computes if a neuron can stand for it, else None. Any module with an `activation` counts."""
+    """What a node computes if a neuron can stand for it, else None; calls that overwrite their input are gone."""
     if node.op == 'call_module':
         module = graph.module_of(net, node)
-        own = getattr(module, 'activation', None)
-        if isinstance(own, Activation):
-            return own
-        found = MODULES.get(type(module))
-        return found(module) if found else None
+        return None if module is None else of_module(module)
     target: Any = node.target
     if node.op not in ('call_function', 'call_method'):
         return None
@@ -58,22 +55,24 @@ def activation(net: fx.GraphModule, node: fx.Node) -> Activation | None:
         return Activation()
     if target is F.relu6:
         return Activation(cap=6.0)
-    if target in LEAKY:
+    if target is F.leaky_relu:
         return _leaky(graph.argument(node, 1, 'negative_slope', 0.01))
     if target in CLAMPS:
-        low, high = ('min_val', 'max_val') if target in (F.hardtanh, F.hardtanh_) else ('min', 'max')
+        low, high = ('min_val', 'max_val') if target is F.hardtanh else ('min', 'max')
         return _clamp(graph.argument(node, 1, low, None), graph.argument(node, 2, high, None))
-    if target in (torch.clamp_min, 'clamp_min', 'clamp_min_'):
+    if target in (torch.clamp_min, 'clamp_min'):
         return _clamp(graph.argument(node, 1, 'min', None), None)
     return None
 
 
-def in_place(net: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether an activation overwrites its input."""
-    if node.op == 'call_module':
-        return bool(getattr(graph.module_of(net, node), 'inplace', False))
-    named = isinstance(node.target, str) and node.target.endswith('_')
-    return named or node.target in OVERWRITING or bool(node.kwargs.get('inplace', False))
+def of_module(module: nn.Module) -> Activation | None:
+    """What a module computes if a neuron can stand for it, else None. Any module with an `activation` counts."""
+    own = getattr(module, 'activation', None)
+    if isinstance(own, Activation):
+        return own
+    kind = graph.kind_of(module)
+    found = None if kind is None else MODULES.get(kind)
+    return found(module) if found else None
 
 
 def _leaky(slope: Any) -> Activation | None:

@@ -8,11 +8,13 @@ from torch import Tensor, fx
 
 from snnkern.convert import graph
 from snnkern.convert.graph import ConversionError
+from snnkern.convert.probe import Runner
 from snnkern.convert.recipe import Site
 
 Calibration = Tensor | Iterable[Any]
 Progress = Callable[[str, float], None]
 BATCH = 64
+KEPT = 64  # inputs that thresholds are tuned on
 
 
 def silent(what: str, share: float) -> None:
@@ -20,17 +22,25 @@ def silent(what: str, share: float) -> None:
 
 
 def inputs_of(batch: Any, count: int) -> tuple[Tensor, ...]:
-    """The first `count` tensors of a batch: a tensor, or a loader's (x, label) tuple."""
+    """The first `count` tensors of a batch, copied: a tensor, or a loader's (x, label) tuple."""
     parts = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
     if len(parts) < count or not all(isinstance(part, Tensor) for part in parts[:count]):
         raise ValueError(f'calibration must give {count} tensors a batch, got {[type(p).__name__ for p in parts]}')
-    return parts[:count]
+    if len({part.shape[:1] for part in parts[:count]}) > 1 or parts[0].dim() == 0:
+        raise ValueError(f'calibration must give one row per input, got {[list(p.shape) for p in parts[:count]]}')
+    if any(part.is_floating_point() and not part.isfinite().all() for part in parts[:count]):
+        raise ValueError('calibration must be finite, got NaN or infinite values')
+    return tuple(part.clone() for part in parts[:count])  # a model may overwrite its input
 
 
 def batches(calibration: Calibration, count: int) -> Iterator[tuple[Tensor, ...]]:
-    """The inputs of calibration, batch by batch. Raises ValueError if there is none."""
+    """The inputs of calibration, batch by batch. Raises ValueError if there is none, and for NaN."""
     seen = False
-    for batch in calibration.split(BATCH) if isinstance(calibration, Tensor) else calibration:
+    if isinstance(calibration, Tensor):
+        calibration = calibration.split(BATCH) if calibration.dim() else [calibration]
+    elif _one_batch(calibration, count):
+        calibration = zip(*(part.split(BATCH) for part in calibration), strict=True)
+    for batch in calibration:
         found = inputs_of(batch, count)
         if len(found[0]):
             seen = True
@@ -39,15 +49,40 @@ def batches(calibration: Calibration, count: int) -> Iterator[tuple[Tensor, ...]
         raise ValueError('calibration must hold at least one input, got none')
 
 
-def length(calibration: Calibration) -> int | None:
+def _one_batch(calibration: Calibration, count: int) -> bool:
+    """Whether calibration is the tuple of tensors that a model of several inputs takes."""
+    several = isinstance(calibration, tuple) and count > 1 and len(calibration) == count
+    return several and all(isinstance(part, Tensor) for part in calibration)
+
+
+def length(calibration: Calibration, count: int) -> int | None:
     """How many batches there are, if that is known."""
+    if _one_batch(calibration, count):
+        return -(-len(next(iter(calibration))) // BATCH)
     if isinstance(calibration, Tensor):
         return -(-len(calibration) // BATCH)
     return len(calibration) if isinstance(calibration, Sized) else None
 
 
-class Observing(fx.Interpreter):
-    """Runs a graph, notes the shape of every value, and counts the outputs of the activations.
+class Few:
+    """The first `KEPT` inputs of all batches, as far as they have one shape."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Tensor, ...]] = []
+
+    def add(self, batch: tuple[Tensor, ...]) -> None:
+        """Keep a batch, if there is room."""
+        alike = not self.kept or all(a.shape[1:] == b.shape[1:] for a, b in zip(self.kept[0], batch, strict=True))
+        if alike and sum(len(inputs[0]) for inputs in self.kept) < KEPT:
+            self.kept.append(batch)
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What was kept, as one batch."""
+        return tuple(torch.cat(parts)[:KEPT] for parts in zip(*self.kept, strict=True))
+
+
+class Observing(Runner):
+    """Runs a graph and counts the outputs of the activations.
 
     sites: the activations by node. Raises ConversionError, naming the call, where a value is NaN or infinite.
     """
@@ -58,25 +93,15 @@ class Observing(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        n.meta['shape'] = tuple(value.shape) if isinstance(value, Tensor) else None
-        n.meta['tensor'] = _holds_tensors(value)
-        if isinstance(value, Tensor) and graph.max_pool(self.module, n) is not None:
+        if isinstance(value, Tensor) and graph.max_pool(self.net, n) is not None:
             n.meta['negative'] = n.meta.get('negative', False) or bool((value < 0).any())
         if n in self.sites:
             site = self.sites[n]
             try:
                 site.sketch.add(value)
             except ValueError as error:
-                raise ConversionError(f'{site.was} has {error} in calibration') from None
+                raise ConversionError(f'{graph.where(self.net, n)} has {error} in calibration') from None
         return value
-
-
-def _holds_tensors(value: Any) -> bool:
-    if isinstance(value, torch.Size):
-        return False
-    if isinstance(value, tuple | list):
-        return any(_holds_tensors(part) for part in value)
-    return isinstance(value, Tensor)
 
 
 @torch.no_grad()
@@ -86,9 +111,14 @@ def observe(
     stream: Iterable[tuple[Tensor, ...]],
     total: int | None,
     progress: Progress,
-) -> None:
-    """Run all calibration inputs; total: how many batches there are, if that is known."""
-    observing = Observing(net, sites)
+) -> tuple[Tensor, ...]:
+    """Run all calibration inputs, and keep the first few for what works on real inputs (`tune`).
+
+    total: how many batches there are, if that is known.
+    """
+    observing, few = Observing(net, sites), Few()
     for i, batch in enumerate(stream):
         observing.run(*batch)
+        few.add(batch)
         progress('calibrating', min(1.0, (i + 1) / total) if total else 0.5)
+    return few.inputs()

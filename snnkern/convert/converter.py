@@ -9,12 +9,15 @@ from torch import Tensor, fx, nn
 
 from snnkern._checks import whole
 from snnkern.convert import calibrate, graph
-from snnkern.convert.activations import Activation, activation, in_place
+from snnkern.convert.activations import Activation, activation
 from snnkern.convert.calibrate import Calibration, Progress, silent
 from snnkern.convert.fold import fold_batch_norm
 from snnkern.convert.graph import ConversionError
+from snnkern.convert.inplace import out_of_place
+from snnkern.convert.modules import by_modules
 from snnkern.convert.network import SNN
 from snnkern.convert.origin import Origin
+from snnkern.convert.probe import probe
 from snnkern.convert.recipe import Recipe, Site
 from snnkern.convert.recipes import named
 from snnkern.convert.replace import Replacing
@@ -22,6 +25,8 @@ from snnkern.convert.sketch import Sketch
 from snnkern.convert.tune import tune
 
 
+@torch.random.fork_rng(devices=[])  # a loader draws its seed from the global generator
+@torch.inference_mode(False)  # tensors made within could not be trained or written to later
 @torch.no_grad()
 def convert(
     model: nn.Module,
@@ -62,13 +67,13 @@ def convert(
     if modules is not None:
         return by_modules(model, calibration, chosen, timesteps, modules, progress)
     net = _traced(model, leaves)
-    count = sum(node.op == 'placeholder' and not node.args for node in net.graph.nodes)
+    count = sum(node.op == 'placeholder' for node in net.graph.nodes)
     stream = calibrate.batches(calibration, count)
     first = next(stream)
-    sites = _folded(net, first, chosen, timesteps)
-    total = calibrate.length(calibration)
-    calibrate.observe(net, sites, chain([first], stream), total, progress)
-    return _finish(net, sites, chosen, timesteps, leaves, first, progress)
+    sites = _folded(net, first, chosen, timesteps, leaves)
+    total = calibrate.length(calibration, count)
+    few = calibrate.observe(net, sites, chain([first], stream), total, progress)
+    return _finish(net, sites, chosen, timesteps, leaves, few, progress)
 
 
 @torch.no_grad()
@@ -78,7 +83,7 @@ def rebuild(model: nn.Module, recipe: Recipe, timesteps: int, origin: Origin) ->
     if origin.modules is not None:
         return convert(model, [inputs], recipe, timesteps, modules=origin.modules)
     net = _traced(model, origin.leaves)
-    sites = _folded(net, inputs, recipe, timesteps)
+    sites = _folded(net, inputs, recipe, timesteps, origin.leaves)
     return _finish(net, sites, recipe, timesteps, origin.leaves, inputs, silent)
 
 
@@ -89,14 +94,18 @@ def _with_readout(recipe: Recipe, readout: str | None) -> Recipe:
 
 
 def _traced(model: nn.Module, leaves: Collection[str]) -> fx.GraphModule:
-    return graph.trace(model, leaves, lambda m: isinstance(getattr(m, 'activation', None), Activation))
+    net = graph.trace(model, leaves, lambda m: isinstance(getattr(m, 'activation', None), Activation))
+    out_of_place(net)
+    return net
 
 
-def _folded(net: fx.GraphModule, inputs: tuple[Tensor, ...], recipe: Recipe, timesteps: int) -> dict[fx.Node, Site]:
+def _folded(
+    net: fx.GraphModule, inputs: tuple[Tensor, ...], recipe: Recipe, timesteps: int, leaves: Collection[str]
+) -> dict[fx.Node, Site]:
     """Let nodes know their shapes, fold BatchNorm, and find the activations."""
-    calibrate.Observing(net, {}).run(*inputs)
+    probe(net, inputs)
     fold_batch_norm(net)
-    return _sites(net, recipe, timesteps)
+    return _sites(net, recipe, timesteps, leaves)
 
 
 def _finish(
@@ -131,16 +140,10 @@ def _copy(net: fx.GraphModule) -> fx.GraphModule:
     return fx.GraphModule(net, twin)
 
 
-def _sites(net: fx.GraphModule, recipe: Recipe, timesteps: int) -> dict[fx.Node, Site]:
-    """The activations of a graph."""
-    found: dict[fx.Node, Activation] = {}
-    for node in net.graph.nodes:
-        kind = activation(net, node)
-        if kind is None:
-            continue
-        if in_place(net, node) and len(graph.source(node).users) > 1:
-            raise ConversionError(f'{graph.describe(net, node)} overwrites an input that is used elsewhere')
-        found[node] = kind
+def _sites(net: fx.GraphModule, recipe: Recipe, timesteps: int, leaves: Collection[str]) -> dict[fx.Node, Site]:
+    """The activations of a graph, but for the leaves."""
+    kinds = ((node, activation(net, node)) for node in net.graph.nodes if node.target not in leaves)
+    found = {node: kind for node, kind in kinds if kind is not None and node.meta['tensor']}
     if not found:
         raise ConversionError('the model has no ReLU, so there is nothing to convert')
     return {

@@ -38,7 +38,13 @@ def fold_batch_norm(net: fx.GraphModule) -> None:
 
 
 def _takes(net: fx.GraphModule, node: fx.Node) -> bool:
-    return isinstance(module_of(net, node), (*CONVS, *TRANSPOSED, nn.Linear))
+    layer = module_of(net, node)
+    return isinstance(layer, (*CONVS, *TRANSPOSED, nn.Linear)) and not _hooked(layer)
+
+
+def _hooked(layer: nn.Module) -> bool:
+    """Whether hooks see its calls: they may make the weight anew."""
+    return bool(layer._forward_pre_hooks or layer._forward_hooks)
 
 
 def _channels_are_features(net: fx.GraphModule, node: fx.Node) -> bool:
@@ -51,6 +57,8 @@ def _reader(net: fx.GraphModule, node: fx.Node) -> fx.Node | None:
         return None
     (after,) = node.users
     layer = module_of(net, after)
+    if layer is None or _hooked(layer):
+        return None
     if isinstance(layer, nn.Linear):
         return after if rank(node) == 2 else None
     unpadded = isinstance(layer, CONVS) and not isinstance(layer.padding, str) and not any(layer.padding)
@@ -60,7 +68,8 @@ def _reader(net: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 def _line(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     """BatchNorm in eval mode as y = a * x + b, per channel."""
     mean, var = norm.running_mean, norm.running_var
-    assert mean is not None and var is not None
+    assert mean is not None
+    assert var is not None
     gamma = torch.ones_like(mean) if norm.weight is None else norm.weight
     beta = torch.zeros_like(mean) if norm.bias is None else norm.bias
     a = gamma / (var + norm.eps).sqrt()
@@ -80,7 +89,9 @@ def _behind(layer: nn.Module | None, a: Tensor, b: Tensor) -> nn.Module:
     twin = copy.deepcopy(layer)
     weight, bias = layer.weight, layer.bias
     if isinstance(layer, TRANSPOSED):  # [in, out / groups, ...]: a group's outputs stand behind its inputs
-        grouped = weight.unflatten(0, (layer.groups, -1)) * _over(a.unflatten(0, (layer.groups, -1)).unsqueeze(1), weight)
+        grouped = weight.unflatten(0, (layer.groups, -1)) * _over(
+            a.unflatten(0, (layer.groups, -1)).unsqueeze(1), weight
+        )
         twin.weight = _frozen(grouped.flatten(0, 1))
     else:
         twin.weight = _frozen(weight * a.view(-1, *[1] * (weight.dim() - 1)))

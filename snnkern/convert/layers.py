@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from snnkern import functional
+from snnkern.convert.activations import Activation
 from snnkern.neurons import Neuron
 
 
@@ -41,7 +42,7 @@ class Timed(nn.Module):
         return 0
 
     @property
-    def T(self) -> int:
+    def T(self) -> int:  # noqa: N802
         """Steps of this call."""
         return self.clock.steps
 
@@ -52,6 +53,10 @@ class Timed(nn.Module):
     def reset(self) -> None:
         """Forget the state."""
         self.state = None
+
+    def restart(self) -> None:
+        """Start the steps that count, after the trial."""
+        self.reset()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'Timed':
         """As for any module, but own numbers (thresholds, potentials) stay float32: half would round each spike."""
@@ -69,10 +74,11 @@ class Spiking(Timed):
 
     neuron: what runs, with real units (s * theta), so that sums and concatenations need no scales. coefficients:
     numbers of it that are tensors, one or per channel [C] (`Neuron.coefficients`). v0: potential before the first
-    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step. options:
-    numbers that a class derived from this takes besides; JSON must hold them.
+    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step. activation:
+    what it stands for. options: numbers that a class derived from this takes besides; JSON must hold them.
     """
 
+    activation = Activation()
     integral = True  # outputs are multiples of v_threshold
 
     def __init__(
@@ -115,10 +121,13 @@ class Spiking(Timed):
 
     def start(self, x: Tensor) -> Tensor:
         """The potential before the first step, for a step x [B, ...]."""
-        v0 = self.get_buffer('v0').float()
-        if v0.dim() == 1:
-            v0 = v0.view(-1, *[1] * (x.dim() - 2))
-        return v0.expand(x.shape).contiguous()
+        return self.broad(self.get_buffer('v0').float(), x).expand(x.shape).contiguous()
+
+    @staticmethod
+    def broad(value: Tensor | float, x: Tensor) -> Tensor:
+        """A number, [C], or a tensor of one input, to be computed with a step x [B, C, ...]."""
+        value = torch.as_tensor(value, device=x.device)
+        return value.view(-1, *[1] * (x.dim() - 2)) if value.dim() == 1 else value
 
     def run(self, x: Tensor, state: Tensor | None, constant: bool) -> tuple[Tensor, Tensor]:
         """Spikes [T, B, ...] and the last state, from x [T, B, ...] or, if constant, [B, ...]."""
@@ -173,12 +182,12 @@ class LateralPool(Timed):
 class Analogue(Timed):
     """What cannot spike, on the running mean of its inputs: after t steps its outputs sum to t * f(mean input).
 
-    call: f, a graph of one call. varying: which of its inputs have time. per_step: f of every step as it is, what
+    call: f, a module. varying: which of its inputs have time. per_step: f of every step as it is, what
     published converters do, instead. Exact for any f that treats the batch (dimension 0) input by input. Source: the
     closed form of the lateral pool, M_t - M_{t-1}, for other functions.
     """
 
-    def __init__(self, call: fx.GraphModule, varying: tuple[bool, ...], per_step: bool = False) -> None:
+    def __init__(self, call: nn.Module, varying: tuple[bool, ...], per_step: bool = False) -> None:
         super().__init__()
         self.call = call
         self.varying = varying
@@ -198,9 +207,7 @@ class Analogue(Timed):
         olds = [None] * len(parts) if last is None else last
         self.state = sums, [None if part is None else part[-1] for part in reached]
         steps = zip(reached, olds, parts, strict=True)
-        return pytree.tree_unflatten(
-            [None if r is None else _differences(r, o).to(p.dtype) for r, o, p in steps], shape
-        )
+        return pytree.tree_unflatten([_differences(r, o, p) for r, o, p in steps], shape)
 
     def _sums(self, x: Tensor, before: Tensor | None) -> Tensor:
         total = self.unfold(precise(x)).cumsum(0)
@@ -223,10 +230,12 @@ def precise(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _differences(sums: Tensor, before: Tensor | None) -> Tensor:
-    """What each step adds to reach the sums [T, B, ...], folded."""
+def _differences(sums: Tensor | None, before: Tensor | None, like: Tensor) -> Tensor | None:
+    """What each step adds to reach the sums [T, B, ...], folded, in the dtype of `like`."""
+    if sums is None:
+        return None
     first = sums[:1] if before is None else sums[:1] - before
-    return torch.cat([first, sums[1:] - sums[:-1]]).flatten(0, 1)
+    return torch.cat([first, sums[1:] - sums[:-1]]).flatten(0, 1).to(like.dtype)
 
 
 class OverTime(Timed):
@@ -235,6 +244,8 @@ class OverTime(Timed):
     def forward(self, x: Any) -> Any:
         if isinstance(x, Tensor):
             return x.expand(self.T, *x.shape).flatten(0, 1)
-        if isinstance(x, int):
+        if isinstance(x, int | float):
             return x * self.T
+        if any(isinstance(part, Tensor) for part in x):
+            return tuple(map(self.forward, x))
         return (x[0] * self.T, *x[1:])

@@ -18,7 +18,7 @@ from snnkern.convert.replace import Entry
 from snnkern.convert.results import Evaluation
 from snnkern.convert.simulator import Simulator
 
-BYTES = 2**25  # of the largest layer's steps that are computed together
+BYTES = 2**23  # of the largest layer: steps that stay in the cache are worth more than large batches
 
 
 class SNN(nn.Module):
@@ -85,14 +85,22 @@ class SNN(nn.Module):
                 yield done, pytree.tree_map(lambda s, part, done=done: (s / done).to(part.dtype), total, out)
 
     def _chunks(self, x: Any, T: int, chunk: int) -> Iterator[Any]:
-        """The outputs [chunk, B, ...] of T steps, chunk by chunk, from a fresh start."""
+        """The outputs [chunk, B, ...] of T steps, chunk by chunk, from a fresh start (after a trial, `warm_up`)."""
         self.reset()
         current = self.stem(*_inputs(x))
+        if self.warm_up:
+            for _ in self._run(current, self.warm_up, self.chunk(self.warm_up, _batch(x))):
+                pass
+            for layer in self.layers:
+                layer.restart()
+        yield from self._run(current, T, chunk)
+        self.reset()
+
+    def _run(self, current: tuple[Any, ...], T: int, chunk: int) -> Iterator[Any]:
         for start in range(0, T, chunk):
             self.clock.steps, self.clock.start = min(chunk, T - start), start
             out = self.body(*current)
             yield pytree.tree_map(lambda part: part.unflatten(0, (self.clock.steps, -1)), out)
-        self.reset()
 
     def _steps(self, T: int | None) -> int:
         if T is None:
@@ -223,6 +231,11 @@ class SNN(nn.Module):
     def causal(self) -> bool:
         """Whether a step needs nothing of later ones, so that steps can be streamed."""
         return all(layer.causal for layer in self.layers)
+
+    @property
+    def warm_up(self) -> int:
+        """Trial steps that each call runs ahead of those that count, and are not counted in T."""
+        return max((layer.warm_up for layer in self.layers), default=0)
 
     def simulator(self) -> Simulator:
         """The same network with the same weights, run the classic way: a loop over steps."""

@@ -1,4 +1,4 @@
-"""What a conversion recipe is: how thresholds and neurons are chosen, from statistics and, layer by layer, from inputs."""
+"""What a conversion recipe is: how neurons and thresholds are chosen, from statistics and from real inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from torch import Tensor, fx
 
 from snnkern.charges import IF
 from snnkern.convert.activations import Activation
+from snnkern.convert.graph import ConversionError
 from snnkern.convert.layers import Spiking
 from snnkern.convert.sketch import Sketch
 from snnkern.fires import Binary, Burst, Fire, Signed, SignedMemory
@@ -70,15 +71,21 @@ class Recipe:
 def threshold(site: Site, theta: Tensor | float) -> tuple[float, dict[str, Tensor]]:
     """theta as a number of the neuron, and as a tensor where it is one per channel. Silent channels get the largest.
 
-    Raises ValueError if nothing is positive.
+    Raises ConversionError if nothing is positive.
     """
     values = torch.as_tensor(theta, dtype=torch.float32)
     top = values.max().item()
     if not 0 < top < float('inf'):
-        raise ValueError(f'{site.was} has no positive finite output in calibration (theta = {top})')
+        raise ConversionError(f'{site.was} has no positive finite output in calibration (theta = {top})')
     if values.numel() == 1:
         return top, {}
     return top, {'v_threshold': torch.where(values > 0, values, top)}
+
+
+def only_relu(site: Site, recipe: str) -> None:
+    """Raise ValueError for an activation that is negative somewhere."""
+    if site.activation.slope:
+        raise ValueError(f'{site.was} is leaky, and recipe {recipe} has neurons for ReLU only')
 
 
 def burst(site: Site, theta: Tensor | float, max_spikes: int, v0: float = 0.5) -> Choice:
@@ -92,11 +99,13 @@ def signed(site: Site, theta: Tensor | float, max_spikes: int, v0: float = 0.5) 
 
 
 def _choice(site: Site, theta: Tensor | float, v0: float, max_spikes: int, kind: type[Fire]) -> Choice:
-    if site.activation.cap is not None and isinstance(theta, float):
-        # A whole number of spikes is the cap, so that a saturated neuron emits it and no more.
-        max_spikes = min(max_spikes, max(1, round(site.activation.cap / theta)))
-        theta = site.activation.cap / max_spikes
     number, tensors = threshold(site, theta)
+    cap = site.activation.cap
+    if cap is not None and max_spikes * number > cap:
+        # A whole number of spikes is the cap, so that a saturated neuron emits it and no more.
+        max_spikes = max_spikes if tensors else min(max_spikes, max(1, round(cap / number)))
+        number = cap / max_spikes
+        tensors = {name: value.clamp_max(number) for name, value in tensors.items()}
     if site.activation.slope:
         fire: Fire = Signed.leaky(site.activation.slope, number, max_spikes, real_units=True)
     elif kind is Binary:

@@ -1,15 +1,13 @@
 """Neurons for activations, lateral pools for max-pools, and everything else in its place in time."""
 
-import operator
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import fx, nn
 
 from snnkern.convert import graph
-from snnkern.convert.affine import is_affine
+from snnkern.convert.affine import is_affine, mixes
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.layers import Analogue, Clock, LateralPool, OverTime, Spiking, Timed
 from snnkern.convert.recipe import Recipe, Site
@@ -63,33 +61,38 @@ class Replacing:
         self.net.recompile()
 
     def _neuron(self, node: fx.Node, constant: bool) -> None:
+        if node.meta['batch'] is None:
+            raise mixes(self.net, node)
         site = self.sites[node]
-        try:
-            choice = self.recipe.choose(site)
-        except ValueError as error:
-            raise ConversionError(str(error)) from error
-        layer = self.recipe.layer(choice.neuron, choice.coefficients, choice.v0, constant, **choice.options)
-        before = graph.source(node)
-        entry = Entry('neuron', site.name, site.was)
-        dead = int((site.sketch.highest == 0).sum()) if site.sketch.highest is not None else 0
-        if dead:
-            entry.warnings.append(f'{dead} of {len(site.sketch.highest)} channels were silent in calibration')
-        twin = self._put(node, site.name, layer, (before,), entry)
+        layer, entry = spiking(self.recipe, site, constant)
+        twin = self._put(node, site.name, layer, (graph.source(node),), entry)
         self.layers[site.name] = layer, site
         if layer.integral:
             self.counted[twin] = layer
 
     def _between(self, node: fx.Node) -> None:
         """A call that is no activation, on something that has time."""
-        pool = graph.max_pool(self.net, node)
+        if node.meta['batch'] is False:
+            return  # a length, or a tensor made from lengths: the same at every step
+        if not node.meta['tensor']:
+            if node.meta['batch'] is None:
+                raise mixes(self.net, node)
+            self._repeat_constants(node)
+            self.timed.add(node)
+            return
+        asked = node.op == 'call_module' and node.target in self.leaves
+        pool = None if asked else graph.max_pool(self.net, node)
         if pool is not None and pool.return_indices:
-            raise ConversionError(f'{graph.describe(self.net, node)} returns indices, which spikes do not have')
+            raise ConversionError(f'{graph.where(self.net, node)} returns indices, which spikes do not have')
+        affine = pool is None and is_affine(self.net, node, self.timed, self.leaves)
+        if node.meta['batch'] is None:
+            raise mixes(self.net, node)
         neuron = self.counted.get(graph.source(node)) if pool is not None else None
         if pool is not None and neuron is not None:
             self._pool(node, pool, neuron)
-        elif is_affine(self.net, node, self.timed, self.leaves):
+        elif affine:
             self._repeat_constants(node)
-            self._note(node, node.meta.get('shape'))
+            self._note(node, node.meta['shape'])
         else:
             self._analogue(node)
 
@@ -105,7 +108,9 @@ class Replacing:
     def _analogue(self, node: fx.Node) -> None:
         self._repeat_constants(node)
         inputs = tuple(node.all_input_nodes)
-        varying = tuple(before in self.timed for before in inputs)
+        varying = tuple(before in self.timed and before.meta['tensor'] for before in inputs)
+        if any(varies and before.meta['shape'] is None for varies, before in zip(varying, inputs, strict=True)):
+            raise ConversionError(f'{graph.where(self.net, node)} takes a tuple of signals; give them one by one')
         layer = Analogue(_alone(self.net, node, inputs), varying, self.recipe.original_readout)
         named = str(node.target) in self.leaves and node.op == 'call_module'
         why = 'kept whole as asked (leaves)' if named else 'not affine, so it reads the mean over time'
@@ -124,7 +129,7 @@ class Replacing:
         node.replace_all_uses_with(twin)
         self.net.graph.erase_node(node)
         self.entries.append(entry)
-        self._note(twin, node.meta.get('shape'))
+        self._note(twin, node.meta['shape'])
         return twin
 
     def _note(self, node: fx.Node, shape: tuple[int, ...] | None) -> None:
@@ -133,17 +138,23 @@ class Replacing:
             self.largest = max(self.largest, torch.Size(shape[1:]).numel())
 
     def _repeat_constants(self, node: fx.Node) -> None:
-        """Give what has no time a time where it meets what has it: x + f(x), or a batch size from before."""
+        """Give what has no time a time where it meets what has it: x + f(x), or a batch size from before.
+
+        What is the same for any batch meets it as it is, but for outputs.
+        """
         for before in node.all_input_nodes:
-            if before in self.timed or not _from_input(before):
+            if before in self.timed or (before.meta['batch'] is False and node.op != 'output'):
                 continue
-            if before.meta.get('tensor', True) or _is_batch_size(self.net, before):
-                name = f'over_time_{node.name}_{before.name}'
-                layer = OverTime()
-                layer.clock = self.clock
-                self.net.add_submodule(name, layer)
-                with self.net.graph.inserting_before(node):
-                    node.replace_input_with(before, self.net.graph.call_module(name, (before,)))
+            if before.meta['batch'] is None:
+                raise mixes(self.net, before)
+            name = f'over_time_{node.name}_{before.name}'
+            layer = OverTime()
+            layer.clock = self.clock
+            self.net.add_submodule(name, layer)
+            with self.net.graph.inserting_before(node):
+                twin = self.net.graph.call_module(name, (before,))
+            twin.meta = dict(before.meta)
+            node.replace_input_with(before, twin)
 
     def split(self) -> tuple[fx.GraphModule, fx.GraphModule]:
         """What runs once for a constant input, and what runs every step."""
@@ -187,26 +198,17 @@ def _alone(net: fx.GraphModule, node: fx.Node, inputs: tuple[fx.Node, ...]) -> f
     return fx.GraphModule(net, alone)
 
 
-def _from_input(node: fx.Node) -> bool:
-    """Whether a node depends on an input of the model."""
-    if node.op == 'placeholder':
-        return True
-    return any(map(_from_input, node.all_input_nodes))
-
-
-def _is_batch_size(net: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a number or shape is, or starts with, the size of the batch. Raises ConversionError where that is lost."""
-    if node.target == 'size':
-        return graph.argument(node, 1, 'dim', 0) == 0
-    if node.target is getattr:
-        return node.args[1] == 'shape'
-    batch = [b for b in node.all_input_nodes if not b.meta.get('tensor', True) and _is_batch_size(net, b)]
-    if node.target is operator.getitem and batch:
-        index: Any = node.args[1]
-        whole = batch[0].target == 'size' and len(batch[0].args) > 1
-        return not whole and (index == 0 or (isinstance(index, slice) and index.start in (None, 0)))
-    if batch:
-        raise ConversionError(f'{graph.describe(net, node)} computes with the batch size, which time multiplies')
-    return False
-
-
+def spiking(recipe: Recipe, site: Site, constant: bool) -> tuple[Spiking, Entry]:
+    """The layer that a recipe chooses for a site, and what a report says of it."""
+    try:
+        choice = recipe.choose(site)
+    except ValueError as error:
+        raise ConversionError(str(error)) from error
+    entry = Entry('neuron', site.name, site.was)
+    highest = site.sketch.highest
+    dead = 0 if highest is None else int((highest == 0).sum())
+    if highest is not None and dead:
+        entry.warnings.append(f'{dead} of {len(highest)} channels were silent in calibration')
+    layer = recipe.layer(choice.neuron, choice.coefficients, choice.v0, constant, **choice.options)
+    layer.activation = site.activation
+    return layer, entry

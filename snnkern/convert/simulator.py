@@ -97,7 +97,8 @@ class Simulator(nn.Module):
 
     def __init__(self, snn: 'SNN') -> None:
         super().__init__()
-        assert isinstance(snn.body, fx.GraphModule)
+        if not isinstance(snn.body, fx.GraphModule):
+            raise ValueError('the simulator needs a traced network; this one was converted by modules')
         self.stem, self.largest, self.clock = snn.stem, snn.largest, Clock()
         self.body = fx.GraphModule(snn.body, copy.deepcopy(snn.body.graph))
         self.layers: list[Timed] = []

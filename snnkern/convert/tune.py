@@ -5,12 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from snnkern.convert.calibrate import Progress
+from snnkern.convert.calibrate import KEPT, Progress
 from snnkern.convert.layers import LateralPool, Spiking
 from snnkern.convert.recipe import Recipe, Site
 from snnkern.convert.replace import Replacing
 
-INPUTS = 64
 BYTES = 2**29  # about what the activations of the tuning inputs may take
 
 
@@ -58,6 +57,11 @@ def tune_layer(recipe: Recipe, layer: Spiking, x: Tensor, target: Tensor, site: 
     recipe.tune(layer, x, target, site)
 
 
+def how_many(values: int, largest: int) -> int:
+    """How many inputs to tune on: values of one input's activations, and of its largest tensor with time."""
+    return max(2, min(KEPT, BYTES // max(4 * values, 4 * 4 * largest)))
+
+
 @torch.no_grad()
 def tune(
     original: fx.GraphModule,
@@ -71,9 +75,8 @@ def tune(
 
     names: of the sites by the name of their node in `original`.
     """
-    size = 4 * sum(site.sketch.size for _, site in replacing.layers.values())
-    count = max(2, min(INPUTS, BYTES // max(size, 4 * 4 * timesteps * replacing.largest)))
-    few = tuple(x[:count] for x in inputs)
+    size = sum(site.sketch.size for _, site in replacing.layers.values())
+    few = tuple(x[: how_many(size, timesteps * replacing.largest)] for x in inputs)
     targets = Targets(original, names)
     targets.run(*few)
     replacing.clock.steps, replacing.clock.start = timesteps, 0

@@ -1,86 +1,22 @@
-"""Real data: 10,000 MNIST digits that come with the package (see NOTICE), or the full set by torchvision."""
+"""Real data: MNIST, CIFAR-10, Lucchi and folders of pictures; 10,000 digits come with the package (see NOTICE)."""
 
-import zipfile
-import zlib
-from pathlib import Path
-from typing import NamedTuple
+from snnkern.data.cifar import cifar10
+from snnkern.data.common import Bytes, DataError, Images, ImageSet
+from snnkern.data.digits import Mnist, mnist, mnist_images
+from snnkern.data.folders import imagefolder
+from snnkern.data.lucchi import lucchi
+from snnkern.data.sets import dataset
 
-import numpy as np
-import numpy.typing as npt
-
-__all__ = ['DataError', 'Mnist', 'mnist']
-
-SHIPPED = Path(__file__).with_name('mnist_10k.npz')
-SIDE = 28
-Bytes = npt.NDArray[np.uint8]
-
-
-class DataError(RuntimeError):
-    """A data set is missing, broken or not what it should be."""
-
-
-class Mnist(NamedTuple):
-    """Handwritten digits: images [N, 28, 28], 0 (paper) to 255 (ink), and labels [N], 0 to 9; all uint8.
-
-    source: one line that says which digits these are.
-    """
-
-    x_train: Bytes
-    y_train: Bytes
-    x_test: Bytes
-    y_test: Bytes
-    source: str
-
-
-def mnist(root: str | Path | None = None, download: bool = False) -> Mnist:
-    """The shipped digits (8,000 to train, 2,000 to test), or the full MNIST (60,000 and 10,000).
-
-    root: a folder of torchvision's MNIST (the one that holds `MNIST/raw`) to read the full set from; None:
-    the shipped digits, which need numpy only. download: let torchvision fetch the full set into root (None:
-    `data`). Raises DataError if the files are missing or broken, or if torchvision is not installed.
-
-    Source: MNIST, LeCun and Cortes; the split of the shipped digits is described in NOTICE.
-    Example: `digits = mnist(); digits.x_train.shape  # (8000, 28, 28)`.
-    """
-    if root is None and not download:
-        return _shipped(SHIPPED)
-    return _torchvision(Path('data' if root is None else root), download)
-
-
-def _shipped(path: Path) -> Mnist:
-    try:
-        with path.open('rb') as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = [file[name] for name in Mnist._fields[:-1]]
-    except FileNotFoundError:
-        raise DataError(f'the shipped digits are missing: no file {path}; reinstall snnkern') from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f'the shipped digits are broken ({path}: {error}); reinstall snnkern') from error
-    return _checked(arrays, 'the 10,000 MNIST test digits shipped with snnkern, 8,000 / 2,000', path)
-
-
-def _torchvision(root: Path, download: bool) -> Mnist:
-    try:
-        from torchvision.datasets import MNIST
-    except ImportError:
-        raise DataError("the full MNIST needs torchvision: pip install 'snnkern[vision]'") from None
-    try:
-        parts = [MNIST(str(root), train=train, download=download) for train in (True, False)]
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        hint = '' if download else '; --download fetches it'
-        raise DataError(f'no full MNIST in {root} ({_first_line(error)}){hint}') from error
-    arrays = [np.asarray(a, dtype=np.uint8) for part in parts for a in (part.data, part.targets)]
-    return _checked(arrays, f'MNIST in {root}, 60,000 / 10,000', root)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _checked(arrays: list[Bytes], source: str, path: Path) -> Mnist:
-    """The arrays as digits; raises DataError unless shapes, dtypes and labels fit."""
-    for x, y in (arrays[:2], arrays[2:]):
-        images = x.dtype == np.uint8 and x.shape == (len(x), SIDE, SIDE) and len(x) > 0
-        if not (images and y.dtype == np.uint8 and y.shape == (len(x),) and y.max() <= 9):
-            raise DataError(f'{path} holds no MNIST digits: {x.dtype} {x.shape}, {y.dtype} {y.shape}')
-    x_train, y_train, x_test, y_test = arrays
-    return Mnist(x_train, y_train, x_test, y_test, source)
+__all__ = [
+    'Bytes',
+    'DataError',
+    'ImageSet',
+    'Images',
+    'Mnist',
+    'cifar10',
+    'dataset',
+    'imagefolder',
+    'lucchi',
+    'mnist',
+    'mnist_images',
+]

@@ -1,4 +1,4 @@
-"""LeNet-5 with BatchNorm and ReLU, for 32 x 32 images."""
+"""LeNet-5 with BatchNorm and ReLU, for 32 x 32 images: without and with the two hidden linear layers."""
 
 from torch import Tensor, nn
 
@@ -23,6 +23,27 @@ class LeNet5(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, num_classes] of images [B, in_channels, 32, 32]."""
         return self.classifier(self.features(x).flatten(1))
+
+
+class LeNetClassic(nn.Module):
+    """Two 5 x 5 convolutions (6 and 16 channels) with BatchNorm, ReLU and max-pool, then 400-120-84-classes.
+
+    in_channels: channels of the image. num_classes: number of logits. Input [B, in_channels, 32, 32],
+    output logits [B, num_classes]. The classic layers C5 and F6 are linear here; ReLU and max-pools take the
+    place of the squashing functions and of the trained subsampling.
+
+    Source: LeCun et al., Proc. IEEE 1998. Example: `LeNetClassic()(torch.rand(8, 1, 32, 32))`.
+    """
+
+    def __init__(self, in_channels: int = 1, num_classes: int = 10) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*_block(in_channels, 6), nn.MaxPool2d(2), *_block(6, 16), nn.MaxPool2d(2))
+        self.hidden = nn.Sequential(nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU())
+        self.classifier = nn.Linear(84, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, num_classes] of images [B, in_channels, 32, 32]."""
+        return self.classifier(self.hidden(self.features(x).flatten(1)))
 
 
 def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from snnkern.convert import SNN, Simulator, Stopwatch
-from snnkern.convert.layers import SpikingReLU, StepReLU
+from snnkern.convert.layers import LateralPool, Spiking
+from snnkern.convert.simulator import StepPool, StepReLU
 from snnkern.recipes.digits import accuracy
 
 
@@ -54,7 +55,7 @@ class _Timed:
 
 
 def _timed(network: SNN | Simulator, x: Tensor, T: int) -> _Timed:
-    layers: list[nn.Module] = list(network.layers)
+    layers: list[nn.Module] = [m for m in network.layers if isinstance(m, Spiking | LateralPool | StepReLU | StepPool)]
     with Stopwatch(layers) as watch:
         start = perf_counter()
         logits = network.predict(x, T)
@@ -98,13 +99,13 @@ def count_spikes(snn: SNN, x: Tensor, T: int) -> Spikes:
     """
     found = Spikes([0] * T, 0, 0)
 
-    def check(layer: nn.Module, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        assert isinstance(layer, SpikingReLU)
-        steps = output.unflatten(0, (T, -1))
+    def check(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        assert isinstance(layer, Spiking)
+        steps = layer.unfold(output)
         stepped = _stepped(layer, inputs[0], T)
         found.differing += int((stepped != steps).sum())
         found.neurons += steps[0].numel()
-        counts = (steps / layer.v_threshold).round().flatten(1).sum(1, dtype=torch.float64)
+        counts = (steps / layer.v_threshold).round().abs().flatten(1).sum(1, dtype=torch.float64)
         found.per_step = [a + int(b) for a, b in zip(found.per_step, counts, strict=True)]
 
     hooks = [layer.register_forward_hook(check) for layer in snn.neurons]
@@ -116,8 +117,8 @@ def count_spikes(snn: SNN, x: Tensor, T: int) -> Spikes:
     return found
 
 
-def _stepped(layer: SpikingReLU, x: Tensor, T: int) -> Tensor:
+def _stepped(layer: Spiking, x: Tensor, T: int) -> Tensor:
     """The output [T, B, ...] of the simulator's neuron for the same input."""
-    step = StepReLU(layer.v_threshold, layer.max_spikes)
+    step = StepReLU(layer)
     inputs = [x] * T if layer.constant_input else x.unflatten(0, (T, -1)).unbind(0)
     return torch.stack([step(x_t) for x_t in inputs])

@@ -23,8 +23,7 @@ from snnkern.recipes.raster import record
 TIMESTEPS = (1, 2, 4, 8, 16, 32, 64)
 EPOCHS = 10
 CALIBRATION = 1000
-PERCENTILE = 0.99
-MAX_SPIKES = 5
+STEPS = 8  # that thresholds are chosen for
 NOTE = (
     'The loop calls every layer once per step, as step-mode simulators do. snnkern calls each layer once for '
     'all steps, and the layers before the first neuron once in all, since their input is constant. Times are '
@@ -97,7 +96,7 @@ def _measure(data: Mnist, settings: Settings, out: Path, progress: Progress) -> 
     with torch.no_grad():
         ann_accuracy = digits.accuracy(torch.cat([net(part) for part in x_test.split(250)]), y_test)
     progress('converting', 0.4)
-    snn = convert(net, x_train[:CALIBRATION], PERCENTILE, MAX_SPIKES)
+    snn = convert(net, x_train[:CALIBRATION], timesteps=STEPS)
     rows, differing = _rows(snn, x_test, y_test, settings.timesteps, ann_accuracy, progress)
     write(out / 'accuracy.png', lambda path: plots.accuracy(rows, ann_accuracy, path))
     raster = record(snn, x_test[0], int(y_test[0]), max(16, max(settings.timesteps)))
@@ -123,7 +122,7 @@ def _rows(
     longest, loop = max(timesteps), snn.simulator()
     progress('comparing spikes with the loop', 0.45)
     spikes = count_spikes(snn, x, longest)
-    warm_up = x[: snn.chunk(1)]
+    warm_up = x[: snn.batch(1)]
     snn.predict(warm_up, 1), loop.predict(warm_up, 1)
     rows, done = [], 0
     for T in timesteps:
@@ -137,9 +136,10 @@ def _rows(
 def _conversion(snn: SNN) -> dict[str, Any]:
     return {
         'calibration_digits': CALIBRATION,
-        'percentile': PERCENTILE,
-        'max_spikes': MAX_SPIKES,
-        'sites': [asdict(site) for site in snn.sites],
+        'recipe': snn.recipe,
+        'timesteps': snn.timesteps,
+        'neurons': [{'v_threshold': n.v_threshold, 'max_spikes': n.max_spikes} for n in snn.neurons],
+        'entries': [asdict(entry) for entry in snn.entries],
     }
 
 

@@ -27,13 +27,12 @@ def record(snn: SNN, x: Tensor, label: int, T: int) -> Raster:
     """Run one image [C, H, W] for T steps and keep what the last neuron layer emits."""
     layer, kept = snn.neurons[-1], []
 
-    def keep(_: nn.Module, inputs: tuple[Tensor, int], output: Tensor) -> None:
+    def keep(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         kept.append((output / layer.v_threshold).round().reshape(T, -1))
 
     hook = layer.register_forward_hook(keep)
     try:
-        steps = snn.steps(x.unsqueeze(0), T)[:, 0]
+        logits = torch.cat([out for _, out in snn.steps(x.unsqueeze(0), T, chunk=T)])
     finally:
         hook.remove()
-    logits = steps.cumsum(0) / torch.arange(1, T + 1).unsqueeze(1)
     return Raster(x[0], label, kept[0], logits)

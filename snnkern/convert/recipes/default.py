@@ -102,15 +102,20 @@ def correct_bias(layer: Spiking, x: Tensor, target: Tensor, site: Site) -> None:
         return
     output = mean_output(layer, x)
     before = (output - target)[half:].float().square().mean()
-    bias = _channel_mean((target - output)[:half])
+    bias = channel_mean((target - output)[:half])
     neuron, coefficients, v0 = layer.neuron, layer.coefficients, layer.get_buffer('v0')
-    old = coefficients.get('c', torch.zeros_like(bias))
-    layer.set(neuron, {**coefficients, 'c': old + bias}, v0)
+    add_bias(layer, bias)
     after = (mean_output(layer, x) - target)[half:].float().square().mean()
     if not after < before:
         layer.set(neuron, coefficients, v0)
 
 
-def _channel_mean(y: Tensor) -> Tensor:
+def add_bias(layer: Spiking, bias: Tensor) -> None:
+    """Let a layer's neuron charge by so much more, [C], at every step."""
+    old = layer.coefficients.get('c', torch.zeros_like(bias))
+    layer.set(layer.neuron, {**layer.coefficients, 'c': old + bias}, layer.get_buffer('v0'))
+
+
+def channel_mean(y: Tensor) -> Tensor:
     """[B, C, ...] as [C]."""
     return y.float().transpose(0, 1).flatten(1).mean(1)
