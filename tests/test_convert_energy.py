@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from snnkern.convert import convert
 from snnkern.convert.energy import PJ_PER_AC, PJ_PER_MAC, operations
+from snnkern.convert.recipes import RECIPES
 
 
 def counted(net, x, T=4, recipe=None):
@@ -134,6 +135,17 @@ def test_thresholds_per_channel_count_right():
     hook.remove()
     assert found.spikes[3]['neuron_1'] * 12 == pytest.approx(sum(expected[1:]))  # the first call measures
     assert snn.neurons[1].neuron.fire.negative is not None
+
+
+@pytest.mark.skipif('srp' not in RECIPES, reason='no recipe has trial steps')
+def test_trial_steps_take_energy_and_are_no_rate():
+    net, x = residual(softmax=False), torch.randn(12, 1, 8, 8)
+    snn = convert(net, x, 'srp', timesteps=4)
+    found = snn.evaluate((x, torch.zeros(12, dtype=torch.long)), [2, 4])
+    seen = operations(snn, x[:1])
+    trial = {T: found.synops[T] - seen.energy(T, found.spikes[T]).synops for T in (2, 4)}
+    assert trial[2] == pytest.approx(trial[4])
+    assert trial[4] > 0
 
 
 class Real(Ahead):

@@ -138,6 +138,19 @@ def test_other_tasks_have_a_metric():
         found.first_lossless(90.0)
 
 
+def test_metrics_of_torchmetrics(trained):
+    metrics = pytest.importorskip('torchmetrics')
+    _, snn, x, y = trained
+    of_classes = {'task': 'multiclass', 'num_classes': 10, 'average': 'micro'}
+    several = metrics.MetricCollection({'top1': metrics.Accuracy(**of_classes), 'f1': metrics.F1Score(**of_classes)})
+    found = snn.evaluate(list(zip(x.split(60), y.split(60), strict=True)), [1, 4], metric=several)
+    for T in (1, 4):
+        assert 100 * found.metric[T]['top1'] == pytest.approx(found.accuracy[T])
+        assert found.metric[T]['f1'] == pytest.approx(found.metric[T]['top1'])
+    single = snn.evaluate((x, y), [4], metric=metrics.Accuracy(**of_classes))
+    assert single.metric[4] == pytest.approx(found.metric[4]['top1'])
+
+
 def test_bad_input_is_named(trained):
     _, snn, x, y = trained
     with pytest.raises(ValueError, match='labels must be 0 to 9, the 10 classes of the network; got 12'):

@@ -143,6 +143,20 @@ def test_files_of_newer_versions_say_so(tmp_path):
         SNN.load(path, Residual())
 
 
+@pytest.mark.parametrize('modules', ['auto', {'relu': 'neuron'}], ids=['auto', 'named'])
+def test_networks_without_a_trace_come_back(modules, tmp_path):
+    net, x = residual(), torch.randn(*SIZE)
+    snn = convert(net, x, modules=modules, timesteps=4)
+    again = round_trip(snn, tmp_path / 'net.safetensors', Residual())
+    assert torch.equal(again(x), snn(x))
+    assert again.report().as_dict() == snn.report().as_dict()
+    parts = [part for part in snn.report().parts if part.kind == 'neuron']
+    assert [part.theta[0] for part in parts] == [layer.v_threshold for layer in snn.neurons]
+    found = snn.evaluate((x, torch.zeros(len(x), dtype=torch.long)), [2])
+    assert list(found.rates) == ['neuron_0', 'neuron_1']
+    assert found.energy == {}
+
+
 def scaled(net, sites, numbers=None):
     """Another network, by a number that the statistics gave."""
     numbers = numbers or {site.name: site.sketch.top for site in sites.values()}

@@ -92,6 +92,8 @@ class Score:
         elif self.metric is None:
             raise ValueError(f'outputs {_shape(out)} with targets {_shape(y)} are no classification: give a metric')
         if self.updates:
+            if isinstance(self.metric, nn.Module):
+                self.metric.to(y.device)
             self.metric.update(out, y)
         elif self.metric is not None:
             self.total += float(self.metric(out, y)) * len(y)

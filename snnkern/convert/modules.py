@@ -16,6 +16,7 @@ from snnkern.convert.check import deviation
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.layers import Analogue, Clock, Spiking, Timed
 from snnkern.convert.network import SNN
+from snnkern.convert.origin import Origin
 from snnkern.convert.recipe import Recipe, Site
 from snnkern.convert.replace import Entry, spiking
 from snnkern.convert.sketch import Sketch
@@ -74,7 +75,7 @@ class Converting:
                 entry = Entry(
                     'analogue', name, f'module {call[0]} ({type(stand.was).__name__}), call {call[1] + 1}', why
                 )
-            layer.clock = self.clock
+            layer.clock, layer.name = self.clock, entry.name
             stand.layers.append(layer)
             self.whole.layers.append(layer)
             self.entries.append(entry)
@@ -169,6 +170,8 @@ def by_modules(
     why = 'converted without a trace: all of it runs at every step, and functional calls are unseen'
     about = Entry('network', '', type(model).__name__, why)
     snn = SNN(Once(), work.whole, work.clock, [about, *work.entries], recipe.name, timesteps, work.largest)
+    asked = modules if isinstance(modules, str) else dict(modules)
+    snn.origin = Origin(Origin.shapes(first), (), asked, recipe.gated, recipe.original_readout)
     _check(snn, graph.frozen_copy(model), tuple(x[:ROWS] for x in first), about)
     return snn
 
