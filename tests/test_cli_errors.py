@@ -51,7 +51,7 @@ def weights(tmp_path_factory, pictures):
         (['lenet5', '--for', '0'], 'for must be >= 1, got 0'),
         (['lenet5', '--for', 'all'], "for must be a number of steps or 'each'"),
         (['lenet5', '--recipe', 'soup'], 'recipe must be a Recipe or one of'),
-        (['lenet5', '--readout', 'last'], 'readout must be one of mean, original'),
+        (['lenet5', '--readout', 'last'], 'readout must be one of None, mean, original'),
         (['lenet5', '--calibration', '0'], 'calibration must be >= 1'),
         (['lenet5', '--limit', '0'], 'limit must be >= 1'),
         (['lenet5', '--backend', 'abacus'], 'backend must be one of'),

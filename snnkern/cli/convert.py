@@ -49,7 +49,9 @@ def convert(
     limit: Annotated[int | None, typer.Option(help='Test images, evenly spread; without: all.')] = None,
     crop: Annotated[int | None, typer.Option(help="Pixels of the middle of a segmenter's slices.")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels of an image folder's pictures.")] = None,
-    readout: Annotated[str, typer.Option(help='mean (of logits), or original: as published.')] = 'mean',
+    readout: Annotated[
+        str | None, typer.Option(help='mean (of logits) or original (as published); without: as the recipe says.')
+    ] = None,
     leaf: Annotated[list[str] | None, typer.Option(help='A module that stays whole and analogue.')] = None,
     modules: Annotated[str | None, typer.Option(help="'auto' for networks that torch.fx cannot trace.")] = None,
     epochs: Annotated[int | None, typer.Option(help='Of training without --weights; 0: none.')] = None,

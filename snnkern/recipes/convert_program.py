@@ -33,7 +33,7 @@ class Settings:
 
     timesteps: T that are evaluated. chosen_for: T that thresholds are chosen for, 'each': one conversion for each of
     timesteps; None: the largest of timesteps that is at most 8, else 8. recipe: a name of `snnkern.convert.recipes`.
-    readout: 'mean' or 'original'. calibration: training images, drawn by the source's seed. limit: test images, evenly
+    readout: 'mean', 'original', or None: as the recipe says. calibration: training images, drawn by the source's seed. limit: test images, evenly
     spread; None: all. crop: pixels of a side of the middle of a segmenter's slices; None: whole slices. leaves: modules
     that stay whole and analogue. modules: None, or 'auto' for networks that torch.fx cannot trace. backend: None: the
     best. Raises ValueError for what is not such. Example: `Settings(source, timesteps=(4, 8), limit=200)`.
@@ -43,7 +43,7 @@ class Settings:
     timesteps: tuple[int, ...] = TIMESTEPS
     chosen_for: int | str | None = None
     recipe: str = 'default'
-    readout: str = 'mean'
+    readout: str | None = None
     calibration: int = CALIBRATION
     limit: int | None = None
     crop: int | None = None
@@ -62,10 +62,15 @@ class Settings:
         for key in ('limit', 'crop'):
             if getattr(self, key) is not None:
                 whole(key, getattr(self, key))
-        for key, known in (('readout', ('mean', 'original')), ('modules', (None, 'auto'))):
+        for key, known in (('readout', (None, 'mean', 'original')), ('modules', (None, 'auto'))):
             if getattr(self, key) not in known:
                 raise ValueError(f'{key} must be one of {", ".join(map(str, known))}, got {getattr(self, key)!r}')
         named(self.recipe)
+
+    @property
+    def original(self) -> bool:
+        """Whether analogue parts are read at every step, as published."""
+        return named(self.recipe).original_readout if self.readout is None else self.readout == 'original'
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -110,8 +115,8 @@ class Job:
             T,
             leaves=(*s.leaves, *pools),
             modules=s.modules,
+            readout=s.readout,
             progress=progress,
-            **({} if s.readout == 'mean' else {'readout': s.readout}),
         )
 
     def rows(self, snn: SNN, timesteps: tuple[int, ...], progress: Progress) -> list[dict[str, Any]]:
@@ -149,7 +154,7 @@ def _targets(y: Tensor, index: Tensor, crop: int | None) -> Tensor:
 
 def reading(settings: Settings) -> Callable[[Tensor], Tensor] | None:
     """What makes probabilities of a segmenting SNN's outputs; None: they are that."""
-    return min_max if settings.readout == 'original' else None
+    return min_max if settings.original else None
 
 
 def part(progress: Progress, low: float, high: float, label: str = '') -> Progress:
@@ -191,8 +196,8 @@ def run(settings: Settings, out: Path, progress: Progress) -> dict[str, Any]:
 
 
 def _facts(found: ann.Ann, work: Job, s: Settings) -> dict[str, Any]:
-    keys = ('recipe', 'readout', 'crop', 'timesteps')
-    settings = {key: getattr(s, key) for key in keys}
+    settings = {key: getattr(s, key) for key in ('recipe', 'crop', 'timesteps')}
+    settings['readout'] = 'original' if s.original else 'mean'
     counts = {'calibration_images': len(work.data.x_train), 'test_images': len(work.data.x_test)}
     return {'command': machine.command(), **found.facts, **settings, **counts, 'seed': s.source.seed}
 
