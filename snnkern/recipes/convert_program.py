@@ -33,10 +33,11 @@ class Settings:
 
     timesteps: T that are evaluated. chosen_for: T that thresholds are chosen for, 'each': one conversion for each of
     timesteps; None: the largest of timesteps that is at most 8, else 8. recipe: a name of `snnkern.convert.recipes`.
-    readout: 'mean', 'original', or None: as the recipe says. calibration: training images, drawn by the source's seed. limit: test images, evenly
-    spread; None: all. crop: pixels of a side of the middle of a segmenter's slices; None: whole slices. leaves: modules
-    that stay whole and analogue. modules: None, or 'auto' for networks that torch.fx cannot trace. backend: None: the
-    best. Raises ValueError for what is not such. Example: `Settings(source, timesteps=(4, 8), limit=200)`.
+    readout: 'mean', 'original', or None: as the recipe says. calibration: training images, drawn by the source's seed.
+    limit: test images, evenly spread; None: all. crop: pixels of a side of the middle of a segmenter's slices; None:
+    whole slices. leaves: modules that stay whole and analogue. modules: None, or 'auto' for networks that torch.fx
+    cannot trace. backend: None: the best. Raises ValueError for what is not such.
+    Example: `Settings(source, timesteps=(4, 8), limit=200)`.
     """
 
     source: ann.Source
