@@ -44,7 +44,7 @@ def few(count=500, test=60):
 @pytest.fixture
 def small(monkeypatch):
     """The command line sees few digits."""
-    monkeypatch.setattr(cli, 'mnist', lambda root, download: few())
+    monkeypatch.setattr(cli.demo, 'mnist', lambda root, download: few())
 
 
 def invoke(*arguments):
@@ -71,7 +71,12 @@ def test_small_run_writes_report_and_pictures(tmp_path):
     assert report['seed'] == 0
     assert report['versions']['snnkern'] == snnkern.__version__
     assert any('multistep' in line for line in report['backend'])
-    assert len(report['conversion']['sites']) == 5
+    conversion = report['conversion']
+    assert conversion['recipe'] == 'default'
+    assert conversion['timesteps'] == 8
+    assert [entry['kind'] for entry in conversion['entries']] == ['neuron', 'pool', 'neuron', 'pool', 'neuron']
+    assert len(conversion['neurons']) == 3
+    assert all(n['v_threshold'] > 0 and n['max_spikes'] >= 1 for n in conversion['neurons'])
     assert seen == sorted(seen)
     assert seen[-1] == 1
 
@@ -79,7 +84,7 @@ def test_small_run_writes_report_and_pictures(tmp_path):
 def test_one_seed_gives_the_same_accuracies(tmp_path):
     def accuracies(seed):
         report = run(few(), Settings(epochs=1, timesteps=(1, 2), seed=seed), tmp_path)
-        thresholds = [site['v_threshold'] for site in report['conversion']['sites']]
+        thresholds = [neuron['v_threshold'] for neuron in report['conversion']['neurons']]
         return [(row['ann_accuracy'], row['snn_accuracy']) for row in report['rows']], thresholds
 
     first = accuracies(3)

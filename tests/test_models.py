@@ -135,7 +135,7 @@ def test_build_refuses(arguments, message):
 
 def test_clip_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, 'open_clip', None)
-    with pytest.raises(ImportError, match='pip install open-clip-torch'):
+    with pytest.raises(ImportError, match=r'snnkern\[clip\]'):
         build('clip-rn50')
 
 

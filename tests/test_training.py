@@ -2,15 +2,13 @@
 
 import copy
 import dataclasses
-import json
 
 import pytest
 import torch
 from torch import nn
 
 from snnkern.data import ImageSet, dataset
-from snnkern.models import build, load_trained
-from snnkern.recipes import training
+from snnkern.models import build
 from snnkern.recipes.fitting import (
     Fit,
     linear_probe,
@@ -225,24 +223,6 @@ def test_predict_leaves_the_mode():
 def test_soft_dice():
     p, y = torch.tensor([[0.5, 1.0, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([[1, 1, 0], [0, 0, 0]])
     assert soft_dice(p, y).tolist() == pytest.approx([(2 * 1.5 + 1) / (1.5 + 2 + 1), 1.0])
-
-
-def test_command_writes_weights_that_say_what_they_are(tmp_path, monkeypatch, capsys):
-    pytest.importorskip('safetensors')
-    monkeypatch.setattr(training, 'dataset', lambda spec, size: PICTURES)
-    out = tmp_path / 'net.safetensors'
-    words = '--model resnet18 --width 2 --epochs 1 --batch 16 --seed 5 --data cifar10:x --out'
-    training.main([*words.split(), str(out)])
-    net, facts = load_trained(out)
-    assert facts['model'] == 'resnet18'
-    assert facts['width'] == 2
-    assert facts['settings']['fit']['seed'] == 5
-    assert facts['settings']['fit']['batch'] == 16
-    assert facts['test_score'] == score(net, PICTURES.x_test, PICTURES.y_test, PICTURES.normalise)
-    assert same(net, train('resnet18', PICTURES, Settings(Fit(epochs=1, batch=16, seed=5), 2)))
-    printed = capsys.readouterr().out
-    assert printed.startswith('epoch 1: loss ')
-    assert json.dumps(facts) in printed
 
 
 def test_lucchi_like_slices_train_segmenter_directly():

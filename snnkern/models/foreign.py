@@ -29,14 +29,14 @@ def clip_rn50(num_classes: int = 10, pretrained: str | None = None) -> nn.Module
 
     num_classes: number of logits. pretrained: open_clip's name of trained weights ('openai'), or a file;
     None: untrained. Input [B, 3, 224, 224], output logits [B, num_classes]; children `visual` and
-    `classifier`. Raises ImportError, naming the package, without open_clip.
+    `classifier`. Raises ImportError, naming the extra, without open_clip.
 
     Source: Radford et al., arXiv 2103.00020. Example: `clip_rn50()(torch.rand(2, 3, 224, 224))`.
     """
     try:
         import open_clip
     except ImportError:
-        raise ImportError('clip-rn50 needs open_clip: pip install open-clip-torch') from None
+        raise ImportError("clip-rn50 needs open_clip: pip install 'snnkern[clip]'") from None
     clip = open_clip.create_model('RN50', pretrained=pretrained)
     return nn.Sequential(
         OrderedDict(visual=clip.visual, classifier=nn.Linear(int(clip.visual.output_dim), num_classes))

@@ -1,8 +1,6 @@
 """`snnkern demo`: train LeNet-5 on real digits, convert it, and run it beside the classic simulator loop."""
 
-import platform
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -11,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import snnkern
 from snnkern._checks import whole
 from snnkern.convert import SNN, convert
 from snnkern.data import Mnist
-from snnkern.recipes import digits, plots
+from snnkern.recipes import digits, machine
 from snnkern.recipes.compare import Row, compare, count_spikes
 from snnkern.recipes.files import write, write_json
 from snnkern.recipes.raster import record
@@ -69,8 +66,7 @@ def run(data: Mnist, settings: Settings, out: Path, progress: Progress = _silent
     Example: `run(mnist(), Settings(timesteps=(1, 8)), Path('demo'))`.
     """
     start = perf_counter()
-    forced = snnkern.use_backend(settings.backend) if settings.backend else nullcontext()
-    with forced, digits.threads(settings.threads):
+    with machine.running(settings.threads, settings.backend):
         report = _measure(data, settings, out, progress)
     report['seconds'] = perf_counter() - start
     report['files'] = {name: str(out / name) for name in ('report.json', 'accuracy.png', 'raster.png')}
@@ -80,6 +76,8 @@ def run(data: Mnist, settings: Settings, out: Path, progress: Progress = _silent
 
 
 def _measure(data: Mnist, settings: Settings, out: Path, progress: Progress) -> dict[str, Any]:
+    from snnkern.recipes import plots
+
     x_train, x_test = digits.images(data.x_train), digits.images(data.x_test)
     y_test = digits.labels(data.y_test)
     epochs = iter(range(1, settings.epochs + 1))
@@ -98,8 +96,9 @@ def _measure(data: Mnist, settings: Settings, out: Path, progress: Progress) -> 
     progress('converting', 0.4)
     snn = convert(net, x_train[:CALIBRATION], timesteps=STEPS)
     rows, differing = _rows(snn, x_test, y_test, settings.timesteps, ann_accuracy, progress)
-    write(out / 'accuracy.png', lambda path: plots.accuracy(rows, ann_accuracy, path))
-    raster = record(snn, x_test[0], int(y_test[0]), max(16, max(settings.timesteps)))
+    curve = {row.timesteps: row.snn_accuracy for row in rows}
+    write(out / 'accuracy.png', lambda path: plots.accuracy(curve, ann_accuracy, path, 'Converted LeNet-5 on MNIST'))
+    raster = record(snn, x_test[0], f'the digit: {y_test[0]}', max(16, *settings.timesteps), tuple('0123456789'))
     write(out / 'raster.png', lambda path: plots.raster(raster, path))
     return {
         'ann_accuracy': ann_accuracy,
@@ -111,7 +110,7 @@ def _measure(data: Mnist, settings: Settings, out: Path, progress: Progress) -> 
         'epochs': settings.epochs,
         'conversion': _conversion(snn),
         'note': NOTE,
-        **_machine(),
+        **machine.facts(),
     }
 
 
@@ -140,18 +139,4 @@ def _conversion(snn: SNN) -> dict[str, Any]:
         'timesteps': snn.timesteps,
         'neurons': [{'v_threshold': n.v_threshold, 'max_spikes': n.max_spikes} for n in snn.neurons],
         'entries': [asdict(entry) for entry in snn.entries],
-    }
-
-
-def _machine() -> dict[str, Any]:
-    """What the times depend on."""
-    return {
-        'backend': str(snnkern.explain()).splitlines(),
-        'threads': torch.get_num_threads(),
-        'versions': {
-            'snnkern': snnkern.__version__,
-            'torch': str(torch.__version__),
-            'python': platform.python_version(),
-        },
-        'machine': platform.machine(),
     }

@@ -1,5 +1,6 @@
 """The output files of programs: pictures, and reports as JSON."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,3 +18,8 @@ def write_json(path: Path, report: dict[str, Any]) -> None:
 def as_json(report: dict[str, Any]) -> str:
     """A report as JSON text."""
     return json.dumps(report, indent=2, allow_nan=False)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

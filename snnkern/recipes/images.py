@@ -1,6 +1,7 @@
 """Pictures for training: random crops of bytes, predictions batch by batch, and the soft Dice."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,3 +83,30 @@ def soft_dice(p: Tensor, y: Tensor) -> Tensor:
     """
     p, y = p.flatten(1), y.flatten(1).to(p.dtype)
     return (2 * (p * y).sum(1) + 1) / (p.sum(1) + y.sum(1) + 1)
+
+
+class Part:
+    """Some pictures of a set, or the middle of each, in bytes; they are read when they are indexed.
+
+    images: uint8 [N, C, H, W], a tensor or files. index: which ones. crop: pixels of a side of the middle; None: all.
+    Example: `Part(d.x_test, torch.arange(0, 1000, 10))[:5].shape`.
+    """
+
+    def __init__(self, images: Images, index: Tensor, crop: int | None = None) -> None:
+        self.images, self.index, self.crop = images, index, crop
+        size = images.shape[2:] if crop is None else (crop, crop)
+        self.shape = (len(index), images.shape[1], *size)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: Any, /) -> Tensor:
+        return middle(self.images[self.index[index]], self.crop)
+
+
+def middle(x: Tensor, crop: int | None) -> Tensor:
+    """The middle crop x crop pixels of pictures [N, C, H, W]; all of them for None."""
+    if crop is None:
+        return x
+    top, left = ((size - crop) // 2 for size in x.shape[2:])
+    return x[:, :, top : top + crop, left : left + crop]

@@ -1,96 +1,97 @@
-"""The demo's two pictures."""
+"""The pictures of the programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
-from snnkern.recipes.compare import Row
+from snnkern.convert.plots import BLUE, DPI, GREY, INK, ORANGE, against_steps, rates, tidy
 from snnkern.recipes.raster import Raster
 
-INK = '#1f2933'
-BLUE = '#1769aa'
-ORANGE = '#d9480f'
-GREY = '#b6c2cc'
-DPI = 160
 
+def accuracy(points: Mapping[int, float], ann: float, path: Path, title: str, what: str = '') -> None:
+    """Draw a score against the number of steps, with the ANN as a line, into a PNG file.
 
-def _tidy(ax: Axes) -> None:
-    ax.spines[['top', 'right']].set_visible(False)
-    ax.tick_params(labelsize=12, colors=INK)
-    ax.xaxis.label.set_fontsize(13)
-    ax.yaxis.label.set_fontsize(13)
-
-
-def accuracy(rows: Sequence[Row], ann_accuracy: float, path: Path) -> None:
-    """Draw accuracy against the number of steps, with the ANN as a line, into a PNG file."""
-    rows = sorted(rows, key=lambda row: row.timesteps)
-    steps, values = [row.timesteps for row in rows], [row.snn_accuracy for row in rows]
+    points: the score by T. what: what the score is, where it is no accuracy in percent.
+    """
     figure = Figure(figsize=(6, 4.6), dpi=DPI, layout='constrained')
     ax = figure.subplots()
-    ax.axhline(ann_accuracy, color=ORANGE, lw=2, ls='--', label=f'ANN  {ann_accuracy:.2f} %')
-    ax.plot(steps, values, color=BLUE, lw=2.5, marker='o', ms=8, label='SNN, snnkern', clip_on=False)
-    for T, value in zip(steps, values, strict=True):
-        ax.annotate(f'{value:.2f}', (T, value), (4, -17), textcoords='offset points', fontsize=12, color=BLUE)
-    ax.set_xscale('log', base=2)
-    ax.set_xticks(steps)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda T, _: f'{T:g}'))
-    low = min(*values, ann_accuracy)
-    margin = max(1.0, (100 - low) * 0.12)
-    ax.set_ylim(max(0.0, low - margin), 100 + margin / 4)
-    ax.set(xlabel='time steps T', ylabel='accuracy on test digits (%)')
-    ax.set_title('Converted LeNet-5 on MNIST', fontsize=16, color=INK, pad=12)
-    ax.grid(axis='y', color='#dde3e8')
-    ax.legend(loc='lower right', fontsize=13, frameon=False, bbox_to_anchor=(1, 0.08))
-    _tidy(ax)
+    against_steps(ax, points, ann, percent=not what)
+    ax.set_ylabel(what or 'accuracy on test images (%)')
+    ax.set_title(title, fontsize=16, color=INK, pad=12)
+    figure.savefig(path, format='png')
+
+
+def layers(found: Mapping[str, float], path: Path, title: str) -> None:
+    """Draw the mean spikes per neuron and step of each neuron layer, first layer left, into a PNG file."""
+    figure = Figure(figsize=(max(6, 1.5 + 0.22 * len(found)), 4.2), dpi=DPI, layout='constrained')
+    ax = figure.subplots()
+    rates(ax, found)
+    ax.set_title(title, fontsize=14, color=INK, pad=12)
     figure.savefig(path, format='png')
 
 
 def raster(found: Raster, path: Path) -> None:
-    """Draw a digit, the spikes of the last hidden layer over time and the answer into a PNG file."""
+    """Draw an image, the spikes of the last hidden layer over time and the answer into a PNG file."""
     figure = Figure(figsize=(6, 8), dpi=DPI, layout='constrained')
     grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.5), height_ratios=(1, 2.2))
     image, answer = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
-    image.imshow(found.image.numpy(), cmap='gray_r', vmin=0, vmax=1)
+    image.imshow(found.image.numpy(), cmap='gray_r' if found.ink else 'gray', vmin=0, vmax=1)
     image.set_axis_off()
-    image.set_title(f'the digit: {found.label}', fontsize=14, color=INK)
+    image.set_title(found.label, fontsize=14, color=INK)
     _answer(answer, found)
     _spikes(figure.add_subplot(grid[1, :]), found)
     figure.savefig(path, format='png')
 
 
 def _answer(ax: Axes, found: Raster) -> None:
-    """The mean logits over time; the winner in colour."""
-    steps = range(1, len(found.logits) + 1)
-    winner = int(found.logits[-1].argmax())
-    for k in range(found.logits.shape[1]):
+    """The mean logits over time, the winner in colour; or the map."""
+    if not found.classes:
+        ax.imshow(found.outputs.numpy(), cmap='gray', vmin=0, vmax=1)
+        ax.set_axis_off()
+        ax.set_title(f'mean output, T = {len(found.counts)}', fontsize=14, color=INK)
+        return
+    steps = range(1, len(found.outputs) + 1)
+    winner = int(found.outputs[-1].argmax())
+    for k in range(found.outputs.shape[1]):
         color, width = (ORANGE, 2.5) if k == winner else (GREY, 1.2)
-        ax.plot(steps, found.logits[:, k], color=color, lw=width, zorder=2 + width / 10)
-    ax.set_title(f'the network says: {winner}', fontsize=14, color=ORANGE)
+        ax.plot(steps, found.outputs[:, k], color=color, lw=width, zorder=2 + width / 10)
+    ax.set_title(f'the network says: {found.classes[winner]}', fontsize=14, color=ORANGE)
     ax.set(xlabel='time step', ylabel='mean output')
-    ax.set_xlim(1, len(found.logits))
+    ax.set_xlim(1, len(found.outputs))
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    _tidy(ax)
+    tidy(ax)
 
 
 def _spikes(ax: Axes, found: Raster) -> None:
-    """One mark for each neuron and step that spikes, larger for bursts."""
+    """One mark for each neuron and step that spikes, larger for bursts, orange for negative ones."""
     times, neurons = torch.nonzero(found.counts, as_tuple=True)
     counts = found.counts[times, neurons]
-    ax.scatter(times + 1, neurons, s=9 * counts, c=BLUE, linewidths=0)
-    for k in range(1, int(counts.max()) + 1 if len(counts) else 1):
-        ax.scatter([], [], s=9 * k, c=BLUE, linewidths=0, label=str(k))
+    size = 9 * min(1.0, 120 / found.counts.shape[1])
+    ax.scatter(times + 1, neurons, s=size * counts.abs(), c=[BLUE if n > 0 else ORANGE for n in counts], linewidths=0)
+    for k in legend_counts(counts):
+        color, word = (BLUE, str(k)) if k > 0 else (ORANGE, 'negative')
+        ax.scatter([], [], s=9 * abs(k), c=color, linewidths=0, label=word)
     ax.set_xlim(0.5, len(found.counts) + 0.5)
     ax.set_ylim(-1, found.counts.shape[1])
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.set(xlabel='time step', ylabel='neuron')
-    title = f'{int(found.counts.sum()):,} spikes of the {found.counts.shape[1]} neurons before the output'
-    ax.set_title(title, fontsize=14, color=INK)
+    total, shown = int(found.counts.abs().sum()), found.counts.shape[1]
+    whose = 'before the output' if shown == found.neurons else f'of {found.neurons:,}'
+    ax.set_title(f'{total:,} spikes of {shown} neurons {whose}', fontsize=14, color=INK)
     if len(counts):
-        legend = ax.legend(title='spikes in one step', frameon=False, fontsize=12, title_fontsize=12, ncols=5)
+        legend = ax.legend(title='spikes in one step', frameon=False, fontsize=11, title_fontsize=12, ncols=6)
         legend.set_loc('upper center')
         legend.set_bbox_to_anchor((0.5, -0.13), transform=ax.transAxes)
-    _tidy(ax)
+    tidy(ax)
+
+
+def legend_counts(counts: Tensor) -> list[int]:
+    """Up to five burst sizes for the legend, and -1 where there are negative spikes."""
+    top = int(counts.max()) if len(counts) else 0
+    positive = sorted({round(1 + i * (top - 1) / 4) for i in range(5)}) if top > 0 else []
+    return positive + ([-1] if bool((counts < 0).any()) else [])

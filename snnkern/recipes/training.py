@@ -1,8 +1,6 @@
-"""Training of any network of the registry: `python -m snnkern.recipes.training --model resnet18 ...`."""
+"""Training of any network of the registry (`snnkern train`)."""
 
-import argparse
 import dataclasses
-import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ import torch
 from torch import nn
 
 import snnkern
-from snnkern.data import ImageSet, dataset
+from snnkern.data import ImageSet
 from snnkern.models import MODELS, build
 from snnkern.recipes import files
 from snnkern.recipes.fitting import (
@@ -51,6 +49,11 @@ class Settings:
     method: str = 'supervised'
     probe_epochs: int = 5
 
+    @property
+    def epochs(self) -> int:
+        """How often progress is called."""
+        return self.fit.epochs + (self.probe_epochs if self.method == 'rotation' else 0)
+
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f'method: expected one of {", ".join(METHODS)}, got {self.method!r}')
@@ -74,12 +77,19 @@ def train(name: str, data: ImageSet, settings: Settings | None = None, progress:
     Example: `train('resnet18', dataset('cifar10:data'), Settings(Fit(epochs=30), width=16))`.
     """
     settings = settings or Settings(default_fit(name, data))
-    fit = settings.fit
-    with seeded(fit.seed):
+    with seeded(settings.fit.seed):
         net = build(name, in_channels=data.x_train.shape[1], num_classes=len(data.classes), width=settings.width)
     _check(name, net, data, settings)
-    x, y, normalise = data.x_train, data.y_train, data.normalise
-    if MODELS[name].task == 'segment':
+    return train_net(net, data, settings, progress)
+
+
+def train_net(net: nn.Module, data: ImageSet, settings: Settings, progress: OnEpoch | None = None) -> nn.Module:
+    """Any network trained in place, a segmenter where the targets are masks; otherwise as `train`.
+
+    Example: `train_net(MyNet(), data, Settings(Fit(epochs=10)))`.
+    """
+    x, y, normalise, fit = data.x_train, data.y_train, data.normalise, settings.fit
+    if y.ndim == 4:
         return train_segmenter(net, x, y, normalise, fit, progress)
     if settings.method == 'supervised':
         return train_classifier(net, x, y, normalise, fit, progress)
@@ -137,35 +147,15 @@ def save(net: nn.Module, path: Path, facts: dict[str, Any]) -> None:
     files.write(path, lambda p: save_file(tensors, p, {'snnkern': json.dumps(facts)}))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train one network, print a line an epoch, write its weights."""
-    parser = argparse.ArgumentParser('snnkern.recipes.training', description=__doc__)
-    parser.add_argument('--model', required=True, choices=MODELS)
-    parser.add_argument('--data', required=True, help='mnist, mnist:DIR, cifar10:DIR, lucchi:DIR, imagefolder:DIR')
-    parser.add_argument('--out', required=True, type=Path, help='the safetensors file')
-    parser.add_argument('--width', type=int)
-    parser.add_argument('--method', default='supervised', choices=METHODS)
-    parser.add_argument('--probe-epochs', type=int, default=5)
-    for field in dataclasses.fields(Fit):
-        parser.add_argument(f'--{field.name.replace("_", "-")}', type=type(field.default))
-    options = vars(parser.parse_args(arguments))
-    data = dataset(options['data'], MODELS[options['model']].size)
-    given = {f.name: options[f.name] for f in dataclasses.fields(Fit) if options[f.name] is not None}
-    fit = dataclasses.replace(default_fit(options['model'], data), **given)
-    settings = Settings(fit, options['width'], options['method'], options['probe_epochs'])
+def train_to(
+    path: Path, name: str, data: ImageSet, settings: Settings, progress: OnEpoch | None = None
+) -> dict[str, Any]:
+    """Train as `train` does and write the weights; returns what is known of them (about), with file and sha256.
+
+    Example: `train_to(Path('net.safetensors'), 'lenet5', data, Settings(default_fit('lenet5', data)))`.
+    """
     start = time.perf_counter()
-    losses: list[float] = []
-
-    def show(loss: float) -> None:
-        losses.append(loss)
-        print(f'epoch {len(losses)}: loss {loss:.4f}, {time.perf_counter() - start:.0f} s', flush=True)
-
-    net = train(options['model'], data, settings, show)
-    facts = about(options['model'], net, data, settings, time.perf_counter() - start)
-    save(net, options['out'], facts)
-    digest = hashlib.sha256(options['out'].read_bytes()).hexdigest()
-    print(f'{json.dumps(facts)}\n{options["out"]}: test {facts["test_score"]}, sha256 {digest}', flush=True)
-
-
-if __name__ == '__main__':
-    main()
+    net = train(name, data, settings, progress)
+    facts = about(name, net, data, settings, time.perf_counter() - start)
+    save(net, path, facts)
+    return {**facts, 'file': str(path), 'sha256': files.sha256(path)}
