@@ -123,6 +123,15 @@ class Spiking(Timed):
         """The potential before the first step, for a step x [B, ...]."""
         return self.broad(self.get_buffer('v0').float(), x).expand(x.shape).contiguous()
 
+    def states(self, x: Tensor) -> Tensor:
+        """What the neuron starts with, v and its other states, in the memory layout of a step x [B, ...]."""
+        like = torch.empty_like(x, dtype=torch.float32)
+        count = len(self.neuron.states)
+        found = torch.empty_strided((count, *like.shape), (like.numel(), *like.stride()), device=x.device)
+        found[0] = self.broad(self.get_buffer('v0').float(), x)
+        found[1:] = 0
+        return found if count > 1 else found[0]
+
     @staticmethod
     def broad(value: Tensor | float, x: Tensor) -> Tensor:
         """A number, [C], or a tensor of one input, to be computed with a step x [B, C, ...]."""
@@ -132,7 +141,7 @@ class Spiking(Timed):
     def run(self, x: Tensor, state: Tensor | None, constant: bool) -> tuple[Tensor, Tensor]:
         """Spikes [T, B, ...] and the last state, from x [T, B, ...] or, if constant, [B, ...]."""
         T = self.T if constant else None
-        state = self.start(x if constant else x[0]) if state is None else state
+        state = self.states(x if constant else x[0]) if state is None else state
         s, last = functional.multistep(x, self.neuron, v0=state, T=T, coefficients=self.coefficients, return_state=True)
         return s, last
 

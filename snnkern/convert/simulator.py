@@ -42,7 +42,7 @@ class StepReLU(Timed):
         theta = self._wide(self.layer.v_threshold, x)
         most = self.layer.max_spikes
         if self.state is None:
-            self.state = self.layer.start(x)
+            self.state = torch.empty_like(x).copy_(self.layer.start(x))
         v = self.state.add_(x)
         if 'c' in self.layer.names:
             v.add_(self._wide(self.layer.coefficients['c'], x))
