@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
+from rich.table import Table
 
 from snnkern.cli import common
 from snnkern.recipes import convert_program, study
@@ -59,6 +59,14 @@ def backbones(
     if json:
         typer.echo(as_json(report))
         return
-    Console().print(Markdown(study.markdown(report)))
+    console = Console()
+    for heads, *rows in study.tables(report):
+        table = Table(*heads)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for line in study.legend(report):
+        typer.echo(line)
+    typer.echo('Written:')
     for path in report['files'].values():
         typer.echo(f'  {path}')

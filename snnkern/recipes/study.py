@@ -159,25 +159,44 @@ def residual(body: nn.Module) -> bool | None:
     return any(len(node.all_input_nodes) > 1 for node in nodes)
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """The report as a table in Markdown: a line for each backbone and recipe."""
+def tables(report: dict[str, Any]) -> list[list[list[str]]]:
+    """The report as two tables, heads first: the backbones, and what each recipe makes of them."""
     steps = report['timesteps']
-    last = max(steps)
-    heads = ['backbone', 'residual', 'neuron layers', 'training', 'recipe', 'ANN']
-    heads += [f'T={T}' for T in steps] + [f'spikes/neuron/step, T={last}', 'SynOps, M', 'ANN/SNN energy']
-    lines = [heads, ['---'] * len(heads)]
+    backbones = [['backbone', 'residual', 'neuron layers', 'parameters', 'training', 'ANN']]
+    results = [['backbone', 'recipe', *(f'T={T}' for T in steps), 'spikes', 'SynOps, M', 'energy']]
     for b in report['backbones']:
+        facts = [_word(b['residual']), str(b['neuron_layers']), f'{b["parameters"]:,}', b['training']]
+        backbones.append([b['backbone'], *facts, f'{b["ann"]:.2f}'])
         for recipe, rows in b['runs'].items():
-            scores = [f'{measure.main_score(row["score"]):.2f}' for row in rows]
-            end = next(row for row in rows if row['timesteps'] == last)
+            end = max(rows, key=lambda row: row['timesteps'])
             work = ['-', '-']
             if end['synops'] is not None:
                 work = [f'{end["synops"] / 1e6:.1f}', f'{end["energy_ratio"]:.2f}']
-            about = [b['backbone'], _word(b['residual']), str(b['neuron_layers']), b['training'], recipe]
-            lines.append([*about, f'{b["ann"]:.2f}', *scores, f'{end["spikes_per_neuron_per_step"]:.3f}', *work])
-    table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-    facts = f'Data: {report["data"]}; {report["test_images"]} test images. Command: `{report["command"]}`.'
-    return '\n\n'.join([table, facts, *report['notes']]) + '\n'
+            scores = [f'{measure.main_score(row["score"]):.2f}' for row in rows]
+            results.append([b['backbone'], recipe, *scores, f'{end["spikes_per_neuron_per_step"]:.3f}', *work])
+    return [backbones, results]
+
+
+def legend(report: dict[str, Any]) -> list[str]:
+    """What stands below the tables, line by line."""
+    last = max(report['timesteps'])
+    chosen = report['backbones'][0]['chosen_for']
+    return [
+        f'Accuracy in percent on {report["test_images"]} test images, thresholds for T = {chosen}. At T = {last}: '
+        'spikes per neuron and step, SynOps of an image, and how many times less energy than the ANN.',
+        f'Data: {report["data"]}.',
+        f'Command: `{report["command"]}`.',
+        *report['notes'],
+    ]
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report in Markdown."""
+    parts = []
+    for heads, *rows in tables(report):
+        lines = [heads, ['---'] * len(heads), *rows]
+        parts.append('\n'.join(f'| {" | ".join(line)} |' for line in lines))
+    return '\n\n'.join([*parts, *legend(report)]) + '\n'
 
 
 def _word(value: bool | None) -> str:
