@@ -9,20 +9,19 @@ from snnkern._checks import positive, whole
 from snnkern.convert.layers import Spiking
 from snnkern.convert.recipe import Choice, Recipe, Site, signed
 
-LIMITS = (1, 2, 3, 4, 5, 7, 10, 15, 22, 31)
 SMALLEST = 64  # theta is at least the largest activation by this
 HALVINGS = 7
-SLACK = 1.05  # how much worse a lower burst limit may be
 
 
-def default(tolerance: float = 0.2, max_spikes: int = 15, correct: bool = True) -> Recipe:
+def default(tolerance: float = 0.15, max_spikes: int = 15, correct: bool = True) -> Recipe:
     """Signed burst neurons with memory from v0 = theta / 2, lateral pools, theta and burst limit for the asked T.
 
     Layer by layer, with the spikes that the layers before really emit: theta is the largest threshold (so, the
     fewest spikes) at which the mean of T steps of the neuron lies within tolerance / sqrt(L) of the activation of
     its mean input, as the relative root mean square; L is the number of neuron layers, since independent errors add
-    in squares. The burst limit is the smallest that keeps this error. Then a bias per channel takes off the mean
-    error against the original activation, where that helps on inputs that it was not computed from.
+    in squares. The burst limit lets the largest activation of calibration through at every step, up to max_spikes: what
+    is cut off would stay an error at any T. Then a bias per channel takes off the mean error against the original
+    activation, where that helps on inputs that it was not computed from.
 
     tolerance: > 0, the relative error allowed at the output; less costs spikes. max_spikes: most spikes of a step.
     correct: whether to add the biases. Sources: neuron and criterion, this library (docs/conversion.md); v0, Bu et
@@ -38,7 +37,7 @@ def default(tolerance: float = 0.2, max_spikes: int = 15, correct: bool = True) 
     def tune(layer: Spiking, x: Tensor, target: Tensor, site: Site) -> None:
         search = Search(layer, x, site)
         theta = search.theta(tolerance / math.sqrt(site.count), max_spikes)
-        search.use(theta, search.limit(theta, max_spikes))
+        search.use(theta, min(max_spikes, math.ceil(site.sketch.top / theta)))
         if correct:
             correct_bias(layer, x, target, site)
 
@@ -76,12 +75,6 @@ class Search:
             low, high = (middle, high) if tried[middle] <= tolerance or rising else (low, middle)
         good = [t for t, e in tried.items() if e <= tolerance]
         return max(good) if good else min(tried, key=lambda t: tried[t])
-
-    def limit(self, theta: float, max_spikes: int) -> int:
-        """The lowest burst limit that is hardly worse than the highest."""
-        allowed = self.error(theta, max_spikes) * SLACK
-        limits = [g for g in LIMITS if g < max_spikes]
-        return next((g for g in limits if self.error(theta, g) <= allowed), max_spikes)
 
 
 def mean_output(layer: Spiking, x: Tensor) -> Tensor:
