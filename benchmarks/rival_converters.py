@@ -92,7 +92,8 @@ def _balanced(net: fx.GraphModule, batches: Batches) -> nn.Module:
 def _braincog(net: fx.GraphModule, batches: Batches, **options: Any) -> nn.Module:
     from braincog.base.conversion import Convertor
 
-    whole = [tuple(torch.cat(parts) for parts in zip(*batches, strict=True))]  # it reads one batch
+    # It reads one batch, and calls view(-1), which channels-last activations refuse.
+    whole = [tuple(torch.cat(parts).contiguous() for parts in zip(*batches, strict=True))]
     return Convertor(whole, device='cpu', lipool=True, soft_mode=True, merge=True, batch_num=1, **options)(net)
 
 

@@ -10,6 +10,7 @@ from snnkern.models import build
 
 ROOT = Path(__file__).parents[1]
 IMAGES = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+IMAGES = IMAGES.contiguous(memory_format=torch.channels_last)  # as data sets give them
 BATCHES = [(IMAGES, torch.arange(8))]
 
 

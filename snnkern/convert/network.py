@@ -18,7 +18,8 @@ from snnkern.convert.replace import Entry
 from snnkern.convert.results import Evaluation
 from snnkern.convert.simulator import Simulator
 
-BYTES = 2**23  # of the largest layer: steps that stay in the cache are worth more than large batches
+# Of the largest layer: neurons load and store their state once a chunk, and glibc maps blocks of 32 MiB anew each time.
+BYTES = 3 * 2**23
 
 
 class SNN(nn.Module):
