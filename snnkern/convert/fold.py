@@ -25,7 +25,7 @@ def fold_batch_norm(net: fx.GraphModule) -> None:
         if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
             continue
         before = source(node)
-        if _takes(net, before) and len(before.users) == 1 and _channels_are_features(net, before):
+        if takes(net, before) and len(before.users) == 1 and channels_are_features(net, before):
             _replace(net, before, _behind(module_of(net, before), *_line(norm)))
         elif (after := _reader(net, node)) is not None:
             _replace(net, after, _ahead(module_of(net, after), *_line(norm)))
@@ -37,7 +37,7 @@ def fold_batch_norm(net: fx.GraphModule) -> None:
     net.recompile()
 
 
-def _takes(net: fx.GraphModule, node: fx.Node) -> bool:
+def takes(net: fx.GraphModule, node: fx.Node) -> bool:
     layer = module_of(net, node)
     return isinstance(layer, (*CONVS, *TRANSPOSED, nn.Linear)) and not _hooked(layer)
 
@@ -47,7 +47,7 @@ def _hooked(layer: nn.Module) -> bool:
     return bool(layer._forward_pre_hooks or layer._forward_hooks)
 
 
-def _channels_are_features(net: fx.GraphModule, node: fx.Node) -> bool:
+def channels_are_features(net: fx.GraphModule, node: fx.Node) -> bool:
     return not isinstance(module_of(net, node), nn.Linear) or rank(node) == 2
 
 

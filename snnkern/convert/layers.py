@@ -140,13 +140,22 @@ class Spiking(Timed):
 
     def run(self, x: Tensor, state: Tensor | None, constant: bool) -> tuple[Tensor, Tensor]:
         """Spikes [T, B, ...] and the last state, from x [T, B, ...] or, if constant, [B, ...]."""
-        T = self.T if constant else None
-        state = self.states(x if constant else x[0]) if state is None else state
-        s, last = functional.multistep(x, self.neuron, v0=state, T=T, coefficients=self.coefficients, return_state=True)
+        return self._multistep(x, state, self.T if constant else None)
+
+    def _multistep(self, x: Tensor, state: Tensor | None, T: int | None = None, **more: Any) -> tuple[Tensor, Tensor]:
+        state = self.states(x[0] if T is None else x) if state is None else state
+        s, last = functional.multistep(
+            x, self.neuron, v0=state, T=T, coefficients=self.coefficients, return_state=True, **more
+        )
         return s, last
 
-    def forward(self, x: Tensor) -> Tensor:
-        s, self.state = self.run(x if self.constant_input else self.unfold(x), self.state, self.constant_input)
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Spikes of the current x, or of x + residual (both with time)."""
+        x = x if self.constant_input else self.unfold(x)
+        if residual is None:
+            s, self.state = self.run(x, self.state, self.constant_input)
+        else:
+            s, self.state = self._multistep(x, self.state, residual=self.unfold(residual), connect='ms')
         return s.flatten(0, 1)
 
 

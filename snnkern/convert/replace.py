@@ -8,6 +8,7 @@ from torch import fx, nn
 
 from snnkern.convert import graph
 from snnkern.convert.affine import is_affine, mixes
+from snnkern.convert.fuse import absorb_biases, fuse_sums
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.layers import Analogue, Clock, LateralPool, OverTime, Spiking, Timed
 from snnkern.convert.recipe import Recipe, Site
@@ -158,6 +159,7 @@ class Replacing:
 
     def split(self) -> tuple[fx.GraphModule, fx.GraphModule]:
         """What runs once for a constant input, and what runs every step."""
+        absorb_biases(self.net)
         every = self._every_step()
         stem, body = fx.Graph(), fx.Graph()
         first: dict[fx.Node, fx.Node] = {}
@@ -174,6 +176,7 @@ class Replacing:
                 first[node] = stem.node_copy(node, first.__getitem__)
         stem.output(tuple(first[node] for node in crossing))
         nets = fx.GraphModule(self.net, stem, 'Stem'), fx.GraphModule(self.net, body, 'Body')
+        fuse_sums(nets[1])
         for net in nets:
             net.graph.eliminate_dead_code()
             net.delete_all_unused_submodules()

@@ -38,7 +38,8 @@ class StepReLU(Timed):
         """Forget the potential and what was emitted."""
         self.state = self.m = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        x = x if residual is None else x + residual
         theta = self._wide(self.layer.v_threshold, x)
         most = self.layer.max_spikes
         if self.state is None:

@@ -99,10 +99,10 @@ def count_spikes(snn: SNN, x: Tensor, T: int) -> Spikes:
     """
     found = Spikes([0] * T, 0, 0)
 
-    def check(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+    def check(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(layer, Spiking)
         steps = layer.unfold(output)
-        stepped = _stepped(layer, inputs[0], T)
+        stepped = _stepped(layer, inputs[0] if len(inputs) == 1 else inputs[0] + inputs[1], T)
         found.differing += int((stepped != steps).sum())
         found.neurons += steps[0].numel()
         counts = (steps / layer.v_threshold).round().abs().flatten(1).sum(1, dtype=torch.float64)
