@@ -52,7 +52,8 @@ class Silent(Timed):
         super().__init__()
         self.clock, self.constant_input = layer.clock, layer.constant_input
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        x = x if residual is None else x + residual
         """[T*B, ...]."""
         return x.expand(self.T, *x.shape).flatten(0, 1) if self.constant_input else x
 

@@ -119,7 +119,7 @@ void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size c
     if (own) tile.fill(t, lo, count);
     const Numbers numbers = tile.numbers();
     const bool lines = quick && !args.v && !args.residual && s.whole_lines(here, count);
-    if (lines) quick->forward_streamed(x.f32(from), ahead, at.v[0], s.f32(here), count);
+    if (lines) quick->forward_streamed(x.f32(from), ahead, at.v[0], at.m[0], s.f32(here), count);
     for (Size j = 0; j < count && !lines; j += kPiece) {
       alignas(64) float in[kPiece], h[kPiece], out[kPiece];
       const Size m = count - j < kPiece ? count - j : kPiece;
@@ -128,7 +128,7 @@ void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size c
       const float* input = second.before(here + j, x.read(from + j, m, in), in, m);
       float* row = s.target(here + j, out);
       if (quick) {
-        quick->forward(input, at.v[now] + j, row, m);
+        quick->forward(input, at.v[now] + j, at.m[now] + j, row, m);
       } else if (stages.quick_rows) {
         stages.quick_rows->forward(k, input, {at.v[now] + j, at.v[then] + j}, row, m);
       } else {
@@ -344,9 +344,10 @@ void for_tiles(Size n, Size most, int threads, bool streamed, F&& f) {
   }
 }
 
-// f(stages) with those of a neuron. (Not inlined: each would be there once for each type of stage.)
+// f(stages) with those of a neuron, for forward or back. (Not inlined: each would be there once for each type of
+// stage.)
 template <class F>
-void with_stages(const MultistepArgs& args, F&& f) {
+void with_stages(const MultistepArgs& args, bool back, F&& f) {
   const Spec& spec = args.spec;
   with_fire(spec, [&](const FireStage& fire, float carry) __attribute__((noinline)) {
     with_charge(spec, carry, [&](const ChargeStage& charge) __attribute__((noinline)) {
@@ -355,7 +356,7 @@ void with_stages(const MultistepArgs& args, F&& f) {
       if (args.coefficients.values)
         with_quick_rows(spec, [&](const QuickRowStage* rows) { run(nullptr, rows); });
       else
-        with_quick(spec, [&](const QuickStage* quick) { run(quick, nullptr); });
+        with_quick(spec, back, [&](const QuickStage* quick) { run(quick, nullptr); });
     });
   });
 }
@@ -365,14 +366,14 @@ void with_stages(const MultistepArgs& args, F&& f) {
 void multistep_fwd(const ForwardArgs& args, int threads, bool streamed) {
   const bool own = args.coefficients.values;
   const auto run = own ? forward_tile<kTileNumbers> : forward_tile<kTile>;
-  with_stages(args, [&](const Stages& stages) {
+  with_stages(args, false, [&](const Stages& stages) {
     for_tiles(args.n, own ? kTileNumbers : kTile, threads, streamed,
               [&](Size lo, Size m, int) { run(args, stages, lo, m, streamed); });
   });
 }
 
 void multistep_bwd(const BackwardArgs& args, int threads, bool streamed, double* sums) {
-  with_stages(args, [&](const Stages& stages) {
+  with_stages(args, true, [&](const Stages& stages) {
     with_surrogate(args.spec, [&](const SurrogateStage& surrogate) {
       for_tiles(args.n, sums ? kTileSums : kTileBack, threads, streamed, [&](Size lo, Size m, int thread) {
         double* own = sums ? sums + thread * args.coefficient_count() : nullptr;

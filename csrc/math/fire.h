@@ -80,6 +80,11 @@ struct Count : OneSided {
   SNN_HD Levels positive() const { return {rounded ? 0.5f : 1.f, 1.f, static_cast<int>(most)}; }
 };
 
+// A memory whose negative levels are 0, -1, -2, ... (SignedMemory's default).
+struct Mirrored : Yes {
+  using Yes::Yes;
+};
+
 // values: v_threshold, max_spikes, real_units, then negative_threshold, negative_reset, strict (Signed,
 // SignedMemory) or strict (Ternary). StrictUp, StrictDown: how each side compares; Memory: negative spikes take
 // back at most m, the sum of what was emitted.
@@ -124,7 +129,13 @@ struct TwoSided {
   SNN_HD float unit() const { return select(real != 0.f, theta, 1.f); }
   SNN_HD float bar(float) const { return theta; }
   SNN_HD float spikes(float h, float m) const {
-    const float up = min_(__builtin_floorf(divisor.divide(h)), most);
+    const float quotient = divisor.divide(h);
+    if constexpr (std::is_same<Memory, Mirrored>::value) {  // one division for both sides: ceil(-q) is -floor(q)
+      const float count = __builtin_floorf(quotient);
+      const float back = min_(min_(max_(-count, 1.f), most), max_(m, 0.f));
+      return ((h >= theta) & (theta > 0.f) ? min_(count, most) : 0.f) - ((h < 0.f) & (theta > 0.f) ? back : 0.f);
+    }
+    const float up = min_(__builtin_floorf(quotient), most);
     const float depth = divisor_down.divide(-h - lowest);
     const float deep = strict_down ? __builtin_ceilf(depth) : __builtin_floorf(depth) + 1.f;
     float down = min_(max_(deep, 1.f), most);
@@ -176,7 +187,11 @@ struct Below {
     strict_up = !memory && values[ternary ? 3 : 5] != 0.f;
     strict_down = strict_up || first == 0.f;
   }
+  bool mirrored() const { return memory && first == 0.f && spacing == 1.f; }
 };
+
+// SignedMemory with its default levels.
+using Taking = TwoSided<No, Yes, Mirrored>;
 
 // f with the type of the fire.
 template <class F>
@@ -195,6 +210,7 @@ void visit_fire(const Spec& spec, F&& f) {
   const auto with = [&](auto up, auto down, auto memory) {
     f(TwoSided<decltype(up), decltype(down), decltype(memory)>(values, b.first, b.spacing, up, down, memory));
   };
+  if (b.mirrored()) return with(No(), Yes(), Mirrored());
   if (b.memory) return b.strict_down ? with(No(), Yes(), Yes()) : with(No(), No(), Yes());
   if (b.strict_up) return with(Yes(), Yes(), No());
   return b.strict_down ? with(No(), Yes(), No()) : with(No(), No(), No());

@@ -19,7 +19,7 @@ from snnkern.convert.results import Evaluation
 from snnkern.convert.simulator import Simulator
 
 # Of the largest layer: neurons load and store their state once a chunk, and glibc maps blocks of 32 MiB anew each time.
-BYTES = 3 * 2**23
+BYTES = 31 * 2**20
 
 
 class SNN(nn.Module):
