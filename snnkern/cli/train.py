@@ -56,4 +56,4 @@ def train(
         typer.echo(
             f'{name}: test {kind} {facts["test_score"]}, {facts["seconds"]:.0f} s of training on {facts["data"]}.'
         )
-        typer.echo(f'Written: {out}, sha256 {facts["sha256"]}')
+        typer.echo(f'Written: {out}. Sha256 of the weights: {facts["weights"]}')

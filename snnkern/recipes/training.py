@@ -1,6 +1,7 @@
 """Training of any network of the registry (`snnkern train`)."""
 
 import dataclasses
+import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -117,8 +118,8 @@ def _check(name: str, net: nn.Module, data: ImageSet, settings: Settings) -> Non
 def about(name: str, net: nn.Module, data: ImageSet, settings: Settings, seconds: float) -> dict[str, Any]:
     """What is to be known of trained weights, as JSON: the network, its data and settings, and its test score.
 
-    test_score: accuracy in percent, or the mean soft Dice of whole test slices for a segmenter. seconds: that
-    training took.
+    test_score: accuracy in percent, or the mean soft Dice of whole test slices for a segmenter. weights: the SHA-256
+    of the tensors, the same for the same training (a file's is not: it says how long training took). seconds: that.
     """
     return {
         'model': name,
@@ -128,10 +129,20 @@ def about(name: str, net: nn.Module, data: ImageSet, settings: Settings, seconds
         'data': data.source,
         'settings': dataclasses.asdict(settings),
         'test_score': score(net, data.x_test, data.y_test, data.normalise),
+        'weights': digest(net),
         'seconds': round(seconds, 1),
         'snnkern': snnkern.__version__,
         'torch': torch.__version__,
     }
+
+
+def digest(net: nn.Module) -> str:
+    """The SHA-256 of the names and values of a network's tensors, in hexadecimal."""
+    found = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def save(net: nn.Module, path: Path, facts: dict[str, Any]) -> None:
@@ -150,7 +161,7 @@ def save(net: nn.Module, path: Path, facts: dict[str, Any]) -> None:
 def train_to(
     path: Path, name: str, data: ImageSet, settings: Settings, progress: OnEpoch | None = None
 ) -> dict[str, Any]:
-    """Train as `train` does and write the weights; returns what is known of them (about), with file and sha256.
+    """Train as `train` does and write the weights; returns what is known of them (about), and the file.
 
     Example: `train_to(Path('net.safetensors'), 'lenet5', data, Settings(default_fit('lenet5', data)))`.
     """
@@ -158,4 +169,4 @@ def train_to(
     net = train(name, data, settings, progress)
     facts = about(name, net, data, settings, time.perf_counter() - start)
     save(net, path, facts)
-    return {**facts, 'file': str(path), 'sha256': files.sha256(path)}
+    return {**facts, 'file': str(path)}

@@ -11,17 +11,19 @@ from snnkern.convert.recipe import Choice, Recipe, Site, signed
 
 SMALLEST = 64  # theta is at least the largest activation by this
 HALVINGS = 7
+FEW = 6
 
 
 def default(tolerance: float = 0.15, max_spikes: int = 15, correct: bool = True) -> Recipe:
     """Signed burst neurons with memory from v0 = theta / 2, lateral pools, theta and burst limit for the asked T.
 
-    Layer by layer, with the spikes that the layers before really emit: theta is the largest threshold (so, the
-    fewest spikes) at which the mean of T steps of the neuron lies within tolerance / sqrt(L) of the activation of
-    its mean input, as the relative root mean square; L is the number of neuron layers, since independent errors add
-    in squares. The burst limit lets the largest activation of calibration through at every step, up to max_spikes: what
-    is cut off would stay an error at any T. Then a bias per channel takes off the mean error against the original
-    activation, where that helps on inputs that it was not computed from.
+    Layer by layer, with the spikes that the layers before really emit: theta is the largest threshold (so, the fewest
+    spikes) at which the mean of T steps of the neuron lies within tolerance / sqrt(L) of the activation of its mean
+    input, as the relative root mean square; L is the number of neuron layers, since independent errors add in squares,
+    and at least 6: the few errors of a shallow network do not average out. The burst limit lets the largest activation
+    of calibration through at every step, up to max_spikes: what is cut off would stay an error at any T. Then a bias
+    per channel takes off the mean error against the original activation, where that helps on inputs that it was not
+    computed from.
 
     tolerance: > 0, the relative error allowed at the output; less costs spikes. max_spikes: most spikes of a step.
     correct: whether to add the biases. Sources: neuron and criterion, this library (docs/conversion.md); v0, Bu et
@@ -36,7 +38,7 @@ def default(tolerance: float = 0.15, max_spikes: int = 15, correct: bool = True)
 
     def tune(layer: Spiking, x: Tensor, target: Tensor, site: Site) -> None:
         search = Search(layer, x, site)
-        theta = search.theta(tolerance / math.sqrt(site.count), max_spikes)
+        theta = search.theta(tolerance / math.sqrt(max(site.count, FEW)), max_spikes)
         search.use(theta, min(max_spikes, math.ceil(site.sketch.top / theta)))
         if correct:
             correct_bias(layer, x, target, site)
