@@ -1,10 +1,11 @@
 """snnkern: fused kernels for spiking neural networks. One call runs all T time steps of a layer.
 
-`snnkern.functional` holds the stateless ops, `snnkern.nn` the modules, `Neuron` and its parts describe any
-neuron as data, `snnkern.encode` makes spikes of static data; `explain()` says which backend runs what.
+`snnkern.functional` holds the stateless ops, `snnkern.nn` the modules, `Neuron` and its parts describe any neuron as
+data, `snnkern.encode` makes spikes of static data, `snnkern.convert(model, calibration)` a spiking network of a trained
+one; `explain()` says which backend runs what.
 """
 
-from snnkern import encode, functional, nn, presets
+from snnkern import convert, encode, functional, nn, presets
 from snnkern.backends import explain, use_backend
 from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
 from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
@@ -62,6 +63,7 @@ __all__ = [
     'Window',
     '__version__',
     'compress_saved_spikes',
+    'convert',
     'encode',
     'explain',
     'functional',

@@ -1,8 +1,13 @@
 """From a trained network to a spiking one: trace, fold, calibrate, replace, tune.
 
-`convert(model, calibration)` returns an `SNN` that runs all T steps layer by layer; `snnkern.convert.recipes` holds
-the ways to choose neurons and thresholds; `SNN.simulator()` is the same network as the classic loop over time steps.
+`snnkern.convert(model, calibration)` (the package is callable: it is `convert`, too) returns an `SNN` that runs all
+T steps layer by layer; `snnkern.convert.recipes` holds the ways to choose neurons and thresholds; `SNN.simulator()` is
+the same network as the classic loop over time steps.
 """
+
+import sys
+from types import ModuleType
+from typing import Any
 
 from snnkern.convert import recipes
 from snnkern.convert.activations import Activation
@@ -37,3 +42,13 @@ __all__ = [
     'recipes',
     'use_qcfs',
 ]
+
+
+class _Package(ModuleType):
+    """This package, which is the function too: `snnkern.convert(model, calibration)`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> SNN:
+        return convert(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -15,9 +15,10 @@ def deviation(snn: SNN, model: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     """How far the outputs are from the model's if all neurons are exact in the mean, relative to their size.
 
     Each neuron and each pool emits the exact answer to its mean input, all of it in the first of two steps. What is
-    affine or reads the running mean passes this on; a ReLU or softmax that sees single steps does not. The SNN and the
-    model (in eval mode) must stand on the same device. Returns the largest relative norm over the outputs, about 1e-6
-    for a sound conversion. Example: `deviation(snn, net.eval(), (x[:4],))`.
+    affine or reads the running mean passes this on; a ReLU or softmax that sees single steps does not. The SNN and
+    the model (in eval mode) must stand on the same device. Returns the largest relative norm over the outputs, about
+    1e-6 for a sound conversion; biases that a recipe adds (`default(correct=False)` adds none) count as far as they
+    are large. Example: `deviation(snn, net.eval(), (x[:4],))`.
     """
     exact = [layer for layer in snn.layers if isinstance(layer, Spiking | LateralPool)]
     size, snn.chunk_bytes = snn.chunk_bytes, 2**62  # both steps in one call

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
 
 from snnkern.convert import affine, graph
 from snnkern.convert.layers import Analogue, LateralPool, Spiking
@@ -124,6 +123,8 @@ class Measuring(fx.Interpreter):
         self.macs: dict[fx.Node, float] = {}
         self.sizes: dict[fx.Node, int] = {}
         self.ranks: dict[fx.Node, int] = {}
+        from torch.utils.flop_counter import FlopCounterMode  # imports triton, which `import snnkern` must not
+
         self.counter = FlopCounterMode(display=False)
 
     def run_node(self, n: fx.Node) -> Any:

@@ -157,6 +157,8 @@ class Run:
         like = next(self.snn.parameters(), None)
         for *parts, labels in zip(*(x.split(size) for x in (*inputs, y)), strict=True):
             moved = tuple(_like(x, like) for x in parts)
+            if not all(torch.isfinite(x).all() for x in moved if x.is_floating_point()):
+                raise ValueError('loader must hold finite inputs, got NaN or infinite values: neurons would be silent')
             labels = labels.to(moved[0].device)
             if not self.inputs:
                 self.operations = operations(self.snn, *(x[:1] for x in moved))

@@ -69,7 +69,8 @@ def _is_sum(node: fx.Node) -> bool:
     """Whether a node is a + b of two tensors of one shape."""
     if node.op not in ('call_function', 'call_method') or name_of(node) != 'add' or node.kwargs or len(node.args) != 2:
         return False
-    shapes = [a.meta.get('shape') for a in node.args if isinstance(a, fx.Node)]
+    parts = [a.meta for a in node.args if isinstance(a, fx.Node)]
+    shapes = [meta.get('shape') for meta in parts if meta.get('batch')]  # what is the same for any batch has no time
     return len(shapes) == 2 and shapes[0] is not None and shapes[0] == shapes[1]
 
 

@@ -151,6 +151,8 @@ class Spiking(Timed):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Spikes of the current x, or of x + residual (both with time)."""
+        if residual is not None and (x.shape != residual.shape or x.dtype != residual.dtype):
+            x, residual = x + residual, None
         x = x if self.constant_input else self.unfold(x)
         if residual is None:
             s, self.state = self.run(x, self.state, self.constant_input)

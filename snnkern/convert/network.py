@@ -69,7 +69,8 @@ class SNN(nn.Module):
     def steps(self, x: Any, T: int | None = None, chunk: int = 1) -> Iterator[tuple[int, Any]]:
         """The answer after each step: (1, out), (2, out), ..., (T, out), each the mean so far, [B, ...].
 
-        chunk: how many steps are computed together; 1 computes no step before it is asked for.
+        chunk: how many steps are computed together; 1 computes no step before it is asked for. The layers hold the
+        state: no other call of this network may come in between.
         Raises ValueError for a recipe that needs all steps at once, unless chunk >= T.
         Example: `for t, out in snn.steps(x): ...` with a break where out is sure enough.
         """
@@ -127,10 +128,12 @@ class SNN(nn.Module):
         return max(1, int(megabytes * 2**20 / (4 * self.largest * T)))
 
     @torch.no_grad()
-    def predict(self, x: Tensor, T: int | None = None, megabytes: float = 8.0) -> Tensor:
+    def predict(self, x: Any, T: int | None = None, megabytes: float = 8.0) -> Any:
         """Outputs [B, ...] of any number of inputs, run in batches (see `batch`), without gradients."""
         T = self._steps(T)
-        return torch.cat([self(part, T) for part in x.split(self.batch(T, megabytes))])
+        size = self.batch(T, megabytes)
+        found = [self(parts, T) for parts in zip(*(part.split(size) for part in _inputs(x)), strict=True)]
+        return pytree.tree_map(lambda *parts: torch.cat(parts), *found)
 
     @torch.no_grad()
     def predict_confident(self, x: Any, confidence: float, T: int | None = None) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Conversion recipes: one function each, which returns a `Recipe`.
 
 `convert(model, calibration, recipe='default')` takes a name, or what one of these functions returns:
-`convert(model, calibration, recipe=recipes.default(tolerance=0.1))`.
+`convert(model, calibration, recipe=recipes.default(tolerance=0.2))`.
 """
 
 from collections.abc import Callable

@@ -11,24 +11,24 @@ from snnkern.convert.recipe import Choice, Recipe, Site, signed
 
 SMALLEST = 64  # theta is at least the largest activation by this
 HALVINGS = 7
-FEW = 6
+WORTH = 0.9  # of the squared error: a bias that takes off less is mostly chance
 
 
-def default(tolerance: float = 0.15, max_spikes: int = 15, correct: bool = True) -> Recipe:
+def default(tolerance: float = 0.1, max_spikes: int = 15, correct: bool = True) -> Recipe:
     """Signed burst neurons with memory from v0 = theta / 2, lateral pools, theta and burst limit for the asked T.
 
     Layer by layer, with the spikes that the layers before really emit: theta is the largest threshold (so, the fewest
     spikes) at which the mean of T steps of the neuron lies within tolerance / sqrt(L) of the activation of its mean
-    input, as the relative root mean square; L is the number of neuron layers, since independent errors add in squares,
-    and at least 6: the few errors of a shallow network do not average out. The burst limit lets the largest activation
-    of calibration through at every step, up to max_spikes: what is cut off would stay an error at any T. Then a bias
-    per channel takes off the mean error against the original activation, where that helps on inputs that it was not
-    computed from.
+    input, as the relative root mean square; L is the number of neuron layers, since independent errors add in squares.
+    The burst limit lets the largest activation of calibration through at every step, up to max_spikes: what is cut off
+    would stay an error at any T. Then a bias per channel takes off the mean error against the original activation,
+    where that is a tenth of the squared error or more on inputs that it was not computed from; it is right for the
+    asked T, and an error of its size stays at others.
 
     tolerance: > 0, the relative error allowed at the output; less costs spikes. max_spikes: most spikes of a step.
     correct: whether to add the biases. Sources: neuron and criterion, this library (docs/conversion.md); v0, Bu et
     al., AAAI 2022 (arXiv 2202.01440); bias, Li et al., ICML 2021 (arXiv 2106.06984).
-    Example: `convert(net, x, recipe=default(tolerance=0.1), timesteps=4)`.
+    Example: `convert(net, x, recipe=default(tolerance=0.2), timesteps=4)`.
     """
     positive('tolerance', tolerance)
     whole('max_spikes', max_spikes)
@@ -38,7 +38,7 @@ def default(tolerance: float = 0.15, max_spikes: int = 15, correct: bool = True)
 
     def tune(layer: Spiking, x: Tensor, target: Tensor, site: Site) -> None:
         search = Search(layer, x, site)
-        theta = search.theta(tolerance / math.sqrt(max(site.count, FEW)), max_spikes)
+        theta = search.theta(tolerance / math.sqrt(site.count), max_spikes)
         search.use(theta, min(max_spikes, math.ceil(site.sketch.top / theta)))
         if correct:
             correct_bias(layer, x, target, site)
@@ -93,7 +93,7 @@ def correct_bias(layer: Spiking, x: Tensor, target: Tensor, site: Site) -> None:
     Half of the inputs give the bias, the other half judge it.
     """
     half = len(target) // 2
-    if half == 0:
+    if half == 0 or target.dim() in (1, 3):  # no channels, or tokens in their place
         return
     output = mean_output(layer, x)
     before = (output - target)[half:].float().square().mean()
@@ -101,7 +101,7 @@ def correct_bias(layer: Spiking, x: Tensor, target: Tensor, site: Site) -> None:
     neuron, coefficients, v0 = layer.neuron, layer.coefficients, layer.get_buffer('v0')
     add_bias(layer, bias)
     after = (mean_output(layer, x) - target)[half:].float().square().mean()
-    if not after < before:
+    if not after < WORTH * before:
         layer.set(neuron, coefficients, v0)
 
 

@@ -35,6 +35,8 @@ class ResidualMask(Spiking):
 
     def restart(self) -> None:
         """Keep the mask alone."""
+        if self.state is None:  # nothing ran
+            return
         self.mask, self.state = self.state > MARGIN * self.broad(self.v_threshold, self.state), None
 
     def run(self, x: Tensor, state: Tensor | None, constant: bool) -> tuple[Tensor, Tensor]:
