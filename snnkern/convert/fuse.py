@@ -30,7 +30,9 @@ def absorb_biases(net: fx.GraphModule) -> None:
         more = coefficients.pop('c', None)
         old = layer.bias if isinstance(layer.bias, torch.Tensor) else _zeros(layer)
         layer.bias = nn.Parameter(old if more is None else (old + more).to(old.dtype), requires_grad=False)
-        name = f'biased_{feeder.name}'
+        name = str(feeder.target)
+        if sum(n.op == 'call_module' and n.target == name for n in net.graph.nodes) > 1:
+            name = f'biased_{feeder.name}'
         net.add_submodule(name, layer)
         feeder.target = name
         neuron.set(neuron.neuron, coefficients, neuron.get_buffer('v0'))
