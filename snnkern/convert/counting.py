@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from snnkern.convert.hooks import Hooked
 from snnkern.convert.layers import LateralPool, Spiking
 
 
-class Counting:
+class Counting(Hooked):
     """Counts the spikes of given layers at each step, while it is open.
 
     layers: neurons and pools by name. A burst of k spikes counts k, a negative spike as one too; of neurons whose
@@ -24,19 +24,9 @@ class Counting:
         self.layers = {name: layer for name, layer in layers.items() if isinstance(layer, Spiking | LateralPool)}
         self.sizes: dict[str, int] = {}
         self._steps: dict[str, list[Tensor]] = {name: [] for name in self.layers}
-        self._hooks: list[RemovableHandle] = []
 
-    def __enter__(self) -> 'Counting':
-        for name, layer in self.layers.items():
-            self._hooks.append(layer.register_forward_hook(partial(self._count, name)))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
+    def hooks(self) -> list[RemovableHandle]:
+        return [layer.register_forward_hook(partial(self._count, name)) for name, layer in self.layers.items()]
 
     def take(self) -> dict[str, Tensor]:
         """Spikes of all inputs together at each step [T] since the last `take`, by layer; float64."""

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 from time import perf_counter
-from types import TracebackType
 from typing import Any
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from snnkern.convert.hooks import Hooked
 
-class Stopwatch:
+
+class Stopwatch(Hooked):
     """Adds up the seconds that the given modules spend in forward, while it is open (CPU only).
 
     modules: none may contain another. Example: `with Stopwatch(snn.layers) as watch: snn(x, 8)`, then
@@ -20,20 +21,10 @@ class Stopwatch:
         self.modules = list(modules)
         self.seconds = 0.0
         self._started = 0.0
-        self._hooks: list[RemovableHandle] = []
 
-    def __enter__(self) -> 'Stopwatch':
-        for module in self.modules:
-            self._hooks.append(module.register_forward_pre_hook(self._start))
-            self._hooks.append(module.register_forward_hook(self._stop))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
+    def hooks(self) -> list[RemovableHandle]:
+        before = [module.register_forward_pre_hook(self._start) for module in self.modules]
+        return before + [module.register_forward_hook(self._stop) for module in self.modules]
 
     def _start(self, *_: Any) -> None:
         self._started = perf_counter()

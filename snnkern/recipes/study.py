@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from snnkern.convert import ConversionError
+from snnkern.convert.layers import Spiking
 from snnkern.convert.recipes import RECIPES
 from snnkern.data import ImageSet
 from snnkern.models import MODELS, WeightsError, read_metadata
@@ -155,7 +156,8 @@ def residual(body: nn.Module) -> bool | None:
     """Whether a converted network adds signals to signals; None if it has no graph to read."""
     if not isinstance(body, fx.GraphModule):
         return None
-    nodes = [n for n in body.graph.nodes if n.target in ADDS or n.target in ('add', 'add_')]
+    layers = {name for name, layer in body.named_modules() if isinstance(layer, Spiking)}  # neurons may add, too
+    nodes = [n for n in body.graph.nodes if n.target in ADDS or n.target in ('add', 'add_') or n.target in layers]
     return any(len(node.all_input_nodes) > 1 for node in nodes)
 
 

@@ -118,7 +118,7 @@ struct QuickLoops final : QuickStage {
     emit_streamed(charge, fires, x, ahead, v, m, s, count);
   }
   void recompute(const float* x, float* v, float* h, Size count) const override {
-    recompute_row(charge, fires, x, v, h, count);
+    if constexpr (!kTaking<F>) recompute_row(charge, fires, x, v, h, count);
   }
   void backward(const float* grad, const float* h, float* gv, float* gx, Size count) const override {
     adjoint(fires, spec, dv, dx, grad, h, gv, gx, count);
