@@ -61,3 +61,12 @@ def two_threads():
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    """A folder of pictures of two classes."""
+    pytest.importorskip('torchvision')
+    from programs import picture_folder
+
+    return picture_folder(tmp_path_factory.mktemp('pictures'))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from programs import PNG, invoke, picture_folder, slice_set, words
+from programs import PNG, invoke, slice_set, words
 from torch import nn
 
 from snnkern.convert import SNN
@@ -26,13 +26,6 @@ def own_net():
     """A factory that a command line can name."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2))
-
-
-@pytest.fixture(scope='module')
-def pictures(tmp_path_factory):
-    """A folder of pictures of two classes."""
-    pytest.importorskip('torchvision')
-    return picture_folder(tmp_path_factory.mktemp('pictures'))
 
 
 @pytest.fixture(scope='module')

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from programs import invoke, picture_folder, words
+from programs import invoke, words
 from torch import nn
 
 from snnkern.data import dataset
@@ -19,13 +19,6 @@ def no_net():
 def softmax_net():
     """A network in which nothing can spike."""
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2), nn.Softmax(1))
-
-
-@pytest.fixture(scope='module')
-def pictures(tmp_path_factory):
-    """A folder of pictures of two classes."""
-    pytest.importorskip('torchvision')
-    return picture_folder(tmp_path_factory.mktemp('pictures'))
 
 
 @pytest.fixture(scope='module')
