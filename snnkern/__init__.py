@@ -8,10 +8,10 @@ one; `explain()` says which backend runs what.
 from snnkern import convert, encode, functional, nn, presets
 from snnkern.backends import explain, use_backend
 from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
-from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
+from snnkern.fires import Adaptive, Binary, Burst, Integer, MultiSpike, Signed, SignedMemory, Ternary
 from snnkern.neurons import Neuron
 from snnkern.ops.saved import compress_saved_spikes
-from snnkern.resets import Delayed, Hard, NoReset, Soft
+from snnkern.resets import Bounded, Delayed, Hard, NoReset, Soft
 from snnkern.surrogates import (
     STE,
     ATan,
@@ -39,6 +39,7 @@ __all__ = [
     'Adaptive',
     'Affine',
     'Binary',
+    'Bounded',
     'Burst',
     'Custom',
     'Delayed',
@@ -47,6 +48,7 @@ __all__ = [
     'Hard',
     'Integer',
     'LeakyReLU',
+    'MultiSpike',
     'Neuron',
     'NoReset',
     'PiecewiseExp',
