@@ -1,5 +1,6 @@
 """Nodes and edges of NIR as a torch module."""
 
+import copy
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import numpy as np
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from snnkern.adapters import _nir_stateless as stateless
 from snnkern.adapters._nir_export import finite
@@ -75,7 +76,7 @@ class Importing:
         surrogate: Surrogate | None,
         soft: bool,
     ) -> None:
-        self.nodes, self.edges = nodes, edges
+        self.nodes, self.edges = {name: in_numpy(node) for name, node in nodes.items()}, edges
         self.believe = like is None and dt is None and reset is None and v_min is None
         self.reading = READINGS[like or 'nir']
         if soft and self.reading.hard is None:
@@ -162,6 +163,15 @@ class Importing:
             return False
         self.same[readers[0]] = name
         return True
+
+
+def in_numpy(node: Any) -> Any:
+    """A node whose numbers are arrays, which some libraries leave as tensors while they are in memory."""
+    twin = copy.copy(node)
+    for name, value in vars(node).items():
+        if isinstance(value, Tensor):
+            setattr(twin, name, value.detach().cpu().numpy())
+    return twin
 
 
 def shape_of(node: Any) -> tuple[int, ...] | None:

@@ -5,21 +5,21 @@ h = v + (v_leak - v + r * x) * dt / tau, so that `Affine`'s h = a * v + b * x + 
 r = b / (1 - a), v_leak = c / (1 - a). Source: Pedersen et al., Nature Communications 2024.
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern import resets
+from snnkern import fires, resets
 from snnkern.adapters._nir_layers import tensor
 from snnkern.charges import IF, LIF, Affine, Charge, Synaptic
 from snnkern.fires import Binary, Burst, Fire
 from snnkern.neurons import Neuron
 from snnkern.resets import Hard, NoReset, Reset, Soft
 from snnkern.spikes import bind
-from snnkern.surrogates import Surrogate
 
 KINDS = {'IF': ('r',), 'LIF': ('tau', 'r', 'v_leak'), 'CubaLIF': ('tau_mem', 'r', 'v_leak', 'tau_syn', 'w_in')}
 KINDS |= {'I': KINDS['IF'], 'LI': KINDS['LIF']}
@@ -31,15 +31,14 @@ class Reading:
 
     dt: seconds of a step. hard: reset to v_reset (0 where the file has none), or by subtraction; None: as the file's
     version of NIR defines it. strict: a spike where v > v_threshold, or from equality on. product: computes a * v + x,
-    which is v - v / tau + x but for rounding. max_spikes: of a step. sinabs: leaks by exp(-dt / tau) without scaling the
-    input, and keeps v of IF above -v_threshold.
+    which is v - v / tau + x but for rounding. sinabs: as many spikes in a step as v holds thresholds, a leak of
+    exp(-dt / tau) without scaling the input, and v of IF kept above -v_threshold.
     """
 
     dt: float
     hard: bool | None
     strict: bool
     product: bool = False
-    max_spikes: int = 1
     sinabs: bool = False
 
 
@@ -48,7 +47,7 @@ READINGS = {
     'spikingjelly': Reading(1e-4, True, False),
     'snntorch': Reading(1e-4, True, True, product=True),
     'norse': Reading(1e-3, True, True),
-    'sinabs': Reading(1.0, False, False, True, 64, True),
+    'sinabs': Reading(1.0, False, False, True, True),
 }
 
 
@@ -69,7 +68,7 @@ def numbers(charge: Charge, tensors: dict[str, Tensor]) -> dict[str, Any]:
 def refusal(neuron: Neuron, tensors: dict[str, Tensor]) -> str | None:
     """Why NIR cannot say a neuron, or None. Resets, strictness and surrogates stand in our metadata."""
     fire, name = neuron.fire, type(neuron.fire).__name__
-    if fire.negative is not None or fire.extra or fire.positive.count != 1 or not isinstance(fire, Binary | Burst):
+    if type(fire) not in (Binary, Burst) or getattr(fire, 'max_spikes', 1) > 1:
         return f'its fire {name} emits more than 0 or 1, and the neurons of NIR do not'
     if isinstance(neuron.reset, NoReset):
         return 'it fires without a reset, which NIR has no neuron for'
@@ -136,9 +135,7 @@ def decode(node: Any, kind: str, reading: Reading, dt: float | None, reset: str 
     values, tensors, flat = split(own)
     charge = _charge(kind, values, tensors, reading)
     theta = values.get('v_threshold', 1.0)
-    fire: Fire = Binary(theta, strict=reading.strict)
-    if reading.max_spikes > 1:
-        fire = Burst(theta, reading.max_spikes)
+    fire = _multiple(theta) if reading.sinabs else Binary(theta, strict=reading.strict)
     tensors = {k: t for k, t in tensors.items() if k in (*charge.learns, 'v_threshold')}
     return Read(Neuron(charge, fire, _reset(node, kind, reading, reset, v_min)), tensors, flat)
 
@@ -205,9 +202,10 @@ def _reset(node: Any, kind: str, reading: Reading, reset: str | None, v_min: flo
         if theta.size != 1:
             raise ValueError('v_threshold must be the same for all neurons of a layer to bound v as sinabs does')
         v_min = -float(theta[0])
+    unbounded = v_min is None or v_min == -math.inf
     if not hard:
-        return Soft() if v_min is None else resets.Bounded(v_min)  # type: ignore[attr-defined]
-    if v_min is not None:
+        return Soft() if unbounded else _bounded(v_min)
+    if not unbounded:
         raise ValueError(f'v_min must come with a soft reset, got v_min = {v_min:g} and a hard one')
     values = np.unique(0.0 if to is None else to)
     if values.size != 1:
@@ -215,6 +213,12 @@ def _reset(node: Any, kind: str, reading: Reading, reset: str | None, v_min: flo
     return Hard(float(values[0]))
 
 
-def with_surrogate(neuron: Neuron, surrogate: Surrogate | None) -> Neuron:
-    """The neuron with another surrogate, or itself."""
-    return neuron if surrogate is None else replace(neuron, surrogate=surrogate)
+def _multiple(theta: float) -> Fire:
+    multi = getattr(fires, 'MultiSpike', None)
+    return Burst(theta, 64) if multi is None else multi(theta)
+
+
+def _bounded(v_min: float) -> Reset:
+    if not hasattr(resets, 'Bounded'):
+        raise ValueError(f'v_min must be -inf: there is no reset with a lower bound yet, got {v_min:g}')
+    return resets.Bounded(v_min)

@@ -2,6 +2,7 @@
 and graphs of any library as networks. Needs nir (`pip install 'snnkern[adapters]'`); docs/exchange.md says what fits.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def from_nir(
     dt. None: our own metadata where `to_nir` has left them and the numbers still fit, "nir" elsewhere. dt: seconds of a
     step; None: as in the reading, and 1 for an IF with r = 1. reset: "soft" or "hard" (to v_reset, 0 where there is
     none); None: as in the reading; NIR resets by subtraction before 1.0.5 and to v_reset since. v_min: a lower bound of
-    the potential (with a soft reset). surrogate: for training; None: the one in the metadata, else ATan(2).
+    the potential (with a soft reset), -inf for none; None: as in the reading. surrogate: for training; None: the one in the metadata, else ATan(2).
 
     The network is in eval mode; its layers carry the names of the nodes. `snnkern.nn.reset(net)` before another input.
     An input that repeats one step (`x.expand(T, ...)`) is computed once up to the first neuron.
@@ -95,7 +96,7 @@ def from_nir(
         raise ValueError(f"reset must be 'soft', 'hard' or None, got {reset!r}")
     if dt is not None:
         positive('dt', dt)
-    if v_min is not None:
+    if v_min is not None and v_min != -math.inf:
         finite('v_min', v_min)
     soft = False
     if isinstance(graph, str | Path):
