@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snnkern.adapters import _nir_stateless as stateless
-from snnkern.adapters._nir_extras import FLAT, Layer, node_of
+from snnkern.adapters._nir_extras import FLAT, Layer, has_v_reset, node_of
 from snnkern.adapters._nir_layers import Entry, Membrane, OverSteps, Placed
 from snnkern.adapters._nir_neurons import charge_refusal, refusal
 from snnkern.convert import SNN, graph
@@ -19,7 +19,7 @@ from snnkern.convert.fold import fold_batch_norm
 from snnkern.convert.layers import OverTime, Spiking, Timed
 from snnkern.nn import Neuron, reset
 from snnkern.nn.state import Stateful
-from snnkern.resets import Delayed
+from snnkern.resets import Delayed, Soft
 
 PASSING = (*graph.PASSING, OverTime, Entry)
 OWN = (Neuron.forward, Placed.forward, Membrane.forward)
@@ -27,8 +27,8 @@ ADDING = {operator.add, operator.iadd, torch.add, 'add', 'add_'}
 SHAPING = {torch.flatten, torch.reshape, torch.unflatten, 'flatten', 'unflatten', 'reshape', 'view'}
 HANDING_ON = {'contiguous', 'detach', 'clone', 'float', *graph.DROPOUTS}
 SUPPORTED = (
-    'Linear, Conv1d, Conv2d, AvgPool2d, Flatten, Identity, Dropout, BatchNorm behind a layer with weights, sums, and the '
-    'neurons of snnkern.nn that emit 0 or 1'
+    'Linear, Conv1d, Conv2d, AvgPool2d, Flatten, Identity, Dropout, BatchNorm behind a layer with weights, sums, and '
+    'the neurons of snnkern.nn that emit 0 or 1'
 )
 
 
@@ -45,6 +45,13 @@ class Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, name: str) -> bool:
         own = m.__module__.startswith(('snnkern.nn', 'snnkern.adapters', 'snnkern.convert.layers'))
         return own or isinstance(m, Stateful | Timed) or super().is_leaf_module(m, name)
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        """The parts of x.shape[:2], as in `T, B = x.shape[:2]`; nothing else is known to have a length."""
+        part = obj.node.args[1] if obj.node.target is operator.getitem else None
+        if isinstance(part, slice) and isinstance(part.stop, int) and (part.start, part.step) == (None, None):
+            return (obj[i] for i in range(part.stop))
+        return super().iter(obj)
 
 
 class Shapes(fx.Interpreter):
@@ -90,7 +97,8 @@ def _run(net: fx.GraphModule, values: Any) -> Any:
             return Shapes(net).run(*values)
     except Exception as error:
         shapes = ' and '.join(str(tuple(v.shape)) for v in values)
-        raise ValueError(f'sample must be an input of the model, got shape {shapes}: {error}') from error
+        why = str(error).partition('\n')[0]
+        raise ValueError(f'sample must be an input of the model, got shape {shapes}: {why}') from error
 
 
 class Exporting:
@@ -134,7 +142,7 @@ class Exporting:
         if node.op == 'call_module':
             return self.module(str(node.target), net.get_submodule(str(node.target)), reads, node)
         if node.target is operator.getitem:
-            return reads[0][node.args[1]] if isinstance(reads[0], list) else None
+            return reads[0][int(str(node.args[1]))] if isinstance(reads[0], list) else None
         if node.meta['shape'] is None:
             return None
         if node.target in ADDING and len(reads) == 2 and len(node.args) == 2 and all(reads):
@@ -154,7 +162,7 @@ class Exporting:
             return reads[0]
         if isinstance(inner, nn.Flatten | nn.Unflatten):
             return self.shaped(name, node, reads[0])
-        if isinstance(inner, Neuron) or type(inner) is Spiking:
+        if isinstance(inner, Neuron | Spiking):
             return self.neuron(name, inner, reads, before)
         made = stateless.written(self.nir, inner, before[lead:])
         if made is None:
@@ -178,8 +186,8 @@ class Exporting:
                     flat = self.nir.Flatten({'input': np.array(inner)}, start, end if inner[end + 1 :] else -1)
                     return Signal((self.add(name, flat, signal.terms, outer),), lead)
         raise ValueError(
-            f'{name} reshapes {before} to {after}; NIR can flatten the values of a step, and not mix them with the first '
-            f'{signal.lead} dimensions (time and batch): a Flatten of [T, B, ...] starts at 2'
+            f'{name} reshapes {before} to {after}; NIR can flatten the values of a step, and not mix them with time '
+            f'and batch, the first {signal.lead} dimensions: a Flatten of [T, B, ...] starts at 2'
         )
 
     def neuron(self, name: str, layer: Any, reads: list[Signal], before: tuple[int, ...]) -> Any:
@@ -208,24 +216,28 @@ class Exporting:
 
     def refusal(self, layer: Layer) -> str | None:
         """Why a layer cannot be written, or None."""
+        neuron = layer.neuron
         if layer.potential:
-            return charge_refusal(layer.neuron.charge, layer.tensors)
-        if self.portable and layer.v0 is not None and bool((layer.v0 != layer.neuron.reset.v_start).any()):
-            return 'it starts at a potential of its own (portable=True forbids what only metadata say)'
-        if self.portable and isinstance(layer.neuron.reset, Delayed):
-            return 'its reset comes a step later (portable=True forbids what only metadata say)'
-        return refusal(layer.neuron, layer.tensors)
+            return charge_refusal(neuron.charge, layer.tensors)
+        only = '; only metadata can, which portable=True forbids'
+        if self.portable and layer.v0 is not None and bool((layer.v0 != neuron.reset.v_start).any()):
+            return f'it starts at a potential of its own{only}'
+        if self.portable and isinstance(neuron.reset, Delayed):
+            return f'its reset comes a step later{only}'
+        if self.portable and isinstance(neuron.reset, Soft) and has_v_reset(self.nir.IF):
+            return f'it resets by subtraction, and NIR since 1.0.5 to v_reset{only}'
+        return refusal(neuron, layer.tensors)
 
 
 def described(name: str, layer: Any, shape: tuple[int, ...]) -> Layer:
     """A layer of neurons as data."""
-    if isinstance(layer, Spiking):
+    kind = type(layer)
+    if kind is Spiking:
         v0 = layer.get_buffer('v0')
         v0 = v0.view(-1, *[1] * (len(shape) - 1)) if v0.dim() == 1 else v0
         return Layer(layer.neuron, layer.coefficients, shape, 0, v0)
-    kind = type(layer)
-    if kind._multistep is not Neuron._multistep or kind.forward not in OWN:
-        raise ValueError(f'layer {name} cannot be said in NIR: {type(layer).__name__} does more than a neuron')
+    if isinstance(layer, Spiking) or kind._multistep is not Neuron._multistep or kind.forward not in OWN:
+        raise ValueError(f'layer {name} cannot be said in NIR: {kind.__name__} is more than a neuron of NIR')
     tensors = {k: t.detach() for k, t in layer.coefficients().items()}
     dim = layer.channel_dim
     axis = FLAT if getattr(layer, 'flat', False) else dim - 2 if dim >= 0 else len(shape) + dim

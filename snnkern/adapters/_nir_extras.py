@@ -43,10 +43,7 @@ class Layer:
     def _spread(self, value: Any) -> Tensor:
         full = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
         if full.numel() > 1:
-            sizes = self.shape if self.axis == FLAT else [1] * len(self.shape)
-            if self.axis != FLAT:
-                sizes[self.axis] = -1
-            full = full.reshape(sizes)
+            full = full.reshape(self.shape if self.axis == FLAT else along(self.axis, len(self.shape)))
         return full.reshape(()).expand(self.shape) if full.numel() == 1 else full.expand(self.shape)
 
     @property
@@ -63,11 +60,16 @@ def fields_of(layer: Layer, dt: float) -> tuple[str, dict[str, Any]]:
     return kind, found | {'v_threshold': array(layer.theta)}
 
 
+def has_v_reset(made: Any) -> bool:
+    """Whether a class of nodes has a v_reset: that of neurons since nir 1.0.5."""
+    return 'v_reset' in {f.name for f in fields(made)}
+
+
 def node_of(nir: Any, layer: Layer, dt: float) -> Any:
     """The node of a layer that NIR can say."""
     kind, found = fields_of(layer, dt)
     made = getattr(nir, kind)
-    if 'v_reset' in {f.name for f in fields(made)}:  # since nir 1.0.5
+    if has_v_reset(made):
         reset = layer.neuron.reset
         to = reset.v_reset if isinstance(reset, Hard) else 0.0
         found['v_reset'] = array(layer.spread(torch.tensor(to)))
@@ -100,6 +102,9 @@ def restored(node: Any, kind: str) -> Read | None:
 
 
 def _flat(t: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
-    sizes = [1] * len(shape)
-    sizes[axis] = -1
-    return t if t.numel() == 1 else t.reshape(sizes).expand(shape).reshape(-1)
+    return t if t.numel() == 1 else t.reshape(along(axis, len(shape))).expand(shape).reshape(-1)
+
+
+def along(axis: int, dims: int) -> list[int]:
+    """The sizes of a view whose values lie along one of so many dimensions."""
+    return [-1 if i == axis else 1 for i in range(dims)]

@@ -30,7 +30,7 @@ def flattened(nodes: dict[str, Any], edges: Iterable[Edge]) -> tuple[dict[str, A
         inner, within = flattened(node.nodes, node.edges)
         doors = {kind: [n for n, v in inner.items() if type(v).__name__ == kind] for kind in ('Input', 'Output')}
         del found[name]
-        found |= {f'{name}.{n}': v for n, v in inner.items() if n not in sum(doors.values(), [])}
+        found |= {f'{name}.{n}': v for n, v in inner.items() if type(v).__name__ not in doors}
         firsts = [f'{name}.{b}' for a, b in within if a in doors['Input']]
         lasts = [f'{name}.{a}' for a, b in within if b in doors['Output']]
         kept = [(f'{name}.{a}', f'{name}.{b}') for a, b in within if f'{name}.{a}' in found and f'{name}.{b}' in found]
@@ -146,7 +146,7 @@ class Importing:
             return Membrane(found.neuron.charge, found.tensors, found.flat)
         neuron = found.neuron
         if neuron.fire.real_units and not self._scaled(name, found):
-            neuron = replace(neuron, fire=replace(neuron.fire, real_units=False))
+            neuron = replace(neuron, fire=replace(neuron.fire, real_units=False))  # type: ignore[type-var]
         if self.surrogate is not None:
             neuron = replace(neuron, surrogate=self.surrogate)
         return Placed(neuron, found.tensors, found.flat, found.v0)

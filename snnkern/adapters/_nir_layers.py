@@ -76,8 +76,8 @@ class Placed(Neuron):
         """Spikes [T, B, ...] of the input current x [T, B, ...]."""
         if not self.flat or x.dim() == 3:
             return super().forward(x, residual)
-        both = [t if t is None else t.flatten(2) for t in (x, residual)]
-        return super().forward(*both).unflatten(2, x.shape[2:])
+        other = None if residual is None else residual.flatten(2)
+        return super().forward(x.flatten(2), other).unflatten(2, x.shape[2:])
 
 
 class Membrane(Placed):

@@ -147,7 +147,10 @@ def per_step(kind: str, given: dict[str, np.ndarray], dt: float, reading: Readin
     tau = given['tau_mem' if kind == 'CubaLIF' else 'tau']
     for name, value in given.items():
         if name.startswith('tau') and (value < dt * (1 - 1e-6)).any():
-            raise ValueError(f'{name} must be at least one step, dt = {dt:g}, got {value.min():g}: give the dt of its library')
+            least = value.min()
+            raise ValueError(
+                f'{name} must be at least one step, dt = {dt:g}, got {least:g}: give the dt of its library'
+            )
     k = dt / tau
     if reading.sinabs:
         return {'a': np.exp(-k), 'b': np.ones(()), 'c': given['v_leak'] * 0}
@@ -202,10 +205,10 @@ def _reset(node: Any, kind: str, reading: Reading, reset: str | None, v_min: flo
         if theta.size != 1:
             raise ValueError('v_threshold must be the same for all neurons of a layer to bound v as sinabs does')
         v_min = -float(theta[0])
-    unbounded = v_min is None or v_min == -math.inf
+    v_min = None if v_min == -math.inf else v_min
     if not hard:
-        return Soft() if unbounded else _bounded(v_min)
-    if not unbounded:
+        return Soft() if v_min is None else _bounded(v_min)
+    if v_min is not None:
         raise ValueError(f'v_min must come with a soft reset, got v_min = {v_min:g} and a hard one')
     values = np.unique(0.0 if to is None else to)
     if values.size != 1:

@@ -110,6 +110,7 @@ def scaled(node: Any, kind: str, scale: np.ndarray) -> None:
         groups = int(node.groups)
         factors = np.broadcast_to(per_channel[:, 0], (node.weight.shape[1] * groups,)).reshape(groups, 1, -1)
         weight = node.weight.reshape(groups, -1, *node.weight.shape[1:])
-        node.weight = (weight * factors[..., *[None] * (weight.ndim - 3)]).reshape(node.weight.shape)
+        factors = factors.reshape(*factors.shape, *[1] * (weight.ndim - 3))
+        node.weight = (weight * factors).reshape(node.weight.shape)
     else:
         node.weight = node.weight * scale.reshape(-1)

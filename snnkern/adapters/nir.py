@@ -1,5 +1,6 @@
-"""NIR exchange: networks of snnkern.nn and converted networks as graphs of the Neuromorphic Intermediate Representation,
-and graphs of any library as networks. Needs nir (`pip install 'snnkern[adapters]'`); docs/exchange.md says what fits.
+"""NIR, the Neuromorphic Intermediate Representation: networks as its graphs, and graphs of any library as networks.
+
+Needs nir (`pip install 'snnkern[adapters]'`). What fits into it, and how libraries read it: docs/exchange.md.
 """
 
 import math
@@ -76,17 +77,18 @@ def from_nir(
     """The network of a NIR graph, or of a file of one; it maps [T, B, ...] to [T, B, ...].
 
     graph: a `nir.NIRGraph` or a path. like: the library whose reading of NIR to follow, "spikingjelly", "snntorch",
-    "norse" or "sinabs" (docs/exchange.md compares them), or "nir": its equations as they are written, one Euler step of
-    dt. None: our own metadata where `to_nir` has left them and the numbers still fit, "nir" elsewhere. dt: seconds of a
-    step; None: as in the reading, and 1 for an IF with r = 1. reset: "soft" or "hard" (to v_reset, 0 where there is
-    none); None: as in the reading; NIR resets by subtraction before 1.0.5 and to v_reset since. v_min: a lower bound of
-    the potential (with a soft reset), -inf for none; None: as in the reading. surrogate: for training; None: the one in the metadata, else ATan(2).
+    "norse" or "sinabs" (docs/exchange.md compares them), or "nir": its equations as they are written, one Euler step
+    of dt. None: our own metadata where `to_nir` has left them and the numbers still fit, "nir" elsewhere. dt: seconds
+    of a step; None: as in the reading, and 1 for an IF with r = 1. reset: "soft" or "hard" (to v_reset, 0 where there
+    is none); None: as in the reading; NIR itself resets by subtraction before 1.0.5, and to v_reset since. v_min: a
+    lower bound of the potential (with a soft reset), -inf for none; None: as in the reading. surrogate: for training;
+    None: that of the metadata, else ATan(2).
 
-    The network is in eval mode; its layers carry the names of the nodes. `snnkern.nn.reset(net)` before another input.
+    The network is in eval mode; its layers have the names of the nodes. `snnkern.nn.reset(net)` before another input.
     An input that repeats one step (`x.expand(T, ...)`) is computed once up to the first neuron.
 
-    Raises ImportError without nir; FileNotFoundError; ValueError, naming the node, for a file that is no NIR graph, nodes
-    that are not supported, recurrence, parameters that are not finite, and a tau below dt.
+    Raises ImportError without nir; FileNotFoundError; ValueError, naming the node, for a file that is no NIR graph,
+    nodes that are not supported, recurrence, parameters that are not finite, and a tau below dt.
     Example: `net = from_nir('scnn_mnist.nir', like='sinabs')`, then `net(x).sum(0)`.
     """
     library()
