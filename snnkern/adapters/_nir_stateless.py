@@ -32,11 +32,21 @@ def _conv(nir: Any, layer: nn.Conv1d | nn.Conv2d, shape: tuple[int, ...]) -> Any
         raise ValueError(f'padding_mode must be zeros for NIR, got {layer.padding_mode!r}')
     weight = _numpy(layer.weight)
     bias = np.zeros(len(weight), weight.dtype) if layer.bias is None else _numpy(layer.bias)
-    numbers = layer.stride, layer.padding, layer.dilation
+    numbers = layer.stride, _padding(layer), layer.dilation
     if isinstance(layer, nn.Conv1d):
-        stride, padding, dilation = (n if isinstance(n, str) else int(n[0]) for n in numbers)
+        stride, padding, dilation = (n[0] for n in numbers)
         return nir.Conv1d(shape[-1], weight, stride, padding, dilation, layer.groups, bias)
     return nir.Conv2d(shape[-2:], weight, *numbers, layer.groups, bias)
+
+
+def _padding(layer: nn.Conv1d | nn.Conv2d) -> tuple[int, ...]:
+    """In numbers, since nir 1.0.4 cannot compute with words."""
+    if not isinstance(layer.padding, str):
+        return layer.padding
+    total = [d * (k - 1) * (layer.padding == 'same') for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    if any(n % 2 for n in total):
+        raise ValueError(f"padding 'same' of a kernel {layer.kernel_size} is not the same on both sides, as in NIR")
+    return tuple(n // 2 for n in total)
 
 
 def _pool(nir: Any, layer: nn.AvgPool2d | AvgPool2d) -> Any:
