@@ -169,8 +169,10 @@ def test_files_that_cannot_be_read(tmp_path) -> None:
 
 
 def ends(**between):
-    """A graph of these nodes without edges."""
-    return nir.NIRGraph({'input': nir.Input(np.array([2])), **between, 'output': nir.Output(np.array([2]))}, [])
+    """A graph with a chain of these nodes."""
+    names = ['input', *between, 'output']
+    edges = list(zip(names[:-1], names[1:], strict=True))
+    return nir.NIRGraph({'input': nir.Input(np.array([2])), **between, 'output': nir.Output(np.array([2]))}, edges)
 
 
 def full(value=1.0):
@@ -178,7 +180,6 @@ def full(value=1.0):
 
 
 def test_graphs_that_cannot_be_read() -> None:
-    through = [('input', 'n'), ('n', 'output')]
     cases = {
         'node n is a Delay, which is not supported; these are: .*LIF': ends(n=nir.Delay(full())),
         'v_threshold of node n must be finite': ends(n=nir.IF(r=full(), v_threshold=full(np.nan))),
@@ -187,7 +188,6 @@ def test_graphs_that_cannot_be_read() -> None:
         ),
     }
     for words, graph in cases.items():
-        graph.edges = through
         with pytest.raises(ValueError, match=words):
             from_nir(graph)
     graph = ends(n=nir.Scale(full()), m=nir.Scale(full()))

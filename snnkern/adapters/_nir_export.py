@@ -145,8 +145,10 @@ class Exporting:
             return reads[0][int(str(node.args[1]))] if isinstance(reads[0], list) else None
         if node.meta['shape'] is None:
             return None
-        if node.target in ADDING and len(reads) == 2 and len(node.args) == 2 and all(reads):
-            return Signal((*reads[0].terms, *reads[1].terms), reads[0].lead)
+        if node.target in ADDING:
+            parts = [env.get(part) if isinstance(part, fx.Node) else None for part in node.args]
+            if len(parts) == 2 and all(parts):
+                return Signal((*parts[0].terms, *parts[1].terms), parts[0].lead)
         if node.target in SHAPING:
             return self.shaped(node.name, node, reads[0])
         if node.target in HANDING_ON:

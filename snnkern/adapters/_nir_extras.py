@@ -77,9 +77,9 @@ def node_of(nir: Any, layer: Layer, dt: float) -> Any:
     if isinstance(neuron.surrogate, Custom):  # a function has no text
         neuron = replace(neuron, surrogate=ATan(2.0))
     kept = {'snnkern': neuron.spec, 'dt': float(dt), 'axis': layer.axis}
-    kept |= {f'of_{name}': t.detach().cpu().numpy() for name, t in layer.tensors.items()}
-    if layer.v0 is not None:
-        kept['v0'] = layer.v0.detach().cpu().numpy()
+    arrays = {f'of_{name}': t for name, t in layer.tensors.items()}
+    arrays |= {} if layer.v0 is None else {'v0': layer.v0}
+    kept |= {name: np.atleast_1d(t.detach().cpu().numpy()) for name, t in arrays.items()}  # files compress no numbers
     return made(**found, metadata=kept)
 
 
@@ -89,8 +89,10 @@ def restored(node: Any, kind: str) -> Read | None:
     if 'snnkern' not in kept:
         return None
     neuron, axis = Neuron.parse(str(kept['snnkern'])), int(kept['axis'])
-    tensors = {name.removeprefix('of_'): tensor(v) for name, v in kept.items() if name.startswith('of_')}
-    v0 = tensor(kept['v0']) if 'v0' in kept else None
+    arrays = {name: tensor(v) for name, v in kept.items() if name.startswith('of_') or name == 'v0'}
+    arrays = {name: t.reshape(()) if t.numel() == 1 else t for name, t in arrays.items()}
+    v0 = arrays.pop('v0', None)
+    tensors = {name.removeprefix('of_'): t for name, t in arrays.items()}
     shape = tuple(np.shape(node.r))
     known, again = fields_of(Layer(neuron, tensors, shape, axis), float(kept['dt']))
     if known != kind or any(not np.array_equal(again[name], getattr(node, name)) for name in again):

@@ -17,7 +17,7 @@ from snnkern.adapters._nir_layers import Entry, Membrane, Placed
 from snnkern.adapters._nir_neurons import KINDS, READINGS, Read, decode
 from snnkern.surrogates import Surrogate
 
-SUPPORTED = (*KINDS, 'Linear', 'Affine', 'Conv1d', 'Conv2d', 'AvgPool2d', 'SumPool2d', 'Flatten', 'Scale', 'NIRGraph')
+SUPPORTED = (*KINDS, 'Linear', 'Affine', 'Conv1d', 'Conv2d', 'AvgPool2d', 'SumPool2d', 'Flatten', 'Scale', 'Identity')
 Edge = tuple[str, str]
 
 

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern import fires, resets
 from snnkern.adapters._nir_layers import tensor
 from snnkern.charges import IF, LIF, Affine, Charge, Synaptic
-from snnkern.fires import Binary, Burst, Fire
+from snnkern.fires import Binary, Burst, Fire, MultiSpike
 from snnkern.neurons import Neuron
-from snnkern.resets import Hard, NoReset, Reset, Soft
+from snnkern.resets import Bounded, Hard, NoReset, Reset, Soft
 from snnkern.spikes import bind
 
 KINDS = {'IF': ('r',), 'LIF': ('tau', 'r', 'v_leak'), 'CubaLIF': ('tau_mem', 'r', 'v_leak', 'tau_syn', 'w_in')}
@@ -135,7 +134,7 @@ def decode(node: Any, kind: str, reading: Reading, dt: float | None, reset: str 
     values, tensors, flat = split(own)
     charge = _charge(kind, values, tensors, reading)
     theta = values.get('v_threshold', 1.0)
-    fire = _multiple(theta) if reading.sinabs else Binary(theta, strict=reading.strict)
+    fire = MultiSpike(theta) if reading.sinabs else Binary(theta, strict=reading.strict)
     tensors = {k: t for k, t in tensors.items() if k in (*charge.learns, 'v_threshold')}
     return Read(Neuron(charge, fire, _reset(node, kind, reading, reset, v_min)), tensors, flat)
 
@@ -207,21 +206,10 @@ def _reset(node: Any, kind: str, reading: Reading, reset: str | None, v_min: flo
         v_min = -float(theta[0])
     v_min = None if v_min == -math.inf else v_min
     if not hard:
-        return Soft() if v_min is None else _bounded(v_min)
+        return Soft() if v_min is None else Bounded(v_min)
     if v_min is not None:
         raise ValueError(f'v_min must come with a soft reset, got v_min = {v_min:g} and a hard one')
     values = np.unique(0.0 if to is None else to)
     if values.size != 1:
         raise ValueError('v_reset must be the same for all neurons of a layer')
     return Hard(float(values[0]))
-
-
-def _multiple(theta: float) -> Fire:
-    multi = getattr(fires, 'MultiSpike', None)
-    return Burst(theta, 64) if multi is None else multi(theta)
-
-
-def _bounded(v_min: float) -> Reset:
-    if not hasattr(resets, 'Bounded'):
-        raise ValueError(f'v_min must be -inf: there is no reset with a lower bound yet, got {v_min:g}')
-    return resets.Bounded(v_min)

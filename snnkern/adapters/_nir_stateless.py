@@ -79,6 +79,8 @@ def read(node: Any, kind: str) -> nn.Module | None:
     if kind == 'Flatten':
         start, end = (int(n) + 2 if n >= 0 else int(n) for n in (node.start_dim, node.end_dim))
         return nn.Flatten(start, end)
+    if kind == 'Identity':
+        return nn.Identity()
     if kind == 'Scale':
         return Scale(tensor(node.scale))
     return None
