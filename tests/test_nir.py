@@ -1,4 +1,4 @@
-"""NIR exchange: what goes out comes back with the same spikes, the numbers are those of the standard, errors are told."""
+"""NIR exchange: what goes out comes back with the same spikes, and the numbers are those of the standard."""
 
 from dataclasses import replace
 

@@ -193,7 +193,10 @@ THEIRS = {
 @recent
 @pytest.mark.parametrize('kind', THEIRS)
 def test_ours_runs_spikingjelly(jelly, kind) -> None:
-    net, x = net_of(lambda: getattr(jelly.neuron, kind)(**THEIRS[kind])), torch.rand(T, B, 8) * (1 if kind.startswith('CUBA') else 9)
+    net, x = (
+        net_of(lambda: getattr(jelly.neuron, kind)(**THEIRS[kind])),
+        torch.rand(T, B, 8) * (1 if kind.startswith('CUBA') else 9),
+    )
     net[0], net[2] = (jelly.layer.Linear(*layer.weight.shape[::-1]) for layer in (net[0], net[2]))
     for layer in net[0], net[2]:
         tnn.init.normal_(layer.weight, 0.2, 0.6)

@@ -50,7 +50,7 @@ class Tracer(fx.Tracer):
         """The parts of x.shape[:2], as in `T, B = x.shape[:2]`; nothing else is known to have a length."""
         part = obj.node.args[1] if obj.node.target is operator.getitem else None
         if isinstance(part, slice) and isinstance(part.stop, int) and (part.start, part.step) == (None, None):
-            return (obj[i] for i in range(part.stop))
+            return iter([operator.getitem(obj, i) for i in range(part.stop)])  # type: ignore[call-overload]
         return super().iter(obj)
 
 
@@ -146,8 +146,8 @@ class Exporting:
         if node.meta['shape'] is None:
             return None
         if node.target in ADDING:
-            parts = [env.get(part) if isinstance(part, fx.Node) else None for part in node.args]
-            if len(parts) == 2 and all(parts):
+            parts = [found for part in node.args if isinstance(part, fx.Node) and (found := env[part])]
+            if len(parts) == len(node.args) == 2:
                 return Signal((*parts[0].terms, *parts[1].terms), parts[0].lead)
         if node.target in SHAPING:
             return self.shaped(node.name, node, reads[0])

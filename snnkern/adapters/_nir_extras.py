@@ -86,7 +86,7 @@ def node_of(nir: Any, layer: Layer, dt: float) -> Any:
 def restored(node: Any, kind: str) -> Read | None:
     """The neuron that the metadata of a node describe, or None if there is none, or not any more."""
     kept = node.metadata
-    if 'snnkern' not in kept:
+    if not {'snnkern', 'dt', 'axis'} <= kept.keys():
         return None
     neuron, axis = Neuron.parse(str(kept['snnkern'])), int(kept['axis'])
     arrays = {name: tensor(v) for name, v in kept.items() if name.startswith('of_') or name == 'v0'}

@@ -79,8 +79,8 @@ class Importing:
         self.nodes, self.edges = {name: in_numpy(node) for name, node in nodes.items()}, edges
         self.believe = like is None and dt is None and reset is None and v_min is None
         self.reading = READINGS[like or 'nir']
-        if soft and self.reading.hard is None:
-            self.reading = replace(self.reading, hard=False)
+        if soft and self.reading.reset is None:
+            self.reading = replace(self.reading, reset='soft')
         self.dt, self.reset, self.v_min, self.surrogate = dt, reset, v_min, surrogate
         self.root = nn.Module()
         self.same: dict[str, str] = {}  # Scales that real units stand for, by their neuron

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from snnkern.adapters._nir_layers import tensor
 from snnkern.charges import IF, LIF, Affine, Charge, Synaptic
-from snnkern.fires import Binary, Burst, Fire, MultiSpike
+from snnkern.fires import Binary, Burst, MultiSpike
 from snnkern.neurons import Neuron
 from snnkern.resets import Bounded, Hard, NoReset, Reset, Soft
 from snnkern.spikes import bind
@@ -28,25 +28,26 @@ KINDS |= {'I': KINDS['IF'], 'LI': KINDS['LIF']}
 class Reading:
     """How a library reads what NIR leaves open.
 
-    dt: seconds of a step. hard: reset to v_reset (0 where the file has none), or by subtraction; None: as the file's
-    version of NIR defines it. strict: a spike where v > v_threshold, or from equality on. product: computes a * v + x,
-    which is v - v / tau + x but for rounding. sinabs: as many spikes in a step as v holds thresholds, a leak of
-    exp(-dt / tau) without scaling the input, and v of IF kept above -v_threshold.
+    dt: seconds of a step. reset: "hard" (to v_reset, 0 where the file has none), "zero", "soft" (by subtraction); None:
+    as the file's version of NIR defines it. strict: a spike where v > v_threshold, or from equality on. product:
+    computes a * v + x, which is v - v / tau + x but for rounding. blind: takes r for 1. sinabs: as many spikes in a
+    step as v holds thresholds, a leak of exp(-dt / tau) without scaling the input, v of IF kept above -v_threshold.
     """
 
     dt: float
-    hard: bool | None
+    reset: str | None
     strict: bool
     product: bool = False
+    blind: bool = False
     sinabs: bool = False
 
 
 READINGS = {
     'nir': Reading(1e-4, None, True),
-    'spikingjelly': Reading(1e-4, True, False),
-    'snntorch': Reading(1e-4, True, True, product=True),
-    'norse': Reading(1e-3, True, True),
-    'sinabs': Reading(1.0, False, False, True, True),
+    'spikingjelly': Reading(1e-4, 'hard', False),
+    'snntorch': Reading(1e-4, 'zero', True, product=True),
+    'norse': Reading(1e-3, 'zero', True, blind=True),
+    'sinabs': Reading(1.0, 'soft', False, product=True, blind=True, sinabs=True),
 }
 
 
@@ -142,7 +143,7 @@ def decode(node: Any, kind: str, reading: Reading, dt: float | None, reset: str 
 def per_step(kind: str, given: dict[str, np.ndarray], dt: float, reading: Reading) -> dict[str, np.ndarray]:
     """a, b, c (and decay) of one step."""
     if kind in ('I', 'IF'):
-        return {'a': np.ones(()), 'b': given['r'] * dt, 'c': np.zeros(())}
+        return {'a': np.ones(()), 'b': np.ones(()) if reading.blind else given['r'] * dt, 'c': np.zeros(())}
     tau = given['tau_mem' if kind == 'CubaLIF' else 'tau']
     for name, value in given.items():
         if name.startswith('tau') and (value < dt * (1 - 1e-6)).any():
@@ -153,7 +154,7 @@ def per_step(kind: str, given: dict[str, np.ndarray], dt: float, reading: Readin
     k = dt / tau
     if reading.sinabs:
         return {'a': np.exp(-k), 'b': np.ones(()), 'c': given['v_leak'] * 0}
-    own = {'a': 1 - k, 'b': given['r'] * k, 'c': given['v_leak'] * k}
+    own = {'a': 1 - k, 'b': k if reading.blind and kind != 'CubaLIF' else given['r'] * k, 'c': given['v_leak'] * k}
     if kind == 'CubaLIF':
         decay = dt / given['tau_syn']
         own |= {'decay': 1 - decay, 'b': own['b'] * given['w_in'] * decay}
@@ -195,21 +196,19 @@ def near(a: float, b: float) -> bool:
 
 
 def _reset(node: Any, kind: str, reading: Reading, reset: str | None, v_min: float | None) -> Reset:
-    hard = reading.hard if reset is None else reset == 'hard'
     to = getattr(node, 'v_reset', None)
-    if hard is None:
-        hard = to is not None
+    way = reset or reading.reset or ('soft' if to is None else 'hard')
     if v_min is None and reading.sinabs and kind == 'IF':
         theta = np.unique(node.v_threshold)
         if theta.size != 1:
             raise ValueError('v_threshold must be the same for all neurons of a layer to bound v as sinabs does')
         v_min = -float(theta[0])
     v_min = None if v_min == -math.inf else v_min
-    if not hard:
+    if way == 'soft':
         return Soft() if v_min is None else Bounded(v_min)
     if v_min is not None:
         raise ValueError(f'v_min must come with a soft reset, got v_min = {v_min:g} and a hard one')
-    values = np.unique(0.0 if to is None else to)
+    values = np.unique(0.0 if to is None or way == 'zero' else to)
     if values.size != 1:
         raise ValueError('v_reset must be the same for all neurons of a layer')
     return Hard(float(values[0]))

@@ -64,7 +64,7 @@ def _pair(value: Any) -> np.ndarray:
 
 
 def _numpy(t: Tensor) -> np.ndarray:
-    return t.detach().float().cpu().numpy()
+    return t.detach().float().cpu().clone().numpy()  # the graph must not change with the model
 
 
 def read(node: Any, kind: str) -> nn.Module | None:
