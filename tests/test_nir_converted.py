@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import sys
 from copy import deepcopy
 from itertools import pairwise
 
@@ -206,6 +207,12 @@ def test_graphs_that_cannot_be_read() -> None:
     graph.edges = [('input', 'n'), ('other', 'm'), ('n', 'output'), ('m', 'output')]
     with pytest.raises(ValueError, match='one Input, got 2'):
         from_nir(graph)
+
+
+def test_without_nir(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, 'nir', None)
+    with pytest.raises(ImportError, match=r"NIR exchange needs nir: pip install 'snnkern\[adapters\]'"):
+        from_nir('net.nir')
 
 
 def test_arguments_that_do_not_fit() -> None:
