@@ -149,7 +149,10 @@ class Importing:
             neuron = replace(neuron, fire=replace(neuron.fire, real_units=False))  # type: ignore[type-var]
         if self.surrogate is not None:
             neuron = replace(neuron, surrogate=self.surrogate)
-        return Placed(neuron, found.tensors, found.flat, found.v0)
+        tensors = {
+            name: t for name, t in found.tensors.items() if name in neuron.coefficients
+        }  # another surrogate may have no alpha
+        return Placed(neuron, tensors, found.flat, found.v0)
 
     def _scaled(self, name: str, found: Read) -> bool:
         """Whether the only reader of a neuron multiplies by its threshold: then the spikes carry it themselves."""
