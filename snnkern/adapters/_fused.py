@@ -62,7 +62,7 @@ class Fused(nn.Module):
         kept: dict[str, tuple[Tensor, int, float]] = self.__dict__.setdefault(NUMBERS, {})
         found = kept.get(name)
         if found is None or found[0] is not tensor or found[1] != tensor._version:
-            kept[name] = found = tensor, tensor._version, float(tensor)
+            kept[name] = found = tensor, tensor._version, float(tensor.detach())
         return found[2]
 
     def described(self) -> str:

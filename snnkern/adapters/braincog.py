@@ -42,6 +42,12 @@ def potential(mem: Any, x: Tensor) -> Tensor | float | None:
     return float(mem) or None
 
 
+@torch.compiler.assume_constant_result
+def now(tensor: Tensor) -> float:
+    """A number as it is while torch.compile traces."""
+    return float(tensor.detach())
+
+
 class Node(FusedNeuron):
     """What the nodes share: all but the charge."""
 
@@ -64,6 +70,10 @@ class Node(FusedNeuron):
         several = [name for name, value in numbers.items() if isinstance(value, Tensor) and value.numel() != 1]
         return f'{several[0]} is more than one number' if several else None
 
+    def steepness(self, alpha: Tensor) -> float:
+        """An alpha that nobody learns."""
+        return now(alpha) if torch.compiler.is_compiling() else self._read('alpha', alpha)
+
     def parts(self) -> tuple[list[Part], dict[str, Tensor]]:
         """Charge, fire, reset and surrogate, and the coefficients."""
         kind, strict, alpha = SURROGATES[type(self.act_fun)]
@@ -71,7 +81,7 @@ class Node(FusedNeuron):
         given: dict[str, Any] = {'v_threshold': self.theta()}
         if alpha is None:
             alpha = self.act_fun.alpha
-            given['alpha'] = alpha if kind.learns_alpha else self._read('alpha', alpha)
+            given['alpha'] = alpha if kind.learns_alpha else self.steepness(alpha)
         floats, tensors = self.numbers(**given)
         rows |= {name: row if row.is_floating_point() else row.float() for name, row in tensors.items()}
         shape = kind, floats.get('alpha', alpha if isinstance(alpha, float) else 1.0)
@@ -96,10 +106,10 @@ class Node(FusedNeuron):
             return self.original().forward(self, inputs)
         together = self.layer_by_layer or self.groups != 1
         s = self.steps(self.rearrange2node(inputs) if together else inputs.unsqueeze(0))
+        # What is kept is a copy of the output, which others may change in place; one step's own output is kept itself.
         if self.requires_fp is True:
-            self.feature_map.extend(s.unbind(0))
-        # A copy, where nothing else needs the spikes of all steps later.
-        self.spike = s[-1].clone() if together and not s.requires_grad else s[-1]
+            self.feature_map.extend((s.clone() if together else s).unbind(0))
+        self.spike = s[-1].clone() if together else s[0]
         return self.rearrange2op(s) if together else self.spike
 
 
