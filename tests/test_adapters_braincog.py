@@ -190,6 +190,12 @@ def test_wrong_shapes_are_errors_as_in_braincog():
         ours(torch.rand(T * 3, 5))
 
 
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int64])
+def test_whole_numbers_are_currents(dtype):
+    theirs, x = node.IFNode(), torch.randint(0, 2, (4, 90)).to(dtype)
+    assert_spikes_equal(adapters.accelerate(theirs)(x), theirs(x))
+
+
 def test_a_state_of_one_sample_serves_all():
     theirs, x = node.LIFNode(), currents(4, 90)
     ours = adapters.accelerate(theirs)

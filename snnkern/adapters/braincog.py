@@ -42,7 +42,7 @@ def potential(mem: Any, x: Tensor) -> Tensor | float | None:
     return float(mem) or None
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def now(tensor: Tensor) -> float:
     """A number as it is while torch.compile traces."""
     return float(tensor.detach())
@@ -104,6 +104,8 @@ class Node(FusedNeuron):
     def forward(self, inputs: Tensor) -> Any:
         if self.refusal():
             return self.original().forward(self, inputs)
+        if not inputs.is_floating_point():  # bits of a recording
+            inputs = inputs.float()
         together = self.layer_by_layer or self.groups != 1
         s = self.steps(self.rearrange2node(inputs) if together else inputs.unsqueeze(0))
         # What is kept is a copy of the output, which others may change in place; one step's own output is kept itself.
