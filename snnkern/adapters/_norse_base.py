@@ -1,14 +1,14 @@
 """What the adapters of Norse's neurons share: numbers and states in named tuples, and how all steps run."""
 
 from functools import reduce
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from norse.torch.functional import reset
 from torch import Tensor
 
 from snnkern import charges, fires, surrogates
-from snnkern.adapters._fused import FusedNeuron, Part, cached, described
+from snnkern.adapters._fused import NUMBERS, FusedNeuron, Part, cached, described
 from snnkern.resets import Hard, NoReset, Soft
 
 Number = Any  # a tensor or a float
@@ -24,7 +24,6 @@ METHODS: dict[str, tuple[float | None, Part] | None] = {
     'heaviside': None,
     'circ': None,
 }
-RESETS: dict[Any, Any] = {reset.reset_value: Hard, reset.reset_subtract: Soft}
 INTEGRATOR: tuple[Part, ...] = (fires.Binary,), (NoReset,), (surrogates.STE,)
 
 
@@ -51,6 +50,40 @@ def product(a: Number, b: Number) -> Number:
     return a * b if isinstance(b, Tensor) or b else 0.0
 
 
+def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    """Whether a tensor of this shape expands to that one."""
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
+
+
+def spread(value: Tensor, x: Tensor) -> Tensor:
+    """A state for x [T, ...]."""
+    return value.to(x).expand(x.shape[1:])
+
+
+class Plan(NamedTuple):
+    """What calls need to know of the settings of a module.
+
+    why: no kernel runs it, and nothing else is known. values: the numbers. shapes: theirs, where they are no scalars.
+    axis: the dimension that they vary in. rest: fire, reset and surrogate. learned: tensors of these. v_start: where
+    the potential of such a neuron starts.
+    """
+
+    why: str | None
+    values: Values = {}  # noqa: RUF012 (never changed)
+    shapes: tuple[torch.Size, ...] = ()
+    axis: int = -1
+    rest: tuple[Part, ...] = ()
+    learned: dict[str, Tensor] = {}  # noqa: RUF012
+    v_start: float = 0.0
+
+    def coefficients(self, x: Tensor, learned: dict[str, Tensor]) -> dict[str, Any]:
+        """Keywords of `multistep`."""
+        if not learned:
+            return {}
+        rows = {name: t.to(x.device).reshape(() if t.numel() == 1 else -1) for name, t in learned.items()}
+        return {'coefficients': rows, 'channel_dim': self.axis}
+
+
 class Base(FusedNeuron):
     """What all share: numbers and states in named tuples, the first state v.
 
@@ -75,11 +108,39 @@ class Base(FusedNeuron):
         return {d - t.dim() for t in tensors if t.numel() != 1 for d, size in enumerate(t.shape) if size != 1}
 
     def refusal(self) -> str | None:
+        return self.plan().why
+
+    def plan(self) -> Plan:
+        """What calls need of the settings, made again where one changed or has a gradient."""
+        settings = None if torch.compiler.is_compiling() else self.settings()
+        kept: Any = self.__dict__.setdefault(NUMBERS, {}).get('plan') if settings else None
+        if kept is not None and kept[0] is self.p and kept[1] == settings:
+            return kept[2]
+        why = self.unfit()
+        plan = Plan(why) if why else self.planned()
+        if settings and not any(isinstance(value, Tensor) for value in plan.values.values()):
+            self.__dict__[NUMBERS]['plan'] = self.p, settings, plan
+        return plan
+
+    def settings(self) -> tuple[Any, ...] | None:
+        """What a plan depends on, besides p itself; None: changes cannot be told."""
+        tensors = [value for value in self.p if isinstance(value, Tensor)]
+        if any(value.is_inference() for value in tensors):
+            return None
+        changes = [(value._version, value.requires_grad) for value in tensors]
+        return self.dt, getattr(self, 'activation', None), self.fallback(), torch.is_grad_enabled(), *changes
+
+    def fallback(self) -> Any:
+        """The function that makes initial states."""
+        initial = getattr(self, 'state_fallback', None)
+        return getattr(initial, '__func__', initial)
+
+    def unfit(self) -> str | None:
+        """What has no kernel."""
         step: Any = type(self).step
         if getattr(self, 'activation', step) is not step:
             return f'{self.activation.__name__} has no kernel'
-        fallback = getattr(self, 'state_fallback', None)
-        if fallback is not None and getattr(fallback, '__func__', None) is not self.original().initial_state:
+        if self.fallback() not in (None, getattr(self.original(), 'initial_state', None)):
             return 'state_fallback is not that of its class'
         if isinstance(self.dt, Tensor):
             return 'dt is a tensor'
@@ -92,7 +153,7 @@ class Base(FusedNeuron):
         v_reset = self.given()['v_reset']
         if isinstance(v_reset, Tensor) and (v_reset.requires_grad or v_reset.numel() != 1):
             return 'p.v_reset is learned or differs between neurons'
-        if getattr(self.p, 'reset_method', reset.reset_value) not in RESETS:
+        if getattr(self.p, 'reset_method', reset.reset_value) not in (reset.reset_value, reset.reset_subtract):
             return f'p.reset_method={self.p.reset_method.__name__} has no kernel'
         if self.surrogate() is None:
             known = ', it has one under torch.no_grad()' if self.p.method in METHODS else ''
@@ -107,8 +168,21 @@ class Base(FusedNeuron):
         alpha, ours = METHODS.get(method) or (None, None)
         return ours if alpha is None or self.numbers(alpha=self.p.alpha)[0].get('alpha') == alpha else None
 
-    def values(self) -> Values:
-        """The numbers as floats, or as tensors that a call takes; rates are those of a step."""
+    def planned(self) -> Plan:
+        values = self.numbers_of_a_step()
+        shapes = tuple(value.shape for value in self.given().values() if isinstance(value, Tensor) and value.dim())
+        axis = min(self.axes(), default=-1)
+        if self.integrates:
+            return Plan(None, values, shapes, axis, INTEGRATOR)
+        fire, threshold = split(fires.Binary, v_threshold=values['v_th'], real_units=False, strict=True)
+        surrogate: Any = self.surrogate()
+        if getattr(self.p, 'reset_method', None) is reset.reset_subtract:
+            return Plan(None, values, shapes, axis, (fire, (Soft,), surrogate), threshold)
+        v_reset = values['v_reset']
+        return Plan(None, values, shapes, axis, (fire, (Hard, v_reset), surrogate), threshold, v_reset)
+
+    def numbers_of_a_step(self) -> Values:
+        """Floats, or tensors that a call takes; rates are those of a step."""
         given = self.given()
         floats, tensors = self.numbers(**given)
         if torch.compiler.is_compiling():
@@ -121,37 +195,32 @@ class Base(FusedNeuron):
             tensors[name] = self.dt * tensors[name]
         return {**floats, **tensors}
 
-    def fits(self, x: Any, state: Any) -> bool:
-        """Whether x [T, ...] is dense, and no state or number has more neurons."""
-        if not isinstance(x, Tensor) or x.layout is not torch.strided or x.is_complex() or not x.dim() or not len(x):
-            return False
-        shapes = [t.shape for t in (*self.given().values(), *(state or ())) if isinstance(t, Tensor)]
-        try:
-            return torch.broadcast_shapes(x.shape[1:], *shapes) == x.shape[1:]
-        except RuntimeError:
-            return False
-
     def run_steps(self, x: Tensor, state: Any, trace: bool = False) -> tuple[Tensor, Any] | None:
         """What comes out of all steps of x [T, ...], and the states after the last or, with trace, after each; None if
         the library's own code must run."""
-        if self.refusal() or not self.fits(x, state):
+        plan = self.plan()
+        if plan.why or not isinstance(x, Tensor) or x.layout is not torch.strided or not x.dim() or not len(x):
             return None
-        states = [] if state is None else [torch.as_tensor(getattr(state, name)) for name in self.kind._fields]
-        dtype = reduce(torch.promote_types, [torch.result_type(x, value) for value in states], x.dtype)
-        wide = state is None and (self.wide or not x.is_floating_point())
-        x = x.to(torch.promote_types(dtype, torch.float32) if wide else dtype)
-        values = self.values()
-        start = values[self.start]
-        if state is not None:
-            states = [value.to(x).expand(x.shape[1:]) for value in states]
+        given = [] if state is None else [torch.as_tensor(getattr(state, name)) for name in self.kind._fields]
+        if x.is_complex() or not all(
+            broadcasts(shape, x.shape[1:]) for shape in (*plan.shapes, *[v.shape for v in given])
+        ):
+            return None
+        dtype = reduce(torch.promote_types, [torch.result_type(x, value) for value in given], x.dtype)
+        if state is None and (self.wide or not x.is_floating_point()):
+            dtype = torch.promote_types(dtype, torch.float32)
+        x = x.to(dtype)
+        start = plan.values[self.start]
+        if state is None:
+            states = [spread(start.detach(), x) if isinstance(start, Tensor) else start]
         else:
-            states = [start.detach().to(x).expand(x.shape[1:]) if isinstance(start, Tensor) else start]
-        out, *after = self.steps(x, values, trace, *states)
-        return out.to(x.dtype), self.kind(*[value.to(x.dtype) for value in after])
+            states = [spread(value, x) for value in given]
+        out, *after = self.steps(x, plan, trace, *states)
+        return out.to(dtype), self.kind(*[value.to(dtype) for value in after])
 
-    def steps(self, x: Tensor, values: Values, trace: bool, v: Number) -> tuple[Tensor, ...]:
+    def steps(self, x: Tensor, plan: Plan, trace: bool, v: Number) -> tuple[Tensor, ...]:
         """What comes out of x [T, ...], and the states."""
-        return self.charged(x, *self.charge(values), values, trace, v)
+        return self.charged(x, *self.charge(plan.values), plan, trace, v)
 
     def charge(self, values: Values) -> tuple[Part, dict[str, Tensor]]:
         k, leak = values['tau_mem_inv'], values['v_leak']
@@ -160,30 +229,14 @@ class Base(FusedNeuron):
         return split(charges.PLIF, k=k, v_rest=leak, decay_input=True)
 
     def charged(
-        self, x: Tensor, charge: Part, learned: dict[str, Tensor], values: Values, trace: bool, v: Any
+        self, x: Tensor, charge: Part, learned: dict[str, Tensor], plan: Plan, trace: bool, v: Any
     ) -> tuple[Tensor, Tensor]:
         """What comes out of a charge, and its states after the last step or, with trace, v after each."""
-        rest: tuple[Any, ...] = INTEGRATOR
-        v_start = 0.0
-        if not self.integrates:
-            fire, threshold = split(fires.Binary, v_threshold=values['v_th'], real_units=False, strict=True)
-            learned = {**learned, **threshold}
-            kind = RESETS[getattr(self.p, 'reset_method', reset.reset_value)]
-            v_start = values['v_reset'] if kind is Hard else 0.0
-            rest = fire, (kind, v_start) if kind is Hard else (kind,), self.surrogate()
-        wanted = {
-            'v0': None if isinstance(v, float) and v == v_start else v,
-            'return_state': True,
-            'return_v_seq': trace or self.integrates,
-        }
-        wanted |= self.coefficients(x, learned)
-        s, last, *v_seq = self.run(x, described(charge, *rest), **wanted)
+        own = described(charge, *plan.rest)
+        v0 = None if isinstance(v, float) and v == plan.v_start else v
+        wanted = {'v0': v0, 'return_state': True, 'return_v_seq': trace or self.integrates}
+        s, last, *v_seq = self.run(x, own, **wanted, **plan.coefficients(x, {**learned, **plan.learned}))
         return v_seq[0] if self.integrates else s, v_seq[0] if trace else last
-
-    def coefficients(self, x: Tensor, learned: dict[str, Tensor]) -> dict[str, Any]:
-        """Keywords of `multistep`."""
-        rows = {name: t.to(x.device).reshape(() if t.numel() == 1 else -1) for name, t in learned.items()}
-        return {'coefficients': rows, 'channel_dim': min(self.axes(), default=-1)}
 
 
 class Cell(Base):

@@ -20,7 +20,7 @@ from torch.nn.functional import linear
 
 from snnkern import charges
 from snnkern.adapters._fused import Part, by_original, described
-from snnkern.adapters._norse_base import INTEGRATOR, Base, Cell, Layer, Number, product, split
+from snnkern.adapters._norse_base import INTEGRATOR, Base, Cell, Layer, Number, Plan, Values, product, split
 from snnkern.adapters._norse_lift import Lift
 from snnkern.functional import multistep
 
@@ -28,28 +28,27 @@ from snnkern.functional import multistep
 class WithCurrent(Base):
     """A current that decays and charges v, before it decays."""
 
-    def steps(
-        self, x: Tensor, values: dict[str, Number], trace: bool, v: Any, i: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        d = values['tau_syn_inv']
+    def steps(self, x: Tensor, plan: Plan, trace: bool, v: Any, i: Tensor | None = None) -> tuple[Tensor, ...]:
+        d = plan.values['tau_syn_inv']
         if len(x) == 1 or trace or isinstance(d, Tensor) or d == 1:
-            current = self.currents(x, i, d)
-            out, v = self.charged(current, *self.charge(values), values, trace, v)
+            current = self.currents(x, i, d, plan)
+            out, v = self.charged(current, *self.charge(plan.values), plan, trace, v)
             current = current if trace else current[-1]
-            return out, v, current + -d * current
-        k, leak = values['tau_mem_inv'], values['v_leak']
+            return out, v, (-d * current).add_(current)
+        k, leak = plan.values['tau_mem_inv'], plan.values['v_leak']
         charge, learned = split(charges.Synaptic, a=1 - k, b=k, c=product(k, leak), decay=1 - d)
         v0 = v if i is None else torch.stack([v, i / (1 - d)])
-        out, last = self.charged(x, charge, learned, values, trace, v0)
+        out, last = self.charged(x, charge, learned, plan, trace, v0)
         return out, last[0], last[1] * (1 - d)
 
-    def currents(self, x: Tensor, i: Tensor | None, d: Number) -> Tensor:
+    def currents(self, x: Tensor, i: Tensor | None, d: Number, plan: Plan) -> Tensor:
         """The current that charges v in each step."""
-        x = x if i is None else torch.cat([x[:1] + i, x[1:]])
         if len(x) == 1:
-            return x
+            return x if i is None else x + i
+        x = x if i is None else torch.cat([x[:1] + i, x[1:]])
         charge, learned = split(charges.PLIF, k=d, v_rest=0.0, decay_input=False)
-        return multistep(x, described(charge, *INTEGRATOR), return_v_seq=True, **self.coefficients(x, learned))[1].to(x)
+        own = described(charge, *INTEGRATOR)
+        return multistep(x, own, return_v_seq=True, **plan.coefficients(x, learned))[1].to(x)
 
 
 class LIFLike(WithCurrent):
@@ -80,7 +79,7 @@ class IAFLike(Base):
         asked = isinstance(v_reset, nn.Parameter) or not isinstance(v_reset, Tensor)
         return {'v_th': self.p.v_th, 'v_reset': v_reset if asked else v_reset.detach()}
 
-    def charge(self, values: dict[str, Number]) -> tuple[Part, dict[str, Tensor]]:
+    def charge(self, values: Values) -> tuple[Part, dict[str, Tensor]]:
         return (charges.IF,), {}
 
 
