@@ -20,6 +20,14 @@ resets = pytest.importorskip('norse.torch.functional.reset')
 stateful = pytest.importorskip('norse.torch.utils.state')._is_module_stateful
 
 t = torch.tensor
+
+
+@pytest.fixture(autouse=True)
+def steps(monkeypatch):
+    """However few neurons a step has, a kernel takes it."""
+    monkeypatch.setattr('snnkern.adapters._norse_base.LEAST', 0)
+
+
 ODD = norse.LIFParameters(t(130.0), t(230.0), t(0.13), t(0.77), t(-0.21))
 SOFT = boxes.LIFBoxParameters(t(230.0), t(0.0), t(0.77), t(0.0), reset_method=resets.reset_subtract)
 CELLS = [
@@ -231,3 +239,16 @@ def test_found_by_name():
     with pytest.raises(ValueError, match=r'norse\.torch \(SNN, SNNCell'):
         accelerate(nn.Linear(2, 2), 'norse')
     assert accelerate(norse.LIFCell(), 'norse').p.method == 'super'
+
+
+def test_few_neurons(monkeypatch):
+    """Below a size at which kernels pay, single steps are Norse's own; all steps at once are not."""
+    monkeypatch.setattr('snnkern.adapters._norse_base.LEAST', 30)
+    called = []
+    monkeypatch.setattr(norse.LIFCell, 'forward', lambda *args: called.append(len(args[1])) or (args[1], None))
+    cell = accelerate(norse.LIFCell())
+    cell(torch.rand(29))
+    cell(torch.rand(30))
+    accelerate(norse.Lift(cell))(torch.rand(3, 5))
+    assert called == [29]
+    assert explain(cell).rows[0].how == 'fused; single steps of 30 neurons and more'

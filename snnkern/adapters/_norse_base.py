@@ -24,6 +24,8 @@ METHODS: dict[str, tuple[float | None, Part] | None] = {
     'heaviside': None,
     'circ': None,
 }
+# A single step of fewer neurons is as fast in torch (measured: docs).
+LEAST = 2**14
 INTEGRATOR: tuple[Part, ...] = (fires.Binary,), (NoReset,), (surrogates.STE,)
 
 
@@ -240,16 +242,28 @@ class Base(FusedNeuron):
 
 
 class Cell(Base):
-    """A module of single steps."""
+    """A module of single steps.
+
+    Kernels pay from LEAST neurons on, and for a leaky integrator, which is six additions and products, never; torch's
+    own steps are equal to the bit. All steps at once always pay, and torch.compile gets one graph.
+    """
 
     def all_steps(self, x: Tensor, state: Any) -> tuple[Tensor, Any] | None:
         """What comes out of each step of x [T, ...], and the last state; None if no kernel does that."""
         return self.run_steps(x, state)
 
+    def pays(self, x: Any) -> bool:
+        """Whether a kernel should take one step x."""
+        if not isinstance(x, Tensor) or x.layout is not torch.strided:
+            return False
+        return torch.compiler.is_compiling() or (x.numel() >= LEAST and not self.integrates)
+
     def forward(self, input_tensor: Tensor, state: Any = None) -> Any:
-        dense = isinstance(input_tensor, Tensor) and input_tensor.layout is torch.strided
-        found = self.run_steps(input_tensor.unsqueeze(0), state) if dense else None
+        found = self.run_steps(input_tensor.unsqueeze(0), state) if self.pays(input_tensor) else None
         return (found[0][0], found[1]) if found else self.original().forward(self, input_tensor, state)
+
+    def described(self) -> str:
+        return 'fused under Lift' if self.integrates else f'fused; single steps of {LEAST} neurons and more'
 
 
 class Layer(Base):
