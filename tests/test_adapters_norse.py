@@ -146,7 +146,8 @@ def test_signatures_stay():
 
 def test_dtypes():
     """What Norse's states make of half precision and of whole numbers."""
-    for cell in (*CELLS, norse.LIF(), norse.LI(), norse.IAF()):
+    wide = norse.IAFCell(norse.IAFParameters(v_th=torch.rand(5).double()))
+    for cell in (*CELLS, wide, norse.LIF(), norse.LI(), norse.IAF()):
         for dtype in (torch.bfloat16, torch.int64, torch.float64):
             x = torch.randint(0, 3, (4, 5)).to(dtype)
             outputs = [tensors(net(x)) + tensors(net(x, net(x)[1])) for net in (cell, accelerate(cell))]

@@ -65,14 +65,15 @@ def spread(value: Tensor, x: Tensor) -> Tensor:
 class Plan(NamedTuple):
     """What calls need to know of the settings of a module.
 
-    why: no kernel runs it, and nothing else is known. values: the numbers. shapes: theirs, where they are no scalars.
-    axis: the dimension that they vary in. rest: fire, reset and surrogate. learned: tensors of these. v_start: where
-    the potential of such a neuron starts.
+    why: no kernel runs it, and nothing else is known. values: the numbers. shapes, dtype: theirs, where they are no
+    scalars. axis: the dimension that they vary in. rest: fire, reset and surrogate. learned: tensors of these. v_start:
+    where the potential of such a neuron starts.
     """
 
     why: str | None
     values: Values = {}  # noqa: RUF012 (never changed)
     shapes: tuple[torch.Size, ...] = ()
+    dtype: torch.dtype | None = None
     axis: int = -1
     rest: tuple[Part, ...] = ()
     learned: dict[str, Tensor] = {}  # noqa: RUF012
@@ -172,16 +173,18 @@ class Base(FusedNeuron):
 
     def planned(self) -> Plan:
         values = self.numbers_of_a_step()
-        shapes = tuple(value.shape for value in self.given().values() if isinstance(value, Tensor) and value.dim())
+        large = [value for value in self.given().values() if isinstance(value, Tensor) and value.dim()]
+        shapes = tuple(value.shape for value in large)
+        dtype = reduce(torch.promote_types, [value.dtype for value in large]) if large else None
         axis = min(self.axes(), default=-1)
         if self.integrates:
-            return Plan(None, values, shapes, axis, INTEGRATOR)
+            return Plan(None, values, shapes, dtype, axis, INTEGRATOR)
         fire, threshold = split(fires.Binary, v_threshold=values['v_th'], real_units=False, strict=True)
         surrogate: Any = self.surrogate()
         if getattr(self.p, 'reset_method', None) is reset.reset_subtract:
-            return Plan(None, values, shapes, axis, (fire, (Soft,), surrogate), threshold)
+            return Plan(None, values, shapes, dtype, axis, (fire, (Soft,), surrogate), threshold)
         v_reset = values['v_reset']
-        return Plan(None, values, shapes, axis, (fire, (Hard, v_reset), surrogate), threshold, v_reset)
+        return Plan(None, values, shapes, dtype, axis, (fire, (Hard, v_reset), surrogate), threshold, v_reset)
 
     def numbers_of_a_step(self) -> Values:
         """Floats, or tensors that a call takes; rates are those of a step."""
@@ -208,7 +211,8 @@ class Base(FusedNeuron):
             broadcasts(shape, x.shape[1:]) for shape in (*plan.shapes, *[v.shape for v in given])
         ):
             return None
-        dtype = reduce(torch.promote_types, [torch.result_type(x, value) for value in given], x.dtype)
+        dtypes = [x.dtype, plan.dtype or x.dtype, *[torch.result_type(x, value) for value in given]]
+        dtype = reduce(torch.promote_types, dtypes)
         if state is None and (self.wide or not x.is_floating_point()):
             dtype = torch.promote_types(dtype, torch.float32)
         x = x.to(dtype)
