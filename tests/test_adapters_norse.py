@@ -10,7 +10,7 @@ from norse_runs import called, gradients, looped, same, tensors
 from oracles import Run, check, currents, potentials
 from torch import nn
 
-from snnkern.adapters import accelerate, explain
+from snnkern.adapters import accelerate, explain, undo
 from snnkern.presets import NEURONS
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
@@ -253,3 +253,35 @@ def test_few_neurons(monkeypatch):
     accelerate(norse.Lift(cell))(torch.rand(3, 5))
     assert called == [29]
     assert explain(cell).rows[0].how == 'fused; single steps of 30 neurons and more'
+
+
+@pytest.mark.parametrize('shape', [(), (40,)], ids=['one', 'each'])
+def test_learned_numbers_in_float32(shape):
+    """A single step stays equal to the bit."""
+    names = {'tau_syn_inv': 200.0, 'tau_mem_inv': 100.0, 'v_th': 0.8}
+    learned = {name: nn.Parameter(torch.rand(shape).mul(0.1).add(1) * value) for name, value in names.items()}
+    cell = norse.LIFCell(norse.LIFParameters(**learned))
+    cell.learned = nn.ParameterDict(learned)
+    same(cell, accelerate(cell), currents('normal', 20, 40, gain=3))
+
+
+def test_changed_numbers_count_at_once():
+    """In place, as another p, and as what now has a gradient."""
+    cell = norse.LIFCell(ODD._replace(v_th=t(0.7)))
+    fast = accelerate(cell)
+    x = currents('normal', 3, 40, gain=3)
+    for change in (
+        lambda one: one.p.v_th.fill_(0.2),
+        lambda one: setattr(one, 'p', one.p._replace(v_reset=t(0.1))),
+        lambda one: setattr(one, 'dt', 0.002),
+    ):
+        before = looped(fast, x)[0]
+        change(cell), change(fast)
+        assert not torch.equal(looped(fast, x)[0], before)
+        same(cell, fast, x)
+    grads = []
+    for one in (cell, fast):
+        one.p.v_th.requires_grad_()
+        grads += gradients(looped(one, x)[0], one.p.v_th)
+    assert_grads_close(grads[1], grads[0], 'sums')
+    assert vars(undo(fast)).keys() == vars(cell).keys()
