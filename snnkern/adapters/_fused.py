@@ -152,7 +152,7 @@ class FusedNeuron(Fused):
         joined = pair is not None and pair.active()
         found = pair.norm.run(x, neuron, **wanted) if joined else multistep(x, neuron, **wanted)  # type: ignore[union-attr]
         s = found[0] if isinstance(found, tuple) else found
-        if s.grad_fn is not None and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and s.grad_fn is not None:
             s.grad_fn.metadata[LAYER] = self.__dict__.get(NAME, 'neurons')  # for errors of backward
         return found
 
