@@ -15,6 +15,13 @@ __all__ = ['TEP', 'BatchNormNeuron']
 NORMS = ('bn', 'tdbn', 'tebn')
 
 
+def momentum_of(norm: Any) -> float:
+    """The share of this batch in the running statistics of a torch.nn.BatchNorm, or a layer with its attributes."""
+    if not (norm.training and norm.num_batches_tracked is not None):
+        return 0.0
+    return 1.0 / (1.0 + float(norm.num_batches_tracked)) if norm.momentum is None else float(norm.momentum)
+
+
 class BatchNormNeuron(Neuron):
     """BatchNorm over time, batch and space, and the layer of neurons behind it, `functional.batch_norm_neuron`.
 
@@ -87,11 +94,6 @@ class BatchNormNeuron(Neuron):
         for name, value in tracked.items():
             self.register_buffer(name, value if track_running_stats else None)
 
-    def _momentum(self) -> float:
-        if not (self.training and self.num_batches_tracked is not None):
-            return 0.0
-        return 1.0 / (1.0 + float(self.num_batches_tracked)) if self.momentum is None else self.momentum
-
     def _group(self) -> Any:
         from torch import distributed
 
@@ -105,7 +107,7 @@ class BatchNormNeuron(Neuron):
             shape = tuple(x.shape[1:] if self.step_mode == 's' else x.shape)
             raise ValueError(f'x must have num_features = {self.num_features} channels, got {x.shape[dim]} of {shape}')
         tensors = self.running_mean, self.running_var, self.weight, self.bias, self.scale
-        how = self._momentum(), self.eps, self._group()
+        how = momentum_of(self), self.eps, self._group()
         found = batch_norm_neuron(x, self.neuron, *tensors, self.training, *how, **wanted)
         if self.training and self.num_batches_tracked is not None and x.numel():
             self.num_batches_tracked.add_(1)

@@ -1,0 +1,199 @@
+"""How a module of another library runs on our kernels: its class is swapped for a subclass with another forward.
+
+The module stays the object that it was, with its parameters, buffers, hooks, attributes and its library's own methods
+(reset functions, monitors, checkpoints, `isinstance`), which keep working because nothing of it was rebuilt; `undo`
+swaps back. Our class reads the module's attributes at every call, so that a changed threshold counts at once, and
+where they ask for what no kernel does, `refusal` says so and the library's own forward runs.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from snnkern.functional import batch_norm_neuron, max_pool2d, multistep
+from snnkern.neurons import Neuron
+from snnkern.nn.norm import momentum_of
+
+Made = TypeVar('Made')
+Part = tuple[Any, ...]  # a part of a neuron as (class, *arguments)
+# Attributes of ours on a module of theirs; `restore` takes them away.
+PAIR, NUMBERS = '_snnkern_pair', '_snnkern_numbers'
+
+
+class Fused(nn.Module):
+    """First base of our classes; the second is the library's class that it stands for, whose name it should have."""
+
+    if TYPE_CHECKING:  # what a library's class has is unknown here
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    @classmethod
+    def original(cls) -> type[Any]:
+        """The library's class: `self.original().forward(self, x)` is what it would do."""
+        return cls.__bases__[-1]
+
+    def refusal(self) -> str | None:
+        """Why the library's own code runs, as the module is set now; None: a kernel does."""
+        return None
+
+    def numbers(self, **given: Tensor | float) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """Numbers of the neuron apart: constants as floats, and those that calls must take as coefficients.
+
+        Coefficients are what has a gradient, one number per channel, or is traced by torch.compile. Reading a tensor
+        waits for the GPU, so that it is read once, and again after it changed.
+        """
+        floats: dict[str, float] = {}
+        tensors: dict[str, Tensor] = {}
+        for name, value in given.items():
+            if not isinstance(value, Tensor):
+                floats[name] = float(value)
+            elif value.requires_grad or value.numel() != 1 or torch.compiler.is_compiling():
+                tensors[name] = value if value.numel() != 1 else value.reshape(())
+            else:
+                floats[name] = self._read(name, value)
+        return floats, tensors
+
+    def _read(self, name: str, tensor: Tensor) -> float:
+        if tensor.is_inference():
+            return float(tensor)
+        kept: dict[str, tuple[Tensor, int, float]] = self.__dict__.setdefault(NUMBERS, {})
+        found = kept.get(name)
+        if found is None or found[0] is not tensor or found[1] != tensor._version:
+            kept[name] = found = tensor, tensor._version, float(tensor)
+        return found[2]
+
+    def described(self) -> str:
+        """What `explain` shows."""
+        return 'fused'
+
+
+class Pair:
+    """A BatchNorm (or scaler) and the one neuron that reads it. Both hold it, so that copies keep them together.
+
+    inside: the norm is in a container that makes steps and batch one dimension.
+    """
+
+    def __init__(self, norm: Any, neuron: Any, inside: bool) -> None:
+        self.norm = norm
+        self.neuron = neuron
+        self.inside = inside
+
+    def active(self) -> bool:
+        """Whether the norm hands its input on and the neuron normalises: not where a hook would see it, nor where the
+        library's own neuron runs."""
+        hooks = [m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (self.norm, self.neuron)]
+        if any(hooks) or self.neuron.refusal():
+            return False
+        modes = [getattr(module, 'step_mode', None) for module in (self.norm, self.neuron)]
+        return self.inside or None in modes or modes[0] == modes[1]
+
+
+class FusedNorm(Fused):
+    """A BatchNorm that leaves its work to the neuron behind it."""
+
+    def pair(self) -> Pair | None:
+        """It and its neuron, while they work as one."""
+        pair: Pair | None = self.__dict__.get(PAIR)
+        return pair if pair is not None and pair.active() else None
+
+    def refusal(self) -> str | None:
+        return None if self.pair() else 'a hook, or the neuron behind it, needs its output'
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.pair() else self.original().forward(self, x)
+
+    def factor(self) -> Tensor | None:
+        """A factor [T] for each step of the normalised input, or None."""
+        return None
+
+    def run(self, x: Tensor, neuron: Neuron, **wanted: Any) -> Any:
+        """`functional.multistep` of x [T, B, C, ...], normalised."""
+        tensors = self.running_mean, self.running_var, self.weight, self.bias, self.factor()
+        found = batch_norm_neuron(x, neuron, *tensors, self.training, momentum_of(self), self.eps, **wanted)
+        if self.training and self.num_batches_tracked is not None and x.numel():
+            self.num_batches_tracked.add_(1)
+        return found
+
+    def described(self) -> str:
+        return 'fused with the neuron behind it'
+
+
+class BatchNorm1d(FusedNorm, nn.BatchNorm1d): ...
+
+
+class BatchNorm2d(FusedNorm, nn.BatchNorm2d): ...
+
+
+class BatchNorm3d(FusedNorm, nn.BatchNorm3d): ...
+
+
+class FusedNeuron(Fused):
+    """What neurons of all libraries share.
+
+    takes_norms: whether a BatchNorm before it can be a part of its charge.
+    """
+
+    takes_norms: ClassVar[bool] = True
+
+    def run(self, x: Tensor, neuron: Neuron, **wanted: Any) -> Any:
+        """All steps of x [T, B, ...] at once; with the BatchNorm before it, where that handed its input on.
+
+        wanted: keywords of `functional.multistep`.
+        """
+        pair: Pair | None = self.__dict__.get(PAIR)
+        return (
+            multistep(x, neuron, **wanted) if pair is None or not pair.active() else pair.norm.run(x, neuron, **wanted)
+        )
+
+    def described(self) -> str:
+        pair: Pair | None = self.__dict__.get(PAIR)
+        return 'fused' if pair is None or not pair.active() else f'fused with {pair.norm.original().__name__} before it'
+
+
+def cached(make: Callable[..., Made]) -> Callable[..., Made]:
+    """Keep what `make` returned, but for torch.compile, which warns of caches."""
+    kept = lru_cache(maxsize=1024)(make)
+
+    @wraps(make)
+    def call(*arguments: Any) -> Made:
+        return make(*arguments) if torch.compiler.is_compiling() else kept(*arguments)
+
+    return call
+
+
+@cached
+def described(*parts: Part) -> Neuron:
+    """The neuron of these: charge, fire, reset, surrogate."""
+    return Neuron(*[kind(*arguments) for kind, *arguments in parts])
+
+
+class MaxPool2d(Fused, nn.MaxPool2d):
+    """torch.nn.MaxPool2d that keeps no indices for backward (see `functional.max_pool2d`)."""
+
+    def refusal(self) -> str | None:
+        return 'return_indices=True' if self.return_indices else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.refusal() or x.dim() != 4:
+            return super().forward(x)
+        return self.pooled(x.unsqueeze(0))[0]
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """[T, B, C, H', W'] of x [T, B, C, H, W]."""
+        return max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+
+def by_original(*classes: type[Fused]) -> Mapping[type[nn.Module], type[Fused]]:
+    """Which of our classes stands for which of theirs."""
+    return {kind.original(): kind for kind in classes}
+
+
+def restore(module: nn.Module) -> None:
+    """Give a module its own class back."""
+    if isinstance(module, Fused):
+        module.__class__ = module.original()
+        for name in (PAIR, NUMBERS):
+            module.__dict__.pop(name, None)
