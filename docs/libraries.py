@@ -6,8 +6,7 @@ _ONE = 'Binary(1.0, strict=True)'
 SPIKINGJELLY = [
     Entry('IFNode', FUSED, 'Neuron(IF(), Binary(), Hard(), Sigmoid(4.0))', '', 'spikingjelly.IFNode',
           BIT),
-    Entry('LIFNode', FUSED, 'Neuron(LIF(2.0), Binary(), Hard(), Sigmoid(4.0))',
-          'With decay_input=False and v_reset 0 or None it adds in another order: to the first flip.',
+    Entry('LIFNode', FUSED, 'Neuron(LIF(2.0), Binary(), Hard(), Sigmoid(4.0))', '',
           'spikingjelly.LIFNode', BIT),
     Entry('SimpleIFNode, SimpleLIFNode', FUSED, 'Neuron(LIF(2.0), Binary(), Hard(), Sigmoid(4.0))',
           'IFNode and LIFNode in fewer lines.'),

@@ -113,6 +113,11 @@ class Node(FusedNeuron):
         memories.update(zip(memories, after, strict=True))
         return s
 
+    def detach(self) -> None:
+        """Potentials are views of the kernel's states, which cannot be detached in place."""
+        for kept in (self._memories, self.__dict__):
+            kept.update({k: v.detach() for k, v in kept.items() if isinstance(v, Tensor)})
+
 
 class IFNode(Node, neuron.IFNode):
     pass
@@ -139,7 +144,9 @@ class TernaryLIFNode(Node, neuron.TernaryLIFNode):
 
 
 class ILIFNode(Node, neuron.ILIFNode):
-    charge = LIFNode.charge
+    def charge(self) -> Part:
+        """With many steps SpikingJelly multiplies by the decay, with one it subtracts the leak."""
+        return (charges.Affine, 1 - 1 / self.tau) if self.step_mode == 'm' else LIFNode.charge(self)
 
     def fire(self) -> Part:
         return fires.Integer, self.v_threshold, self.surrogate_function.max_spike_count
