@@ -184,3 +184,12 @@ def test_monitors_reset_and_detach():
         watch.remove_hooks()
         assert y.shape == (4, 2, 30)
     assert_spikes_equal(*records)
+
+
+def test_an_input_that_is_changed_in_place_is_named():
+    ours = adapters.accelerate(nn.Sequential(layer.Linear(5, 6), neuron.LIFNode(step_mode='m')))
+    y = ours[0](torch.rand(3, 2, 5))
+    s = ours[1](y)
+    y += 1
+    with pytest.raises(RuntimeError, match=r'the input of 1 \(LIFNode\) was changed in place after the call; backward'):
+        s.sum().backward()

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from snnkern.functional import batch_norm_neuron, max_pool2d, multistep
 from snnkern.neurons import Neuron
 from snnkern.nn.norm import momentum_of
+from snnkern.ops._library import LAYER
 
 Made = TypeVar('Made')
 Part = tuple[Any, ...]  # a part of a neuron as (class, *arguments)
 # Attributes of ours on a module of theirs; `restore` takes them away.
-PAIR, NUMBERS = '_snnkern_pair', '_snnkern_numbers'
+PAIR, NUMBERS, NAME = '_snnkern_pair', '_snnkern_numbers', '_snnkern_name'
 
 
 class Fused(nn.Module):
@@ -144,9 +145,12 @@ class FusedNeuron(Fused):
         wanted: keywords of `functional.multistep`.
         """
         pair: Pair | None = self.__dict__.get(PAIR)
-        return (
-            multistep(x, neuron, **wanted) if pair is None or not pair.active() else pair.norm.run(x, neuron, **wanted)
-        )
+        joined = pair is not None and pair.active()
+        found = pair.norm.run(x, neuron, **wanted) if joined else multistep(x, neuron, **wanted)  # type: ignore[union-attr]
+        s = found[0] if isinstance(found, tuple) else found
+        if s.grad_fn is not None and not torch.compiler.is_compiling():
+            s.grad_fn.metadata[LAYER] = self.__dict__.get(NAME, 'neurons')  # for errors of backward
+        return found
 
     def described(self) -> str:
         pair: Pair | None = self.__dict__.get(PAIR)
@@ -195,5 +199,5 @@ def restore(module: nn.Module) -> None:
     """Give a module its own class back."""
     if isinstance(module, Fused):
         module.__class__ = module.original()
-        for name in (PAIR, NUMBERS):
+        for name in (PAIR, NUMBERS, NAME):
             module.__dict__.pop(name, None)

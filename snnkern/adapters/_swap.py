@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from snnkern.adapters._fused import PAIR, Fused, FusedNeuron, MaxPool2d, Pair, by_original, restore
+from snnkern.adapters._fused import NAME, PAIR, Fused, FusedNeuron, MaxPool2d, Pair, by_original, restore
 from snnkern.adapters._pairs import adjacent
 
 # The libraries by the names of their packages, and what their neurons are. The adapter of each has NEURONS (those
@@ -84,9 +84,10 @@ def accelerate(model: nn.Module, library: str = 'auto', inplace: bool = False, n
     if not inplace:
         model = _copy(model)
     fused = {**kinds.FUSED, **getattr(kinds, 'POOLS', by_original(MaxPool2d))}
-    for module in list(model.modules()):
+    for name, module in list(model.named_modules()):
         if type(module) in fused:
             module.__class__ = fused[type(module)]
+            module.__dict__[NAME] = f'{name or "the model"} ({type(module).__name__})'
     if norms and getattr(kinds, 'NORMS', None):
         _fuse_norms(model, kinds)
     _warn_of_rest(model, kinds)
