@@ -14,7 +14,6 @@ from torch import Tensor
 
 from snnkern import charges, fires, resets, surrogates
 from snnkern.adapters._fused import FusedNeuron, Part, by_original, described
-from snnkern.functional import multistep
 
 # What integrates and never fires: its spikes are thrown away.
 SILENT: tuple[Part, ...] = ((fires.Binary,), (resets.NoReset,), (surrogates.STE,))
@@ -156,7 +155,7 @@ class Layer(FusedNeuron):
         plain = not tensors and floats == {'a': 1.0, 'b': 1.0}
         charge: Part = (charges.IF,) if plain else (charges.Affine, floats.get('a', 1.0), floats.get('b', 1.0))
         wanted: dict[str, Any] = {'return_v_seq': parts is SILENT or self.record_states, 'return_state': True}
-        found: Any = multistep(x, described(charge, *parts), v0=v0, coefficients=tensors, **wanted)
+        found: Any = self.run(x, described(charge, *parts), v0=v0, coefficients=tensors, **wanted)
         s, v, v_seq = (*found, found[-1])[:3]
         return (s.unflatten(-1, each), v.unflatten(-1, each), v_seq.unflatten(-1, each)) if several else (s, v, v_seq)
 
