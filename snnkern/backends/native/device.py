@@ -20,6 +20,7 @@ from snnkern.backends import CUSTOM, layout
 # What a module must have to run an op, if it is not its name.
 FUNCTIONS = {'multistep': 'multistep_fwd', 'pool2d': 'pool_fwd'}
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+API = (1, 0)  # kApiVersion in csrc/bindings.h
 LARGE = 1 << 20  # bytes from which page faults make a recycled block worth 5 us
 
 
@@ -36,10 +37,21 @@ class Device:
     partial: bool = False
 
 
+def fitting(name: str) -> ModuleType:
+    """The extension module of this name. Raises ImportError where there is none, RuntimeError where it was built from
+    another version of csrc: to run it would be wrong, and to run something else would only be slow."""
+    module = importlib.import_module(f'snnkern.{name}')
+    found = getattr(module, 'API_VERSION', None)
+    if found != API:
+        rebuild = 'rebuild it (`make build`, or install snnkern again)'
+        raise RuntimeError(f'snnkern.{name} must have API version {API}, got {found}: {rebuild}')
+    return module
+
+
 @cache
 def _cpu() -> ModuleType | str:
     try:
-        module = importlib.import_module('snnkern._cpu')
+        module = fitting('_cpu')
     except ImportError as error:
         return f'snnkern._cpu does not load ({error})'
     if name := os.environ.get('SNNKERN_ISA'):
@@ -56,7 +68,7 @@ def _cuda() -> ModuleType | str:
     if not (torch.version.cuda and torch.cuda.is_available()):
         return 'torch sees no CUDA device'
     try:
-        return importlib.import_module('snnkern._cuda')
+        return fitting('_cuda')
     except ImportError as error:
         return f'snnkern._cuda does not load, was nvcc there at build time? ({error})'
 
