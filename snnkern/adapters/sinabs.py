@@ -1,8 +1,8 @@
 """sinabs 3.1: IAF, LIF and ExpLeak, input [B, T, ...], and their squeezed forms, input [B * T, ...].
 
 Spikes, states and recordings equal sinabs' to the bit, with a synaptic current, too. Half-precision input is computed
-and answered in float32, as there. sinabs' own deepcopy forgets hooks on its layers: `accelerate(inplace=True)` keeps
-them. Recurrent layers and ALIF (which subtracts its raised threshold) stay as they are.
+and answered in float32, as there. Recurrent layers and ALIF (which subtracts its raised threshold) stay as they are.
+sinabs.nir knows its layers by their exact classes: `undo` first.
 """
 
 import math
@@ -111,9 +111,8 @@ class Layer(FusedNeuron):
             x if i is None else i, parts, self.v_mem, alpha, 1 - alpha if self.norm_input else 1.0
         )
         emitted = _batch_first(v_seq if parts is SILENT else s)
-        self.recordings = {'v_mem': _batch_first(v_seq)} if self.record_states else {}
-        if i is not None and self.record_states:
-            self.recordings['i_syn'] = _batch_first(i)
+        recorded = {'v_mem': v_seq} if i is None else {'v_mem': v_seq, 'i_syn': i}
+        self.recordings = {name: _batch_first(t.clone()) for name, t in recorded.items() if self.record_states}
         # copies: sinabs detaches states in place, which a view does not allow
         self.v_mem, self.i_syn = v.clone(), None if i is None else i[-1].clone()
         self.firing_rate = emitted.mean()
