@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -66,15 +67,16 @@ def form(net: Net, name: str) -> Form:
     model, run = net.model(), net.run(net.T)
     if name == BEFORE:
         return Form(model, run, changed(adapters.accelerate(model)))
-    model = adapters.accelerate(model, inplace=True, norms=name != APART)
-    if name == UNROLLED and net.unroll is not None and net.run_unrolled is not None:
-        model, run = net.unroll(model), net.run_unrolled(net.T)
+    if name == UNROLLED and net.unroll is not None:
+        model, run = net.unroll(model, net.T)
+    else:
+        model = adapters.accelerate(model, inplace=True, norms=name != APART)
     return Form(model, run, changed(model))
 
 
 def names_of(net: Net) -> list[str]:
     """The forms that are timed."""
-    return [BEFORE, AFTER, *([UNROLLED] if net.unroll is not None else [])]
+    return [BEFORE, AFTER, *([UNROLLED] if net.unroll is not None and find_spec('snnkern.adapters._unroll') else [])]
 
 
 def loss_of(form: Form, x: Tensor) -> Tensor:
@@ -176,8 +178,8 @@ def peaks(net: Net, name: str) -> dict[str, int | None]:
 
 
 def as_asked(net: Net, quick: bool) -> Net:
-    """The network, small for a quick look."""
-    return replace(net, T=2, batch=2) if quick else net
+    """The network, with two images for a quick look."""
+    return replace(net, batch=2) if quick else net
 
 
 def child(a: argparse.Namespace) -> dict[str, Any]:
@@ -219,7 +221,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=1, help='of torch, OpenMP and snnkern (default 1)')
     parser.add_argument('--rounds', type=int, default=5, help='interleaved rounds (default 5)')
     parser.add_argument('--allocator', choices=ALLOCATORS, default='default', help='of the timed processes')
-    parser.add_argument('--quick', action='store_true', help='two images, two steps: to see whether all runs')
+    parser.add_argument('--quick', action='store_true', help='two images: to see whether all runs')
     parser.add_argument('--json', type=Path, help='also write everything here')
     parser.add_argument('--table', type=Path, metavar='FILE', help='only print the table of such a file')
     parser.add_argument('--peaks', default='', help=argparse.SUPPRESS)

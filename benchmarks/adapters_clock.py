@@ -1,7 +1,7 @@
 """Time within chosen modules of a network, forward and backward, without hooks.
 
 Hooks would change what is measured: accelerated neurons take a BatchNorm's work only where no hook looks on. So
-`forward` of a module is replaced while the clock is on. For backward, identities in the graph mark where the module
+`forward` of a module (and `many`, by which unrolled networks call neurons) is replaced while the clock is on. For backward, identities in the graph mark where the module
 begins and ends. On the CPU autograd runs nodes strictly from the last made to the first, so that what runs between the
 two marks is the module's own, also where steps are looped over and states connect them.
 """
@@ -44,14 +44,14 @@ class Clock:
     @contextmanager
     def on(self, modules: Iterable[nn.Module]) -> Iterator[None]:
         """Count the time of these modules."""
-        modules = list(modules)
-        for module in modules:
-            module.forward = partial(self._timed, module.forward)
+        methods = [(m, name) for m in modules for name in ('forward', 'many') if hasattr(m, name)]
+        for module, name in methods:
+            setattr(module, name, partial(self._timed, getattr(module, name)))
         try:
             yield
         finally:
-            for module in modules:
-                del module.forward
+            for module, name in methods:
+                delattr(module, name)
 
     def _timed(self, forward: Callable[..., Any], x: Any, *others: Any, **named: Any) -> Any:
         if self._inside:

@@ -22,8 +22,8 @@ class Net:
 
     library: its package. note: what it is. T, batch, shape: steps, images, their shape. build: the network for T steps.
     run: for T steps, a function that resets a network and gives its outputs [B, classes]. density: of input spikes
-    [B, T, *shape]; without it the input is images [B, *shape]. unroll: makes one network of all steps out of a network
-    that is called once a step; run_unrolled: `run` for that one.
+    [B, T, *shape]; without it the input is images [B, *shape]. unroll: of a network that is called once a step, one
+    of T steps, and `run` for that one.
     """
 
     name: str
@@ -35,8 +35,7 @@ class Net:
     build: Callable[[int], nn.Module]
     run: Callable[[int], Run]
     density: float | None = None
-    unroll: Callable[[nn.Module], nn.Module] | None = None
-    run_unrolled: Callable[[int], Run] | None = None
+    unroll: Callable[[nn.Module, int], tuple[nn.Module, Run]] | None = None
 
     def missing(self) -> str | None:
         """Why it cannot be measured here, or None."""
@@ -150,6 +149,19 @@ def looped(T: int) -> Run:
     return run
 
 
+def unrolled(model: nn.Module, T: int) -> tuple[nn.Module, Run]:
+    """snnTorch: the network of one step as one of T steps."""
+    from snntorch import utils
+
+    from snnkern.adapters._unroll import unroll
+
+    def run(model: nn.Module, x: Tensor) -> Tensor:
+        utils.reset(model)
+        return model(x)[0].mean(0)
+
+    return unroll(model, num_steps=T), run
+
+
 def layered(T: int) -> Run:
     """BrainCog: networks reset and repeat their input themselves."""
     return lambda model, x: model(x)
@@ -165,7 +177,9 @@ def braincog(T: int, dataset: str) -> dict[str, Any]:
 def braincog_resnet18(T: int) -> nn.Module:
     from braincog.model_zoo import resnet
 
-    return resnet.resnet18(**braincog(T, 'cifar10'))
+    model = resnet.resnet18(**braincog(T, 'cifar10'))
+    model.set_attr('step', T)  # its neurons have the default 8 otherwise, whatever the network has
+    return model
 
 
 def braincog_vgg(T: int) -> nn.Module:
@@ -240,7 +254,9 @@ def squeezed(T: int) -> Run:
 NETS = (
     Net('sew_resnet18', 'spikingjelly', 'SEW-ResNet18, IF, multi-step', 4, 8, (3, 64, 64), sew_resnet18, shown),
     Net('vgg11_bn', 'spikingjelly', 'spiking VGG-11 BN, LIF, multi-step', 4, 8, (3, 64, 64), spiking_vgg11, shown),
-    Net('tutorial6', 'snntorch', 'conv net of tutorial 6, loop', 25, 32, (1, 28, 28), tutorial6, looped),
+    Net(
+        'tutorial6', 'snntorch', 'conv net of tutorial 6, loop', 25, 32, (1, 28, 28), tutorial6, looped, None, unrolled
+    ),
     Net('resnet18', 'braincog', 'ResNet-18, LIF, layer by layer', 4, 4, (3, 32, 32), braincog_resnet18, layered),
     Net('snn7_tiny', 'braincog', 'VGG (SNN7_tiny), LIF, layer by layer', 4, 8, (3, 32, 32), braincog_vgg, layered),
     Net('conv_sequence', 'norse', 'conv net, SequentialState', 16, 32, (1, 28, 28), norse_conv, sequence, 0.3),
