@@ -1,9 +1,10 @@
 """Time within chosen modules of a network, forward and backward, without hooks.
 
 Hooks would change what is measured: accelerated neurons take a BatchNorm's work only where no hook looks on. So
-`forward` of a module (and `many`, by which unrolled networks call neurons) is replaced while the clock is on. For backward, identities in the graph mark where the module
-begins and ends. On the CPU autograd runs nodes strictly from the last made to the first, so that what runs between the
-two marks is the module's own, also where steps are looped over and states connect them.
+`forward` of a module (and `many`, by which unrolled networks call neurons) is replaced while the clock is on. For
+backward, identities in the graph mark where the module begins and ends. On the CPU autograd runs nodes strictly from
+the last made to the first, so that what runs between the two marks is the module's own, also where steps are looped
+over and states connect them.
 """
 
 from collections.abc import Callable, Iterable, Iterator

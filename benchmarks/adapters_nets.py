@@ -151,9 +151,8 @@ def looped(T: int) -> Run:
 
 def unrolled(model: nn.Module, T: int) -> tuple[nn.Module, Run]:
     """snnTorch: the network of one step as one of T steps."""
-    from snntorch import utils
-
     from snnkern.adapters._unroll import unroll
+    from snntorch import utils
 
     def run(model: nn.Module, x: Tensor) -> Tensor:
         utils.reset(model)
@@ -254,9 +253,7 @@ def squeezed(T: int) -> Run:
 NETS = (
     Net('sew_resnet18', 'spikingjelly', 'SEW-ResNet18, IF, multi-step', 4, 8, (3, 64, 64), sew_resnet18, shown),
     Net('vgg11_bn', 'spikingjelly', 'spiking VGG-11 BN, LIF, multi-step', 4, 8, (3, 64, 64), spiking_vgg11, shown),
-    Net(
-        'tutorial6', 'snntorch', 'conv net of tutorial 6, loop', 25, 32, (1, 28, 28), tutorial6, looped, None, unrolled
-    ),
+    Net('tutorial6', 'snntorch', 'conv net (tutorial 6)', 25, 32, (1, 28, 28), tutorial6, looped, None, unrolled),
     Net('resnet18', 'braincog', 'ResNet-18, LIF, layer by layer', 4, 4, (3, 32, 32), braincog_resnet18, layered),
     Net('snn7_tiny', 'braincog', 'VGG (SNN7_tiny), LIF, layer by layer', 4, 8, (3, 32, 32), braincog_vgg, layered),
     Net('conv_sequence', 'norse', 'conv net, SequentialState', 16, 32, (1, 28, 28), norse_conv, sequence, 0.3),
