@@ -5,10 +5,10 @@ numbers as a Markdown table. Inference is a call in eval mode without a graph; a
 backward and SGD. Before anything is timed, outputs and gradients are compared; a form that differs is not timed.
 
 Total: seconds of the whole call. Modules: seconds within the modules that `accelerate` changed, forward and backward,
-and before it within those of the same names: neurons, BatchNorms that are fused with them, max-pools, but no layers with
-weights (see `Clock`); in calls of their own. All forms of a network run in turn, in a process of its own. Peak: physical memory that a call needs
-beyond what is there before it (network, gradients, input), in a process for each form whose allocator gives every
-tensor pages of its own, so that gaps do not count.
+and before it within those of the same names: neurons, BatchNorms that are fused with them, max-pools, but no layers
+with weights (see `Clock`); in calls of their own. All forms of a network run in turn, in a process of its own. Peak:
+physical memory that a call needs beyond what is there before it (network, gradients, input), in a process for each form
+whose allocator gives every tensor pages of its own, so that gaps do not count.
 """
 
 import argparse
