@@ -44,7 +44,8 @@ class Fused(nn.Module):
         """Numbers of the neuron apart: constants as floats, and those that calls must take as coefficients.
 
         Coefficients are what has a gradient, one number per channel, or is traced by torch.compile. Reading a tensor
-        waits for the GPU, so that it is read once, and again after it changed.
+        of a GPU waits for it, so that it is read once, and again after it changed (but for changes through `.data`,
+        which nothing tells).
         """
         floats: dict[str, float] = {}
         tensors: dict[str, Tensor] = {}
@@ -58,8 +59,8 @@ class Fused(nn.Module):
         return floats, tensors
 
     def _read(self, name: str, tensor: Tensor) -> float:
-        if tensor.is_inference():
-            return float(tensor)
+        if tensor.is_cpu or tensor.is_inference():
+            return float(tensor.detach())
         kept: dict[str, tuple[Tensor, int, float]] = self.__dict__.setdefault(NUMBERS, {})
         found = kept.get(name)
         if found is None or found[0] is not tensor or found[1] != tensor._version:

@@ -42,10 +42,6 @@ class Layer(FusedNeuron):
     recordings: dict[str, Tensor]
     firing_rate: Tensor
 
-    def _read(self, name: str, tensor: Tensor) -> float:
-        # `layer.spike_threshold.data = ...`, as sinabs writes it, leaves no trace; only a GPU makes reading slow
-        return float(tensor) if tensor.device.type == 'cpu' else super()._read(name, tensor)
-
     def value(self, name: str) -> float:
         """A number that has no gradient."""
         return self._read(name, getattr(self, name))
