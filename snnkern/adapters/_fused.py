@@ -63,7 +63,7 @@ class Fused(nn.Module):
         kept: dict[str, tuple[Tensor, int, float]] = self.__dict__.setdefault(NUMBERS, {})
         found = kept.get(name)
         if found is None or found[0] is not tensor or found[1] != tensor._version:
-            kept[name] = found = tensor, tensor._version, float(tensor)
+            kept[name] = found = tensor, tensor._version, float(tensor.detach())
         return found[2]
 
     def described(self) -> str:
@@ -86,7 +86,7 @@ class Pair:
         """Whether the norm hands its input on and the neuron normalises: not where a hook would see it, nor where the
         library's own neuron runs."""
         hooks = [m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (self.norm, self.neuron)]
-        if any(hooks) or self.neuron.refusal():
+        if any(hooks) or self.neuron.refusal() or not self.neuron.joins(self.norm):
             return False
         modes = [getattr(module, 'step_mode', None) for module in (self.norm, self.neuron)]
         return self.inside or None in modes or modes[0] == modes[1]
@@ -138,6 +138,10 @@ class FusedNeuron(Fused):
     """
 
     takes_norms: ClassVar[bool] = True
+
+    def joins(self, norm: Any) -> bool:
+        """Whether, as the module is set now, it can normalise for the BatchNorm before it."""
+        return True
 
     def run(self, x: Tensor, neuron: Neuron, **wanted: Any) -> Any:
         """All steps of x [T, B, ...] at once; with the BatchNorm before it, where that handed its input on.

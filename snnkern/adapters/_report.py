@@ -78,7 +78,10 @@ def _row(name: str, module: nn.Module) -> Row | None:
 
 
 def _unknown(module: nn.Module, kinds: Any) -> str:
-    """Why a neuron has no class of ours."""
+    """Why a neuron has no class of ours: what LEFT of the adapter says, or what it is."""
+    reasons: dict[type, str] = getattr(kinds, 'LEFT', {})
+    if type(module) in reasons:
+        return reasons[type(module)]
     for base in type(module).__mro__[1:]:
         if base in kinds.FUSED:
             return f'a subclass of {base.__name__}, which may do something else'

@@ -131,9 +131,22 @@ def _checked(model: nn.Module) -> nn.Module:
 
 def _copy(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        copied = copy.deepcopy(model)
     except RuntimeError as error:
         if 'deepcopy' not in str(error):
             raise
         advice = 'its states have a graph: reset it first, or pass inplace=True'
         raise RuntimeError(f'model cannot be copied, {advice}') from error
+    for old, new in zip(model.modules(), copied.modules(), strict=False):
+        _complete(old, new)
+    return copied
+
+
+def _complete(old: nn.Module, new: nn.Module) -> None:
+    """Give a copy what a library's own deepcopy forgets (sinabs'): hooks, the mode, which parameters learn."""
+    new.training = old.training
+    for name, parameter in new.named_parameters(recurse=False):
+        parameter.requires_grad_(getattr(old, name).requires_grad)
+    for name, hooks in vars(old).items():
+        if '_hooks' in name and hooks and not vars(new).get(name):
+            setattr(new, name, copy.deepcopy(hooks))

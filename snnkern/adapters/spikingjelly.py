@@ -108,7 +108,15 @@ class Node(FusedNeuron):
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         if self.refusal():
             return self.original().multi_step_forward(self, x_seq, *args, **kwargs)
-        memories: Any = self._memories
+        return self.advance(x_seq)
+
+    def many(self, x: Tensor, trace: bool = True) -> Any:
+        """As many single steps as x [T, ...] has: see `adapters.unroll`."""
+        return NotImplemented if self.step_mode != 's' or self.refusal() or self.store_v_seq else self.advance(x)
+
+    def advance(self, x_seq: Tensor) -> Tensor:
+        """Spikes of all steps; the memories become those after the last one."""
+        memories = self._memories
         s, after, self.v_seq = self.steps(x_seq, tuple(memories.values()), self.store_v_seq)
         memories.update(zip(memories, after, strict=True))
         return s

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from snnkern.backends import CUSTOM, layout
+from snnkern.neurons import AXES
 
 # What a module must have to run an op, if it is not its name.
 FUNCTIONS = {'multistep': 'multistep_fwd', 'pool2d': 'pool_fwd'}
@@ -41,10 +42,13 @@ def fitting(name: str) -> ModuleType:
     """The extension module of this name. Raises ImportError where there is none, RuntimeError where it was built from
     another version of csrc: to run it would be wrong, and to run something else would only be slow."""
     module = importlib.import_module(f'snnkern.{name}')
-    found = getattr(module, 'API_VERSION', None)
+    found, rebuild = getattr(module, 'API_VERSION', None), 'rebuild it (`make build`, or install snnkern again)'
     if found != API:
-        rebuild = 'rebuild it (`make build`, or install snnkern again)'
         raise RuntimeError(f'snnkern.{name} must have API version {API}, got {found}: {rebuild}')
+    for axis, kinds in AXES.items():
+        known, wanted = getattr(module, f'{axis}s'.upper()), [kind.__name__ for kind in kinds]
+        if known != wanted:
+            raise RuntimeError(f'snnkern.{name} must know the {axis}s {wanted}, got {known}: {rebuild}')
     return module
 
 
