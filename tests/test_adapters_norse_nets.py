@@ -17,7 +17,9 @@ from snnkern.testing import assert_spikes_equal
 norse = pytest.importorskip('norse.torch', reason='Norse is not installed: no oracle')
 models = pytest.importorskip('norse.torch.models.conv')
 vgg = pytest.importorskip('norse.torch.models.vgg')
+mobilenet = pytest.importorskip('norse.torch.models.mobilenet')
 t = torch.tensor
+BY_STEP = 'may treat steps together otherwise than alone'
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +106,26 @@ def test_published_models():
     assert explain(fast).fused == len(explain(fast).rows) == 12
     x = torch.rand(4, 2, 3, 8, 8).mul(5).double().requires_grad_()
     same(net, fast, x, lambda net, x, state: (net(x), None), exact=False)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_mobilenet(training):
+    """BatchNorm in training sees steps one by one, all else gets them at once; no drop-out, which is random."""
+    net = mobilenet.mobilenet_v2(num_classes=5).double().train(training)
+    net.classifier[0].lifted_module.p = 0.0
+    for module in net.modules():
+        if isinstance(module, norse.LIF):
+            module.p = module.p._replace(v_th=t(0.001))
+    fast = accelerate(net)
+    rows = explain(fast).rows
+    left = {row.how for row in rows if not row.fused}
+    assert len(rows) == 142
+    assert left == ({f'left: {name} {BY_STEP}' for name in ('BatchNorm2d', 'Dropout')} if training else set())
+    x = torch.rand(3, 2, 3, 32, 32).double() * 20
+    with torch.no_grad():
+        out, expected = fast(x), net(x)
+    assert expected.std() > 0
+    torch.testing.assert_close(out, expected)
 
 
 class Alone(nn.Module):
