@@ -20,7 +20,7 @@ from snnkern.adapters._fused import FusedNeuron, FusedNorm, Part, by_original, d
 from snnkern.resets import Hard, NoReset, Soft
 
 # Theirs -> ours, whether they compare by > (or >=), and alpha where it is no parameter of theirs.
-SURROGATES: dict[type, tuple[Any, bool, float | None]] = {
+SURROGATES: dict[type, tuple[Any, bool, Any]] = {
     surrogate.AtanGrad: (surrogates.ATan, True, None),
     surrogate.SigmoidGrad: (surrogates.Sigmoid, False, None),
     surrogate.GateGrad: (surrogates.Rectangle, True, None),
@@ -64,10 +64,11 @@ class Node(FusedNeuron):
         return bool(self.groups == 1)  # else its channels are those of all steps
 
     def refusal(self) -> str | None:
-        if type(self.act_fun) not in SURROGATES:
-            return f'act_fun={type(self.act_fun).__name__} has no kernel'
-        numbers = {name: getattr(self, name, None) for name in ('threshold', 'tau', 'w')}
-        several = [name for name, value in numbers.items() if isinstance(value, Tensor) and value.numel() != 1]
+        kind = type(self.act_fun)
+        if kind not in SURROGATES:
+            return f'act_fun={kind.__name__} has no kernel'
+        numbers = (*self._parameters.items(), ('tau', self.__dict__.get('tau')))
+        several = [name for name, value in numbers if isinstance(value, Tensor) and value.numel() != 1]
         return f'{several[0]} is more than one number' if several else None
 
     def steepness(self, alpha: Tensor) -> float:
@@ -77,16 +78,15 @@ class Node(FusedNeuron):
     def parts(self) -> tuple[list[Part], dict[str, Tensor]]:
         """Charge, fire, reset and surrogate, and the coefficients."""
         kind, strict, alpha = SURROGATES[type(self.act_fun)]
-        charge, rows = self.charge()
-        given: dict[str, Any] = {'v_threshold': self.theta()}
         if alpha is None:
-            alpha = self.act_fun.alpha
-            given['alpha'] = alpha if kind.learns_alpha else self.steepness(alpha)
-        floats, tensors = self.numbers(**given)
+            own = self.act_fun.alpha
+            alpha = own if kind.learns_alpha else self.steepness(own)
+        charge, rows = self.charge()
+        floats, tensors = self.numbers(v_threshold=self.theta(), alpha=alpha)
         rows |= {name: row if row.is_floating_point() else row.float() for name, row in tensors.items()}
-        shape = kind, floats.get('alpha', alpha if isinstance(alpha, float) else 1.0)
         reset = Hard, 0.0, True, bool(self.mem_detach)
-        return [charge, (fires.Binary, floats.get('v_threshold', 1.0), False, strict), reset, shape], rows
+        fire = fires.Binary, floats.get('v_threshold', 1.0), False, strict
+        return [charge, fire, reset, (kind, floats.get('alpha', 1.0))], rows
 
     def steps(self, x: Tensor) -> Tensor:
         """Spikes [T, ...] of x [T, ...]; potentials are kept as BrainCog keeps them."""
