@@ -147,6 +147,14 @@ def test_norms_are_fused_with_their_nodes(norm, together, training):
     check(net, exact, run, x)
 
 
+def test_channels_last():
+    net = small().to(memory_format=torch.channels_last)
+    x = torch.randn(8, 3, 16, 16).to(memory_format=torch.channels_last)
+    ours, exact = adapters.accelerate(net), adapters.accelerate(net, norms=False)
+    close(net, ours, after_reset, x)
+    check(net, exact, after_reset, x)
+
+
 def test_a_norm_over_the_channels_of_all_steps_stays():
     net = nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), node.LIFNode(step=4, n_groups=4))
     ours = adapters.accelerate(net)
