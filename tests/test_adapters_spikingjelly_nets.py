@@ -10,6 +10,7 @@ from accelerated import check, train
 from torch import nn
 
 import snnkern.adapters as adapters
+from snnkern.adapters import _fused
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
 spikingjelly = pytest.importorskip('spikingjelly', reason='SpikingJelly is not installed')
@@ -49,7 +50,8 @@ def small(norm='layer', T=4):
 
 @pytest.mark.parametrize('norm', ['layer', 'tdbn', 'tebn'])
 @pytest.mark.parametrize('training', [True, False])
-def test_norms_are_fused_with_their_neurons(norm, training):
+def test_norms_are_fused_with_their_neurons(norm, training, monkeypatch):
+    monkeypatch.setattr(_fused, 'LARGE', 0)
     net = small(norm).train(training)
     ours, exact = adapters.accelerate(net), adapters.accelerate(net, norms=False)
     fused = [row.name for row in adapters.explain(ours).rows if 'behind' in row.how]
@@ -122,7 +124,8 @@ def vgg():
 
 
 @pytest.mark.parametrize('build', [sew, vgg])
-def test_networks_of_its_model_zoo(build):
+def test_networks_of_its_model_zoo(build, monkeypatch):
+    monkeypatch.setattr(_fused, 'LARGE', 0)
     net = build()
     ours = adapters.accelerate(net)
     rows = adapters.explain(ours).rows
@@ -239,3 +242,30 @@ def test_distributed_training_step(tmp_path):
         distributed.destroy_process_group()
     for name, grad in alone.items():
         assert_grads_close(spread[f'module.{name}' if name != 'x' else name], grad, 'sums')
+
+
+def test_pairs_are_found_in_a_network_that_has_just_trained():
+    """Its states have a graph, so that it cannot be copied."""
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.sn = layer.BatchNorm2d(3, step_mode='m'), neuron.LIFNode(step_mode='m')
+
+        def forward(self, x):
+            return self.sn(self.norm(x))
+
+    net = Own()
+    x = torch.randn(4, 2, 3, 8, 8, requires_grad=True)
+    expected = once(net, x)
+    ours = adapters.accelerate(net, inplace=True)
+    assert ours.norm.pair() is not None
+    assert (once(ours, x) != expected).double().mean() < 1e-3
+
+
+def test_small_norms_stay_apart_in_eval_mode_on_a_cpu():
+    ours = adapters.accelerate(small()).eval()
+    norm = ours[1]
+    assert norm.pair(torch.empty(2**20 - 1)) is None
+    assert norm.pair(torch.empty(2**20)) is not None
+    assert norm.train().pair(torch.empty(1)) is not None

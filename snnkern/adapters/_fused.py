@@ -19,6 +19,7 @@ from snnkern.nn.norm import momentum_of
 from snnkern.ops._library import LAYER
 
 Made = TypeVar('Made')
+LARGE = 2**20  # from how many values on a BatchNorm in eval mode is fused on a CPU
 Part = tuple[Any, ...]  # a part of a neuron as (class, *arguments)
 # Attributes of ours on a module of theirs; `restore` takes them away.
 PAIR, NUMBERS, NAME = '_snnkern_pair', '_snnkern_numbers', '_snnkern_name'
@@ -83,11 +84,13 @@ class Pair:
         self.neuron = neuron
         self.inside = inside
 
-    def active(self) -> bool:
+    def active(self, x: Tensor | None = None) -> bool:
         """Whether the norm hands its input on and the neuron normalises: not where a hook would see it, nor where the
-        library's own neuron runs."""
+        library's own neuron runs, nor for an input x that is too small."""
         hooks = [m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (self.norm, self.neuron)]
         if any(hooks) or self.neuron.refusal() or not self.neuron.joins(self.norm):
+            return False
+        if x is not None and not self.norm.pays(x):
             return False
         modes = [getattr(module, 'step_mode', None) for module in (self.norm, self.neuron)]
         return self.inside or None in modes or modes[0] == modes[1]
@@ -96,16 +99,20 @@ class Pair:
 class FusedNorm(Fused):
     """A BatchNorm that leaves its work to the neuron behind it."""
 
-    def pair(self) -> Pair | None:
+    def pair(self, x: Tensor | None = None) -> Pair | None:
         """It and its neuron, while they work as one."""
         pair: Pair | None = self.__dict__.get(PAIR)
-        return pair if pair is not None and pair.active() else None
+        return pair if pair is not None and pair.active(x) else None
+
+    def pays(self, x: Tensor) -> bool:
+        """Whether one op is faster for x: in eval mode on a CPU, torch's BatchNorm is while all lies in its caches."""
+        return self.training or not x.is_cpu or x.numel() >= LARGE
 
     def refusal(self) -> str | None:
         return None if self.pair() else 'a hook, or the neuron behind it, needs its output'
 
     def forward(self, x: Tensor) -> Tensor:
-        return x if self.pair() else self.original().forward(self, x)
+        return x if self.pair(x) else self.original().forward(self, x)
 
     def factor(self) -> Tensor | None:
         """A factor [T] for each step of the normalised input, or None."""
@@ -150,7 +157,7 @@ class FusedNeuron(Fused):
         wanted: keywords of `functional.multistep`.
         """
         pair: Pair | None = self.__dict__.get(PAIR)
-        joined = pair is not None and pair.active()
+        joined = pair is not None and pair.active(x)
         found = pair.norm.run(x, neuron, **wanted) if joined else multistep(x, neuron, **wanted)  # type: ignore[union-attr]
         s = found[0] if isinstance(found, tuple) else found
         if not torch.compiler.is_compiling() and s.grad_fn is not None:

@@ -198,6 +198,9 @@ class VoltageScaler(FusedNorm, scalers.VoltageScaler):
 
     channel_dim = 1
 
+    def pays(self, x: Tensor) -> bool:
+        return True
+
     def run(self, x: Tensor, neuron: Neuron, **wanted: Any) -> Any:
         if type(neuron.charge) is not charges.IF:
             return multistep(self.original().forward(self, x), neuron, **wanted)
@@ -208,6 +211,7 @@ class VoltageScaler(FusedNorm, scalers.VoltageScaler):
 
 
 class ChannelVoltageScaler(FusedNorm, scalers.ChannelVoltageScaler):
+    pays = VoltageScaler.pays
     run = VoltageScaler.run
 
 
