@@ -25,7 +25,7 @@ t = torch.tensor
 @pytest.fixture(autouse=True)
 def steps(monkeypatch):
     """However few neurons a step has, a kernel takes it."""
-    monkeypatch.setattr('snnkern.adapters._norse_base.LEAST', 0)
+    monkeypatch.setattr('snnkern.adapters.norse.base.LEAST', 0)
 
 
 ODD = norse.LIFParameters(t(130.0), t(230.0), t(0.13), t(0.77), t(-0.21))
@@ -244,7 +244,7 @@ def test_found_by_name():
 
 def test_few_neurons(monkeypatch):
     """Below a size at which kernels pay, single steps are Norse's own; all steps at once are not."""
-    monkeypatch.setattr('snnkern.adapters._norse_base.LEAST', 30)
+    monkeypatch.setattr('snnkern.adapters.norse.base.LEAST', 30)
     called = []
     monkeypatch.setattr(norse.LIFCell, 'forward', lambda *args: called.append(len(args[1])) or (args[1], None))
     cell = accelerate(norse.LIFCell())

@@ -25,7 +25,7 @@ BY_STEP = 'may treat steps together otherwise than alone'
 @pytest.fixture(autouse=True)
 def steps(monkeypatch):
     """However few neurons a step has, a kernel takes it."""
-    monkeypatch.setattr('snnkern.adapters._norse_base.LEAST', 0)
+    monkeypatch.setattr('snnkern.adapters.norse.base.LEAST', 0)
 
 
 def cells():

@@ -9,7 +9,7 @@ from torch import nn as tnn
 
 import snnkern
 from snnkern import LIF, Affine, Binary, Hard, Neuron, Sigmoid, Soft, nn
-from snnkern.adapters._nir_layers import OverSteps
+from snnkern.adapters.nir.layers import OverSteps
 
 nir = pytest.importorskip('nir', reason='nir is not installed')
 from snnkern.adapters.nir import from_nir, read, to_nir, write  # noqa: E402

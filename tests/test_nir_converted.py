@@ -80,7 +80,7 @@ def test_converted_networks_that_nir_cannot_say() -> None:
 
 
 def test_portable_folds_thresholds(monkeypatch) -> None:
-    monkeypatch.setattr('snnkern.adapters._nir_export.has_v_reset', lambda made: False)  # the NIR of soft resets
+    monkeypatch.setattr('snnkern.adapters.nir.export.has_v_reset', lambda made: False)  # the NIR of soft resets
     snn = converted(fixed(0.5, 1), chain())  # a power of two, so that products are exact
     graph = to_nir(snn, X, portable=True)
     assert not [node for node in graph.nodes.values() if isinstance(node, nir.Scale)]
@@ -96,10 +96,10 @@ def test_portable_tells_what_only_metadata_say(monkeypatch) -> None:
         to_nir(converted('channelwise', chain()), X, portable=True)
     with pytest.raises(ValueError, match='a step later'):
         to_nir(tnn.Sequential(nn.Leaky()), torch.rand(T, 2, 3), portable=True)
-    monkeypatch.setattr('snnkern.adapters._nir_export.has_v_reset', lambda made: False)
+    monkeypatch.setattr('snnkern.adapters.nir.export.has_v_reset', lambda made: False)
     with pytest.raises(ValueError, match=r'spikes of layer neuron_0 are worth its threshold.* neuron_1 reads a sum'):
         to_nir(converted('plain_if'), X, portable=True)
-    monkeypatch.setattr('snnkern.adapters._nir_export.has_v_reset', lambda made: True)
+    monkeypatch.setattr('snnkern.adapters.nir.export.has_v_reset', lambda made: True)
     with pytest.raises(ValueError, match='resets by subtraction, and NIR since'):
         to_nir(converted('plain_if'), X, portable=True)
 

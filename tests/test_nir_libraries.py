@@ -14,7 +14,7 @@ import torch
 from torch import nn as tnn
 
 from snnkern import IF, Binary, Bounded, MultiSpike, Neuron, Soft, nn
-from snnkern.adapters._nir_layers import OverSteps
+from snnkern.adapters.nir.layers import OverSteps
 
 nir = pytest.importorskip('nir', reason='nir is not installed')
 nirtorch = pytest.importorskip('nirtorch', reason='nirtorch is not installed')

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor, fx, nn
 
-from snnkern.adapters import _nir_stateless as stateless
-from snnkern.adapters._nir_export import finite
-from snnkern.adapters._nir_extras import restored
-from snnkern.adapters._nir_layers import Entry, Membrane, Placed
-from snnkern.adapters._nir_neurons import KINDS, READINGS, Read, decode
+from snnkern.adapters.nir import stateless
+from snnkern.adapters.nir.export import finite
+from snnkern.adapters.nir.extras import restored
+from snnkern.adapters.nir.layers import Entry, Membrane, Placed
+from snnkern.adapters.nir.neurons import KINDS, READINGS, Read, decode
 from snnkern.surrogates import Surrogate
 
 SUPPORTED = (*KINDS, 'Linear', 'Affine', 'Conv1d', 'Conv2d', 'AvgPool2d', 'SumPool2d', 'Flatten', 'Scale', 'Identity')

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from snnkern.adapters import _nir_stateless as stateless
-from snnkern.adapters._nir_extras import FLAT, Layer, has_v_reset, node_of
-from snnkern.adapters._nir_layers import Entry, Membrane, OverSteps, Placed
-from snnkern.adapters._nir_neurons import charge_refusal, refusal
+from snnkern.adapters.nir import stateless
+from snnkern.adapters.nir.extras import FLAT, Layer, has_v_reset, node_of
+from snnkern.adapters.nir.layers import Entry, Membrane, OverSteps, Placed
+from snnkern.adapters.nir.neurons import charge_refusal, refusal
 from snnkern.convert import SNN, graph
 from snnkern.convert.fold import fold_batch_norm
 from snnkern.convert.layers import OverTime, Spiking, Timed

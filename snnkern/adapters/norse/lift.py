@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from snnkern.adapters._fused import Fused
-from snnkern.adapters._norse_base import Cell
+from snnkern.adapters.norse.base import Cell
 
 # Modules that treat each sample alone, with the fewest dimensions of an input that has a batch.
 LEAST: dict[type, int] = {

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern.adapters._nir_layers import tensor
-from snnkern.adapters._nir_neurons import Read, array, encode
+from snnkern.adapters.nir.layers import tensor
+from snnkern.adapters.nir.neurons import Read, array, encode
 from snnkern.neurons import Neuron
 from snnkern.resets import Hard, NoReset
 from snnkern.surrogates import ATan, Custom

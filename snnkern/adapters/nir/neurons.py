@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern.adapters._nir_layers import tensor
+from snnkern.adapters.nir.layers import tensor
 from snnkern.charges import IF, LIF, Affine, Charge, Synaptic
 from snnkern.fires import Binary, Burst, MultiSpike
 from snnkern.neurons import Neuron

@@ -13,10 +13,10 @@ from torch import Tensor, fx, nn
 
 from snnkern import _files
 from snnkern._checks import finite, positive
-from snnkern.adapters._nir_export import Exporting, Signal, graphs
-from snnkern.adapters._nir_fold import fold_scales
-from snnkern.adapters._nir_import import Importing, flattened
-from snnkern.adapters._nir_neurons import READINGS
+from snnkern.adapters.nir.export import Exporting, Signal, graphs
+from snnkern.adapters.nir.fold import fold_scales
+from snnkern.adapters.nir.neurons import READINGS
+from snnkern.adapters.nir.reading import Importing, flattened
 from snnkern.convert import SNN
 from snnkern.convert.layers import Spiking
 from snnkern.nn import Neuron

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnkern.adapters._nir_layers import OverSteps, Scale, tensor
+from snnkern.adapters.nir.layers import OverSteps, Scale, tensor
 from snnkern.nn import AvgPool2d
 
 Weighted = nn.Linear | nn.Conv1d | nn.Conv2d

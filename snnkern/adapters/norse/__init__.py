@@ -20,8 +20,8 @@ from torch.nn.functional import linear
 
 from snnkern import charges
 from snnkern.adapters._fused import Part, by_original, described
-from snnkern.adapters._norse_base import INTEGRATOR, Base, Cell, Layer, Number, Plan, Values, product, split
-from snnkern.adapters._norse_lift import Lift
+from snnkern.adapters.norse.base import INTEGRATOR, Base, Cell, Layer, Number, Plan, Values, product, split
+from snnkern.adapters.norse.lift import Lift
 from snnkern.functional import multistep
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from snnkern.adapters import _nir_stateless as stateless
-from snnkern.adapters._nir_export import Exporting
+from snnkern.adapters.nir import stateless
+from snnkern.adapters.nir.export import Exporting
 
 PASSING = ('AvgPool2d', 'SumPool2d', 'Flatten')
 
