@@ -11,8 +11,8 @@ from snnkern.adapters._fused import PAIR, Fused, FusedNeuron, MaxPool2d, Pair, b
 from snnkern.adapters._pairs import adjacent
 
 # The libraries by the names of their packages, and what their neurons are. The adapter of each has NEURONS (those
-# classes), FUSED (their classes -> ours) and, where it fuses them, POOLS, NORMS (the same for max-pools and BatchNorms)
-# and CONTAINERS (see `adjacent`).
+# classes), FUSED (their classes -> ours) and, where it fuses them, POOLS, NORMS (the same for max-pools and BatchNorms),
+# CONTAINERS (see `adjacent`), and copied(module), called for each module of a copy.
 LIBRARIES = {
     'spikingjelly': 'spikingjelly.activation_based.neuron (BaseNode)',
     'snntorch': 'snntorch (SpikingNeuron)',
@@ -130,9 +130,18 @@ def _checked(model: nn.Module) -> nn.Module:
 
 def _copy(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        twin = copy.deepcopy(model)
     except RuntimeError as error:
         if 'deepcopy' not in str(error):
             raise
         advice = 'its states have a graph: reset it first, or pass inplace=True'
         raise RuntimeError(f'model cannot be copied, {advice}') from error
+    tell(twin)
+    return twin
+
+
+def tell(twin: nn.Module) -> None:
+    """Let libraries that keep lists of their modules know those of a copy."""
+    for module in twin.modules():
+        for library in packages(module):
+            getattr(adapter(library), 'copied', id)(module)
