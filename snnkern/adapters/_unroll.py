@@ -28,7 +28,7 @@ class Settings:
     num_steps: int | None
     one_step: bool | None
     check: bool
-    plans: dict[Any, Plan] = field(default_factory=dict)
+    plans: dict[Any, tuple[list[Any], Plan]] = field(default_factory=dict)
 
 
 class Unrolled(nn.Module):
@@ -40,10 +40,11 @@ class Unrolled(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         inputs, spec = tree_flatten((args, kwargs))
         plans = self.__dict__[SETTINGS].plans
-        key = str(spec), *map(kind_of, inputs), *modes(self)
-        plan = plans.get(key)
-        if plan is None:
-            plan = plans[key] = planned(self, args, kwargs)
+        key = str(spec), *map(kind_of, inputs), *[module.training for module in self.modules()]
+        numbers, plan = plans.get(key, (None, None))
+        if plan is None or (not torch.compiler.is_compiling() and numbers != attributes(self)):
+            plan = planned(self, args, kwargs)
+            plans[key] = attributes(self), plan
         return Runner(plan, self, inputs).run()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -104,10 +105,9 @@ def unroll(
     twin = copy.deepcopy(net, kept)
     if isinstance(twin, Unrolled):
         twin.__class__ = twin.original()
-    if any(isinstance(module, Fused) for module in twin.modules()):
-        tell(twin)
-    else:
-        tell(accelerate(twin, inplace=True, norms=False))
+    if not any(isinstance(module, Fused) for module in twin.modules()):
+        accelerate(twin, inplace=True, norms=False)
+    tell(twin)
     twin.__class__ = made(type(twin))
     twin.__dict__[SETTINGS] = Settings(num_steps, num_steps is not None or one_step, check)
     return twin
@@ -118,13 +118,10 @@ def kind_of(value: Any) -> Any:
     return (value.shape, value.dtype, value.device) if isinstance(value, Tensor) else repr(value)
 
 
-def modes(net: nn.Module) -> list[Any]:
-    """What a plan depends on of a network: train or eval, and the plain numbers of its own modules."""
-    found: list[Any] = []
-    for module in net.modules():
-        own = type(module).__module__.partition('.')[0] != 'torch' and not isinstance(module, Fused)
-        found += [v for v in vars(module).values() if isinstance(v, PLAIN)] if own else [module.training]
-    return found
+def attributes(net: nn.Module) -> list[Any]:
+    """The plain numbers of a network's own modules, which its forward may read."""
+    own = (m for m in net.modules() if type(m).__module__.partition('.')[0] != 'torch' and not isinstance(m, Fused))
+    return [value for module in own for value in vars(module).values() if isinstance(value, PLAIN)]
 
 
 def outer(net: nn.Module, wholes: dict[nn.Module, str]) -> Iterator[nn.Module]:

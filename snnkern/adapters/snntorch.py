@@ -45,6 +45,8 @@ def alike(function: Any) -> Part | None:
 def along(x: Tensor, neuron: Neuron, v0: Tensor, numbers: dict[str, Tensor], trace: bool) -> Any:
     """`multistep` with numbers of any shape that broadcasts to a step: what they vary along becomes one dimension."""
     wanted = {'return_state': True, 'return_v_seq': trace}
+    if not numbers:
+        return multistep(x, neuron, v0=v0, **wanted)
     numbers = {name: t if t.is_floating_point() else t.float() for name, t in numbers.items()}
     wide = torch.broadcast_shapes(*(t.shape for t in numbers.values()))
     varying = [i for i, n in enumerate(wide, x.dim() - len(wide)) if n > 1]
@@ -137,10 +139,10 @@ class Unit(FusedNeuron):
                 return False
         for name, value in zip(self.states, given, strict=False):
             if value is not None:
-                setattr(self, name, value)
+                self._buffers[name] = value
         for name in self.states:
             if getattr(self, name).shape != x.shape:
-                setattr(self, name, torch.zeros_like(x))
+                self._buffers[name] = torch.zeros_like(x)
         return True
 
     def advance(self, x: Tensor, trace: bool) -> tuple[Tensor, Any]:
@@ -179,7 +181,7 @@ class Unit(FusedNeuron):
         v0 = self.mem if len(self.states) == 1 else torch.stack([self.mem, self.syn])
         s, last, *v_seq = along(x, neuron, v0, {**numbers, **learned}, trace)
         if len(self.states) == 1:
-            self.mem = last
+            self._buffers['mem'] = last
         else:
             self.mem, self.syn = last.unbind()
         s = s.detach().float() if self.surrogate_disable else s.float()

@@ -113,6 +113,10 @@ class Node(FusedNeuron):
         memories.update(zip(memories, after, strict=True))
         return s
 
+    def many(self, x: Tensor, *, trace: bool = True) -> Any:
+        """As many single steps as x [T, ...] has in one call: see `adapters.unroll`."""
+        return NotImplemented if self.refusal() else self.multi_step_forward(x)
+
 
 class IFNode(Node, neuron.IFNode):
     pass

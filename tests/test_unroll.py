@@ -1,0 +1,320 @@
+"""Networks with a loop over steps, run layer by layer: the same results, gradients and states; what cannot is said."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from unrolled import Conv, Mlp, loop, plan, same, sequential
+
+from snnkern import adapters
+from snnkern.adapters._unroll import unroll
+
+snn = pytest.importorskip('snntorch', reason='snnTorch is not installed')
+surrogate = pytest.importorskip('snntorch.surrogate')
+utils = pytest.importorskip('snntorch.utils')
+
+
+def leaky(beta=0.9, **options):
+    return lambda **more: snn.Leaky(beta, **options, **more)
+
+
+def small(**options):
+    return Mlp(leaky(**options), 20, 30, 6)
+
+
+@pytest.mark.parametrize('before', [False, True], ids=['as it is', 'accelerated'])
+def test_tutorial_5(before):
+    net, x = Mlp(leaky(0.95)), torch.rand(8, 784, requires_grad=True)
+    fast = unroll(adapters.accelerate(net) if before else net)
+    parameters = list(fast.parameters())
+    expected = net(x)
+    if not before:
+        assert all(p is q for p, q in zip(net.parameters(), parameters, strict=True))
+        same(expected, fast(x), [x, *parameters])
+    else:
+        same(expected, fast(x), [x])
+    assert plan(fast) == [*[('single', 1)] * 3, ('neuron', 25), ('batch', 25), ('neuron', 25), *[('single', 1)] * 2]
+    assert fast.state_dict().keys() == net.state_dict().keys()
+    assert type(net.lif1) is snn.Leaky
+    assert isinstance(fast, Mlp)
+
+
+@pytest.mark.parametrize('mechanism', ['subtract', 'zero', 'none'])
+def test_tutorial_6(mechanism):
+    net = Conv(leaky(0.5, spike_grad=surrogate.fast_sigmoid(slope=25), reset_mechanism=mechanism))
+    x = torch.rand(4, 1, 28, 28, requires_grad=True)
+    fast = unroll(net)
+    same(net(x), fast(x), [x, *net.parameters()])
+    assert {kind for kind, count in plan(fast) if count == 1} == {'single'}
+    assert sum(kind == 'batch' for kind, _ in plan(fast)) == 4
+
+
+def test_a_forward_of_one_step():
+    net = sequential(leaky(0.8, init_hidden=True, learn_beta=True)).eval()
+    x = torch.randn(5, 3, 2, 8, 8, requires_grad=True)
+    fast = unroll(net)
+    for _ in range(2):  # states go on
+        same(loop(net, x), fast(x), [x, *(p for p in net.parameters() if p.shape or p is net[2].beta)])
+        for module in (*net.modules(), *fast.modules()):
+            if isinstance(module, snn.Leaky):
+                module.mem = module.mem.detach()
+    assert torch.equal(fast[2].mem, net[2].mem)
+    utils.reset(fast)
+    assert not fast[2].mem.any() and not fast[6].mem.any()
+
+
+def test_one_input_for_all_steps():
+    net, x = sequential(leaky(0.8, init_hidden=True)).eval(), torch.randn(3, 2, 8, 8)
+    fast = unroll(net, num_steps=5)
+    same(loop(net, x.expand(5, *x.shape)), fast(x), list(net[5].parameters()))
+    assert plan(fast)[:2] == [('single', 1)] * 2  # the first convolution is done once
+
+
+class Habits(nn.Module):
+    """What people do with steps: inputs and outputs in every form, a Synaptic layer, sums, pools, two outputs."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+        self.fc1, self.fc2 = nn.Linear(20, 30), nn.Linear(30, 10)
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.lif1, self.lif2 = snn.Synaptic(0.8, 0.7), snn.Leaky(0.9, learn_beta=True)
+
+    def steps(self, x):
+        yield from {
+            'x[t]': lambda: (x[t] for t in range(x.size(0))),
+            'x[:, t]': lambda: (x[:, t] for t in range(x.shape[1])),
+            'x[..., t]': lambda: (x[..., t] for t in range(x.shape[-1])),
+            'for': lambda: iter(x),
+            'reversed': lambda: (x[len(x) - 1 - t] for t in range(len(x))),
+            'select': lambda: (x.select(1, t) for t in range(x.shape[1])),
+        }[self.inputs]()
+
+    def forward(self, x):
+        syn1, mem1 = self.lif1.init_synaptic()
+        mem2 = self.lif2.init_leaky()
+        rec, total = [], 0
+        for t, now in enumerate(self.steps(x)):
+            spk1, syn1, mem1 = self.lif1(self.fc1(now) * self.scale, syn1, mem1)
+            if t == 0:
+                filled, count = torch.zeros(20, len(spk1), 10), torch.zeros(len(spk1), 10)
+            spk2, mem2 = self.lif2(torch.relu(self.fc2(F.dropout(spk1, training=self.training))), mem=mem2)
+            rec.append(spk2)
+            total = total + mem2
+            count += spk2
+            filled[t] = spk2 * self.scale
+        found = {
+            'stack': lambda: torch.stack(rec, dim=1),
+            'cat': lambda: torch.cat(rec),
+            'mean': lambda: sum(rec) / len(rec),
+            'total': lambda: (total, syn1),
+            'count': lambda: count + 0.1,
+            'filled': lambda: filled,
+            'last': lambda: (rec[-1] + mem2, {'all': torch.stack(rec)}['all']),
+        }
+        return found[self.outputs]()
+
+
+@pytest.mark.parametrize('inputs', ['x[t]', 'x[:, t]', 'x[..., t]', 'for', 'reversed', 'select'])
+def test_inputs(inputs):
+    net = Habits(inputs, 'stack').eval()
+    x = torch.randn(7, 4, 20)
+    x = {'x[:, t]': x.transpose(0, 1), 'x[..., t]': x.permute(1, 2, 0), 'select': x.transpose(0, 1)}.get(inputs, x)
+    x = x.contiguous().requires_grad_()
+    fast = unroll(net)
+    same(net(x), fast(x), [x, *net.parameters()])
+    whole = ['slices', 'batch', 'batch', 'neuron', 'batch', 'batch', 'neuron']
+    if inputs not in ('reversed', 'x[..., t]'):
+        assert [kind for kind, _ in plan(fast) if kind != 'single'] == whole
+
+
+@pytest.mark.parametrize('outputs', ['stack', 'cat', 'mean', 'total', 'count', 'filled', 'last'])
+def test_outputs(outputs):
+    net = Habits('x[t]', outputs).eval()
+    x = torch.randn(7, 4, 20, requires_grad=True)
+    same(net(x), unroll(net)(x), [x, net.fc1.weight, net.fc2.bias])
+
+
+def test_a_batch_norm_in_training_is_called_step_by_step():
+    nets = [sequential(leaky(0.8, init_hidden=True))]
+    nets.append(copy.deepcopy(nets[0]))
+    fast, x = unroll(nets[1]), torch.randn(5, 3, 2, 8, 8, requires_grad=True)
+    outputs = loop(nets[0], x), fast(x)
+    assert nets[0][1].num_batches_tracked == nets[1][1].num_batches_tracked == 5
+    torch.testing.assert_close(nets[0][1].running_var, nets[1][1].running_var)
+    same(*outputs, [x])
+
+
+def test_each_shape_and_mode_has_a_plan():
+    net = small()
+    fast = unroll(net)
+    for batch in (2, 5, 2):
+        same(net(x := torch.rand(batch, 20) * 3), fast(x), list(net.parameters()))
+    assert len(fast._snnkern_unroll.plans) == 2
+    fast.num_steps = net.num_steps = 9
+    same(net(x), fast(x), list(net.parameters()))
+    assert len(fast(x)[0]) == 9
+
+
+class Faulty(nn.Module):
+    """A forward that no order of layers can replace. fault: which."""
+
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+        self.fc, self.back, self.drop = nn.Linear(6, 6), nn.Linear(6, 6), nn.Dropout(0.5)
+        self.lif, self.hidden = snn.Leaky(0.9), snn.Leaky(0.9, init_hidden=True)
+        self.kept = torch.zeros(())
+
+    def forward(self, x):
+        mem, spk, hidden = self.lif.init_leaky(), torch.zeros_like(x), x
+        if self.fault == 'reset inside':
+            self.hidden.reset_mem()
+        for _ in range(4):
+            cur = self.fc(x)
+            if self.fault == 'feedback':
+                cur = cur + self.back(spk)
+            elif self.fault == 'dropout':
+                cur = self.drop(cur)
+            elif self.fault == 'noise':
+                cur = cur + torch.randn_like(cur)
+            elif self.fault == 'values' and mem.numel() and mem.max() > 1:
+                cur = cur * 0.5
+            elif self.fault == 'kept':
+                self.kept = cur
+            elif self.fault == 'foreign':
+                cur = cur + self.kept
+            spk, mem = self.lif(cur, mem)
+            if self.fault == 'leak':
+                mem = mem * 0.9
+            hidden = self.hidden(spk)
+            if self.fault == 'peek':
+                hidden = hidden + self.hidden.mem
+        return hidden
+
+
+@pytest.mark.parametrize(
+    ('fault', 'message'),
+    [
+        ('feedback', "module 'lif' does at a step depends on its own result of an earlier one"),
+        ('leak', "module 'lif' does at a step depends on its own result of an earlier one, by way of call mul"),
+        ('dropout', "module 'drop' draws random numbers"),
+        ('noise', 'call randn_like draws random numbers'),
+        ('values', 'reads the values of a tensor'),
+        ('kept', r'forward of Faulty keeps something \(kept\)'),
+        ('foreign', 'a tensor .* that is no input, parameter or buffer'),
+        ('peek', "a state of 'hidden', which it did not return"),
+        ('reset inside', "forward changes mem of 'hidden' itself"),
+    ],
+)
+def test_what_cannot_be_unrolled(fault, message):
+    net = Faulty(fault)
+    fast, x = unroll(net), torch.rand(3, 6) * 4
+    with pytest.raises(ValueError, match=message):
+        fast(x)
+    assert fast.hidden.mem.numel() == 0
+    if fault == 'dropout':
+        same(net.eval()(x), fast.eval()(x), [net.fc.weight])
+
+
+def test_bad_arguments():
+    with pytest.raises(TypeError, match='net must be a torch.nn.Module, got list'):
+        unroll([])
+    with pytest.raises(ValueError, match='num_steps must be an integer >= 1 or None, got 0'):
+        unroll(small(), num_steps=0)
+    with pytest.raises(ValueError, match='num_steps must be None where one_step=False'):
+        unroll(small(), num_steps=3, one_step=False)
+    with pytest.raises(ValueError, match='no neurons to accelerate'):
+        unroll(nn.Linear(2, 2))
+
+
+def test_the_check(monkeypatch):
+    """A kernel that is wrong is found at the first call, and nothing of the attempt stays."""
+    net = small()
+    fast, x = unroll(net), torch.rand(3, 20) * 3
+    many = type(fast.lif1).many
+    monkeypatch.setattr(type(fast.lif1), 'many', lambda self, x, *args, **kwargs: many(self, x * 2, *args, **kwargs))
+    with pytest.raises(RuntimeError, match='gives other results than the loop: output 0'):
+        fast(x)
+    assert fast.lif1.mem.numel() == 0
+    unroll(net, check=False)(x)
+
+
+def test_neurons_without_a_kernel_are_called_step_by_step():
+    class Net(Mlp):
+        def forward(self, x):
+            (spk, mem), mem2, rec = self.lif1.init_rleaky(), self.lif2.init_leaky(), []
+            for now in x:
+                spk, mem = self.lif1(self.fc1(now), spk, mem)
+                spk2, mem2 = self.lif2(self.fc2(spk), mem2)
+                rec.append(spk2)
+            return torch.stack(rec), mem2
+
+    net, x = Net(leaky(), 20, 30), torch.randn(5, 3, 20, requires_grad=True)
+    net.lif1 = snn.RLeaky(0.9, all_to_all=False)
+    with pytest.warns(UserWarning, match='stay as they were .*: lif1'):
+        fast = unroll(net)
+    same(net(x), fast(x), [x, net.fc1.weight, net.lif1.recurrent.V])
+
+
+def test_hooks_see_every_step():
+    net = small()
+    fast, x, seen = unroll(net), torch.rand(3, 20) * 3, []
+    for name in ('fc2', 'lif1'):
+        fast.get_submodule(name).register_forward_hook(lambda m, args, out, name=name: seen.append(name))
+    same(net(x), fast(x), list(net.parameters()))
+    seen.clear()
+    fast(x)
+    assert seen == ['lif1'] * 6 + ['fc2'] * 6
+
+
+def test_copies_pickles_and_training():
+    net, x = small(surrogate_disable=True), torch.rand(4, 20) * 3
+    fast = unroll(net)
+    for twin in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast)), unroll(fast)):
+        assert torch.equal(twin(x)[1], fast(x)[1])
+    fast.load_state_dict({name: value * 0.5 for name, value in net.state_dict().items()}, strict=True)
+    same(net(x * 9), fast(x * 9), [net.fc2.weight])
+    net = small()
+    fast, optimizer = unroll(net), torch.optim.SGD(net.parameters(), 0.1)
+    before = net.fc1.weight.clone()
+    fast(x)[1].square().mean().backward()
+    optimizer.step()
+    assert not torch.equal(fast.fc1.weight, before)
+
+
+def test_compiled():
+    net, x = small(), torch.rand(4, 20) * 3
+    fast = unroll(net)
+    with torch.no_grad():
+        fast(x)
+    expected = net(x)
+    found = torch.compile(fast, backend='aot_eager', fullgraph=True)(x)
+    same(expected, found, list(net.parameters()))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16])
+def test_autocast(dtype):
+    net, x = Conv(leaky(0.5)), torch.rand(4, 1, 28, 28)
+    fast = unroll(net)
+    with torch.autocast('cpu', dtype):
+        (spk, mem), (found, found_mem) = net(x), fast(x)
+    assert (found.dtype, found_mem.dtype) == (spk.dtype, mem.dtype)
+    assert (found != spk).float().mean() < 0.02
+    found_mem.sum().backward()
+    assert net.conv1.weight.grad.isfinite().all()
+
+
+def test_spikingjelly():
+    neuron = pytest.importorskip('spikingjelly.activation_based.neuron', reason='SpikingJelly is not installed')
+    functional = pytest.importorskip('spikingjelly.activation_based.functional')
+    net, x = sequential(lambda **_: neuron.LIFNode(2.0)).eval(), torch.randn(5, 3, 2, 8, 8, requires_grad=True) * 3
+    fast = unroll(net)
+    same(loop(net, x), fast(x), [*net[0].parameters()])
+    functional.reset_net(net)
+    functional.reset_net(fast)
+    same(loop(net, x), fast(x), [*net[0].parameters()])
+    assert plan(fast)[3] == ('neuron', 5)
