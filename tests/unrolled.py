@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from snnkern.testing import assert_grads_close
 
+
 class Mlp(nn.Module):
     """snnTorch's tutorial 5, the sizes given. neuron: makes a layer of neurons."""
 
@@ -78,7 +79,9 @@ def louder(net, gain=3.0):
 def loop(net, x):
     """The steps of x [T, ...] one by one, stacked."""
     found = [net(step) for step in x]
-    return torch.stack(found) if isinstance(found[0], torch.Tensor) else tuple(map(torch.stack, zip(*found, strict=True)))
+    return (
+        torch.stack(found) if isinstance(found[0], torch.Tensor) else tuple(map(torch.stack, zip(*found, strict=True)))
+    )
 
 
 def gradients(outputs, inputs):

@@ -11,8 +11,8 @@ from snnkern.adapters._fused import PAIR, Fused, FusedNeuron, MaxPool2d, Pair, b
 from snnkern.adapters._pairs import adjacent
 
 # The libraries by the names of their packages, and what their neurons are. The adapter of each has NEURONS (those
-# classes), FUSED (their classes -> ours) and, where it fuses them, POOLS, NORMS (the same for max-pools and BatchNorms),
-# CONTAINERS (see `adjacent`), and copied(module), called for each module of a copy.
+# classes), FUSED (their classes -> ours) and, where it needs them, POOLS, NORMS (the same for max-pools and
+# BatchNorms), CONTAINERS (see `adjacent`) and copied(module), called for each module of a copy.
 LIBRARIES = {
     'spikingjelly': 'spikingjelly.activation_based.neuron (BaseNode)',
     'snntorch': 'snntorch (SpikingNeuron)',

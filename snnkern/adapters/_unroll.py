@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -53,13 +53,13 @@ class Unrolled(nn.Module):
         return empty, (self.original(),), {**self.__dict__, SETTINGS: bare}
 
 
-@lru_cache(maxsize=None)
-def made(kind: type[nn.Module]) -> type[nn.Module]:
+@cache
+def made(kind: Any) -> Any:
     """The class of unrolled networks of a class."""
     return type(kind.__name__, (Unrolled, kind), {'__module__': kind.__module__, '__doc__': kind.__doc__})
 
 
-def empty(kind: type[nn.Module]) -> nn.Module:
+def empty(kind: Any) -> Any:
     """An unrolled network before a copy or a pickle gives it what it has."""
     found = made(kind)
     return found.__new__(found)
@@ -108,7 +108,8 @@ def unroll(
     if not any(isinstance(module, Fused) for module in twin.modules()):
         accelerate(twin, inplace=True, norms=False)
     tell(twin)
-    twin.__class__ = made(type(twin))
+    kind: Any = type(twin)
+    twin.__class__ = made(kind)
     twin.__dict__[SETTINGS] = Settings(num_steps, num_steps is not None or one_step, check)
     return twin
 
@@ -149,7 +150,7 @@ def untouched(net: nn.Module, original: bool) -> Iterator[None]:
     """States and buffers are what they were afterwards. original: with the library's own neurons meanwhile."""
     kept = {m: {k: copy.copy(v) if isinstance(v, dict) else v for k, v in vars(m).items()} for m in net.modules()}
     values = {t: t.clone() for m in net.modules() for t in state_of(m).values() if isinstance(t, Tensor)}
-    fused = {m: type(m) for m in net.modules() if isinstance(m, Fused)}
+    fused: dict[Any, Any] = {m: type(m) for m in net.modules() if isinstance(m, Fused)}
     for module, kind in fused.items():
         if original:
             module.__class__ = kind.original()
@@ -167,7 +168,7 @@ def untouched(net: nn.Module, original: bool) -> Iterator[None]:
                     tensor.copy_(value)
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def planned(net: Any, args: Any, kwargs: Any) -> Plan:
     """The plan for an input, checked."""
     settings: Settings = net.__dict__[SETTINGS]
@@ -202,13 +203,16 @@ def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> Recording:
 def looping(net: nn.Module, forward: Callable[..., Any], num_steps: int | None) -> Callable[..., Any]:
     """The loop over a forward of one step."""
 
+    def step(t: int, value: Any) -> Any:
+        return value[t] if isinstance(value, Tensor) else value
+
     def loop(*args: Any, **kwargs: Any) -> Any:
         lengths = {leaf.shape[:1] for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         if num_steps is None and (len(lengths) != 1 or lengths == {()}):
             raise ValueError(f'x must be [T, ...], all inputs with one T, got sizes {sorted(map(tuple, lengths))}')
         steps = []
         for t in range(num_steps or next(iter(lengths))[0]):
-            now = (args, kwargs) if num_steps else tree_map(lambda v: v[t] if isinstance(v, Tensor) else v, (args, kwargs))  # noqa: B023
+            now = (args, kwargs) if num_steps else tree_map(partial(step, t), (args, kwargs))
             steps.append(forward(net, *now[0], **now[1]))
         return tree_map(lambda *leaf: torch.stack(leaf) if isinstance(leaf[0], Tensor) else leaf[0], *steps)
 

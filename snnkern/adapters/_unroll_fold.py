@@ -221,6 +221,7 @@ def ordered(works: list[Work], home: dict[int, tuple[Work, int]]) -> list[Work]:
 
 def feedback(left: list[Work], waits: dict[Work, set[Work]]) -> str:
     """What to say of works that wait for each other: the neurons that do, and what they wait through."""
+
     def reaches(start: Work) -> set[Work]:
         seen: set[Work] = set()
         todo = list(waits[start])

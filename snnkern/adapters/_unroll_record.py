@@ -220,9 +220,9 @@ class Recorder(TorchFunctionMode):
 def recording(recorder: Recorder) -> Iterator[None]:
     """Calls of modules and torch functions go to the recorder."""
     call = nn.Module.__call__
-    with mock.patch.object(nn.Module, '__call__', lambda self, *a, **k: recorder.module(self, call, a, k)):
-        with torch.inference_mode(False), torch.no_grad(), recorder:
-            yield
+    patched = mock.patch.object(nn.Module, '__call__', lambda self, *a, **k: recorder.module(self, call, a, k))
+    with patched, torch.inference_mode(False), torch.no_grad(), recorder:
+        yield
 
 
 def record(function: Callable[..., Any], recorder: Recorder, args: Any, kwargs: Any) -> Recording:

@@ -163,5 +163,7 @@ def by_rows(function: Any, x: Tensor) -> bool:
         return False
     if kind is nn.Flatten:
         return function.start_dim > 0
-    return kind in ROWS and (not isinstance(function, nn.modules.batchnorm._BatchNorm) or not (
-        function.training or function.running_mean is None))
+    return kind in ROWS and (
+        not isinstance(function, nn.modules.batchnorm._BatchNorm)
+        or not (function.training or function.running_mean is None)
+    )

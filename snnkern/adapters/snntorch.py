@@ -44,7 +44,7 @@ def alike(function: Any) -> Part | None:
 
 def along(x: Tensor, neuron: Neuron, v0: Tensor, numbers: dict[str, Tensor], trace: bool) -> Any:
     """`multistep` with numbers of any shape that broadcasts to a step: what they vary along becomes one dimension."""
-    wanted = {'return_state': True, 'return_v_seq': trace}
+    wanted: dict[str, Any] = {'return_state': True, 'return_v_seq': trace}
     if not numbers:
         return multistep(x, neuron, v0=v0, **wanted)
     numbers = {name: t if t.is_floating_point() else t.float() for name, t in numbers.items()}
@@ -68,6 +68,8 @@ class Unit(FusedNeuron):
     """
 
     takes_norms = False  # a norm sees one step there
+    mem: Any
+    syn: Any
     states: ClassVar[tuple[str, ...]] = ('mem',)
     shaped: ClassVar[tuple[str, ...]] = ('beta', 'threshold')
 
@@ -231,7 +233,7 @@ class Synaptic(Unit, snn.Synaptic):
             return 'torch.compile would wait for the value of alpha'
         return super().refusal()
 
-    def forward(self, input_: Tensor, syn: Any = None, mem: Any = None) -> Any:
+    def forward(self, input_: Tensor, syn: Any = None, mem: Any = None) -> Any:  # type: ignore[override]
         return self.step(input_, syn, mem)
 
     def decay(self) -> float:
