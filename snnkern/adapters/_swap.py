@@ -82,7 +82,7 @@ def accelerate(model: nn.Module, library: str = 'auto', inplace: bool = False, n
     """
     kinds = chosen(_checked(model), library)
     if not inplace:
-        model = _copy(model)
+        model = copied(model)
     fused = {**kinds.FUSED, **getattr(kinds, 'POOLS', by_original(MaxPool2d))}
     for module in list(model.modules()):
         if type(module) in fused:
@@ -116,7 +116,7 @@ def undo(model: nn.Module, inplace: bool = False) -> nn.Module:
 
     inplace: change `model` itself instead of a copy. Raises as `accelerate`. Example: `net = snnkern.undo(net)`.
     """
-    model = _checked(model) if inplace else _copy(_checked(model))
+    model = _checked(model) if inplace else copied(_checked(model))
     for module in model.modules():
         restore(module)
     return model
@@ -128,20 +128,16 @@ def _checked(model: nn.Module) -> nn.Module:
     return model
 
 
-def _copy(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module, kept: dict[int, Any] | None = None) -> nn.Module:
+    """A copy, but for what is kept (by id). Libraries that keep lists of their modules learn of it."""
     try:
-        twin = copy.deepcopy(model)
+        twin = copy.deepcopy(model, kept)
     except RuntimeError as error:
         if 'deepcopy' not in str(error):
             raise
         advice = 'its states have a graph: reset it first, or pass inplace=True'
         raise RuntimeError(f'model cannot be copied, {advice}') from error
-    tell(twin)
-    return twin
-
-
-def tell(twin: nn.Module) -> None:
-    """Let libraries that keep lists of their modules know those of a copy."""
     for module in twin.modules():
         for library in packages(module):
             getattr(adapter(library), 'copied', id)(module)
+    return twin

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
-from snnkern.adapters._fused import Fused
-from snnkern.adapters._swap import accelerate, adapter, packages, tell
+from snnkern.adapters._fused import Fused, FusedNeuron, restore
+from snnkern.adapters._swap import accelerate, adapter, copied, packages
 from snnkern.adapters._unroll_fold import Folder, Plan
-from snnkern.adapters._unroll_record import PLAIN, Recorder, Recording, changed, record, state_of
+from snnkern.adapters._unroll_record import PLAIN, Recorder, Recording, UnrollError, changed, record, state_of
 from snnkern.adapters._unroll_run import Runner
 
 CONTAINERS = nn.Sequential, nn.ModuleList, nn.ModuleDict
@@ -31,21 +31,23 @@ class Settings:
     plans: dict[Any, tuple[list[Any], Plan]] = field(default_factory=dict)
 
 
-class Unrolled(nn.Module):
+class Unrolled(Fused):
     """First base of an unrolled network's class; the second is the class that it had."""
 
-    def original(self) -> Any:
-        return type(self).__bases__[-1]
-
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        settings = self.__dict__.get(SETTINGS)
+        if settings is None:  # a slice of an nn.Sequential
+            return self.original().forward(self, *args, **kwargs)
         inputs, spec = tree_flatten((args, kwargs))
-        plans = self.__dict__[SETTINGS].plans
         key = str(spec), *map(kind_of, inputs), *[module.training for module in self.modules()]
-        numbers, plan = plans.get(key, (None, None))
+        numbers, plan = settings.plans.get(key, (None, None))
         if plan is None or (not torch.compiler.is_compiling() and numbers != attributes(self)):
             plan = planned(self, args, kwargs)
-            plans[key] = attributes(self), plan
+            settings.plans[key] = attributes(self), plan
         return Runner(plan, self, inputs).run()
+
+    def described(self) -> str:
+        return 'unrolled: all steps of a layer at once'
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         settings = self.__dict__[SETTINGS]
@@ -102,12 +104,11 @@ def unroll(
     if num_steps is not None and one_step is False:
         raise ValueError('num_steps must be None where one_step=False: forward itself says how many steps it does')
     kept = {id(t): t for t in (*net.parameters(), *net.buffers())}
-    twin = copy.deepcopy(net, kept)
+    twin = copied(net, kept)
     if isinstance(twin, Unrolled):
-        twin.__class__ = twin.original()
+        restore(twin)
     if not any(isinstance(module, Fused) for module in twin.modules()):
         accelerate(twin, inplace=True, norms=False)
-    tell(twin)
     kind: Any = type(twin)
     twin.__class__ = made(kind)
     twin.__dict__[SETTINGS] = Settings(num_steps, num_steps is not None or one_step, check)
@@ -121,7 +122,7 @@ def kind_of(value: Any) -> Any:
 
 def attributes(net: nn.Module) -> list[Any]:
     """The plain numbers of a network's own modules, which its forward may read."""
-    own = (m for m in net.modules() if type(m).__module__.partition('.')[0] != 'torch' and not isinstance(m, Fused))
+    own = (m for m in net.modules() if not m.__module__.startswith('torch.') and not isinstance(m, FusedNeuron))
     return [value for module in own for value in vars(module).values() if isinstance(value, PLAIN)]
 
 
@@ -183,19 +184,23 @@ def planned(net: Any, args: Any, kwargs: Any) -> Plan:
 
 def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> Recording:
     """A run of the original network, with the loop that its forward has or that is put around it."""
-    forward = net.original().forward
+    forward, failed = net.original().forward, None
     if settings.one_step is not True:
         try:
             found = observed(net, lambda *a, **k: forward(net, *a, **k), args, kwargs)
         except Exception as error:
-            if settings.one_step is False or 'cannot be unrolled' in str(error):
+            if settings.one_step is False or isinstance(error, UnrollError):
                 raise
+            failed = error
         else:
             names = [call.target for call in found.calls if call.neuron]
             if settings.one_step is False or len(names) > len(set(names)):
                 settings.one_step = False
                 return found
-    found = observed(net, looping(net, forward, settings.num_steps), args, kwargs)
+    try:
+        found = observed(net, looping(net, forward, settings.num_steps), args, kwargs)
+    except Exception as error:
+        raise error from failed
     settings.one_step = True
     return found
 
@@ -228,7 +233,7 @@ def observed(net: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> 
         for module, state in before.items():
             if names := changed(state, state_of(module)):
                 kind = type(module).__name__
-                raise ValueError(f'net cannot be unrolled: forward of {kind} keeps something ({", ".join(names)})')
+                raise UnrollError(f'forward of {kind} keeps something ({", ".join(names)})')
     return found
 
 
@@ -238,9 +243,13 @@ def compare(found: list[Any], expected: list[Any]) -> None:
         if not isinstance(wanted, Tensor):
             continue
         half = wanted.dtype in (torch.float16, torch.bfloat16) or torch.is_autocast_enabled(wanted.device.type)
-        error, total = (actual.double() - wanted.double()).abs().nansum(), wanted.double().abs().nansum()
-        if actual.shape != wanted.shape or error > (0.1 if half else 0.01) * total:
+        a, b = actual.double(), wanted.double()
+        differ = (
+            torch.where((a == b) | (a.isnan() & b.isnan()), 0.0, (a - b).abs()).sum() if a.shape == b.shape else None
+        )
+        total = b.abs().nansum()
+        if differ is None or not differ <= (0.1 if half else 0.01) * total:
             raise RuntimeError(
-                f'the unrolled network gives other results than the loop: output {i}, shape {tuple(actual.shape)} and '
-                f'{tuple(wanted.shape)}, differs by {error:.3g} in sum, of {total:.3g}. Should it be right, check=False'
+                f'the unrolled network gives other results than the loop: output {i}, shape {tuple(a.shape)} and '
+                f'{tuple(b.shape)}, differs by {differ} in sum, of {total:.3g}. Should it be right, check=False'
             )

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from snnkern.adapters._unroll_record import Call, Held, Recording, Ref
+from snnkern.adapters._unroll_record import PLAIN, Call, Held, Recording, Ref, UnrollError
 
 SELECTS = {torch.select, Tensor.select}
+# What a repr says all of.
+SHOWN = *PLAIN, slice, type(...), torch.dtype, torch.device, torch.memory_format, torch.layout
 NEURON, SLICES = object(), object()
 
 
@@ -30,12 +32,14 @@ class Work:
 
 @dataclass
 class Plan:
-    """works in order; home: call -> its work and step; last: after which work, by number, others' results go."""
+    """works in order; home: call -> its work and step; last: after which work, by number, others' results go;
+    held: what of the network is used, as it is before the first work."""
 
     works: list[Work]
     home: dict[int, tuple[Work, int]]
     outputs: Any
     last: dict[int, list[Work]]
+    held: set[Held]
 
 
 def refs(tree: Any) -> Iterator[Ref]:
@@ -84,7 +88,9 @@ class Folder:
         for source, i in readers.items():
             if source not in final:
                 last.setdefault(i, []).append(source)
-        return Plan(works, home, outputs, last)
+        trees = outputs, [(call.args, call.kwargs) for work in works for call in work.calls]
+        held = {leaf for leaf in tree_leaves(trees) if isinstance(leaf, Held)}
+        return Plan(works, home, outputs, last, held)
 
     def sort(self, call: Call) -> None:
         """Put a call to those that do the same at other steps, drop it if it does what another did, or keep it."""
@@ -129,7 +135,10 @@ class Folder:
         """A part of a key."""
         if isinstance(leaf, Ref):
             return ('step', places[leaf][0], leaf.leaf) if leaf in places else leaf
-        return leaf if isinstance(leaf, Held) else (type(leaf).__name__, repr(leaf))
+        shown = isinstance(
+            leaf, (*PLAIN, slice, type(...), torch.dtype, torch.device, torch.memory_format, torch.layout)
+        )
+        return leaf if isinstance(leaf, Held) else (type(leaf).__name__, repr(leaf) if shown else id(leaf))
 
     def slice(self, call: Call) -> tuple[Any, int, set[Any]] | None:
         """The same for x[t]."""
@@ -215,7 +224,7 @@ def ordered(works: list[Work], home: dict[int, tuple[Work, int]]) -> list[Work]:
             if not waits[reader]:
                 heapq.heappush(ready, (reader.calls[0].index, id(reader), reader))
     if len(found) < len(works):
-        raise ValueError(feedback([work for work in works if waits[work]], waits))
+        raise UnrollError(feedback([work for work in works if waits[work]], waits))
     return found
 
 
@@ -235,7 +244,7 @@ def feedback(left: list[Work], waits: dict[Work, set[Work]]) -> str:
     ring = [work for work in left if work in reaches(work)]
     names = list(dict.fromkeys(str(work.calls[0]) for work in sorted(ring, key=lambda w: w.kind != 'neuron')))
     return (
-        f'net cannot be unrolled: what {names[0]} does at a step depends on its own result of an earlier one, '
+        f'what {names[0]} does at a step depends on its own result of an earlier one, '
         f'by way of {", ".join(names[1:4]) or "itself"} (recurrent)'
     )
 

@@ -22,6 +22,13 @@ READS = {'__bool__', '__float__', '__int__', '__index__', '__complex__', '__arra
 PLAIN = (int, float, str, type(None))
 
 
+class UnrollError(ValueError):
+    """A network cannot be unrolled."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f'net cannot be unrolled: {why}')
+
+
 @dataclass(frozen=True)
 class Ref:
     """A tensor of the run: leaf number `leaf` of what call number `call` returned, or of the arguments (call -1)."""
@@ -98,6 +105,11 @@ def version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
+def autocast() -> tuple[bool, ...]:
+    """Where autocast is on."""
+    return tuple(torch.is_autocast_enabled(device) for device in ('cpu', 'cuda'))
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether calls of it are watched."""
     hooks = '_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks'
@@ -120,6 +132,7 @@ class Recorder(TorchFunctionMode):
         named = [*self.net.named_parameters(), *self.net.named_buffers()]
         self.places: dict[int, Any] = {id(t): Held(name) for name, t in named}
         self.kept: list[Any] = [t for _, t in named]  # an id must not be used again
+        self.autocast = autocast()
         self.states = {module: state_of(module) for module in self.neurons}
         for leaf, value in enumerate(self.inputs):
             self.know(value, Ref(-1, leaf))
@@ -131,19 +144,24 @@ class Recorder(TorchFunctionMode):
 
     def place(self, value: Any) -> Any:
         """What stands for a value of the run."""
+        if isinstance(value, slice) and any(isinstance(v, Tensor) for v in (value.start, value.stop, value.step)):
+            raise UnrollError('forward reads the values of a tensor (in a slice)')
         if not isinstance(value, Tensor):
             return value
         found = self.places.get(id(value))
         if isinstance(found, str) or found is None:
             what = f'a state of {found!r}, which it did not return' if found else 'no input, parameter or buffer'
-            raise ValueError(f'net cannot be unrolled: forward uses a tensor {tuple(value.shape)} that is {what}')
+            raise UnrollError(f'forward uses a tensor {tuple(value.shape)} that is {what}')
         return found
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if self.inside:
             return func(*args, **kwargs)
-        if getattr(func, '__name__', '') == 'unbind':
+        name = getattr(func, '__name__', '')
+        if name == '_set_grad_enabled' or autocast() != self.autocast:
+            raise UnrollError('forward switches gradients or autocast on or off')
+        if name == 'unbind':
             x, dim = args[0], args[1] if len(args) > 1 else kwargs.get('dim', 0)
             return tuple(self.note(torch.select, torch.select, (x, dim, i), {}) for i in range(x.shape[dim]))
         return self.note(func, func, args, kwargs)
@@ -153,7 +171,7 @@ class Recorder(TorchFunctionMode):
         name = self.wholes.get(module)
         if self.inside or name is None:
             if not self.inside and module is not self.net and has_hooks(module):
-                raise ValueError(f'net cannot be unrolled: {type(module).__name__} has hooks and is no single layer')
+                raise UnrollError(f'{type(module).__name__} has hooks and is no single layer')
             return call(module, *args, **kwargs)
         if module not in self.neurons:
             return self.note(name, lambda *a, **k: call(module, *a, **k), args, kwargs, module)
@@ -161,7 +179,7 @@ class Recorder(TorchFunctionMode):
         bound.apply_defaults()
         if not any(isinstance(leaf, Tensor) for leaf in tree_leaves((bound.args[1:], bound.kwargs))):
             if names := changed(self.states[module], state_of(module)):
-                raise ValueError(f'net cannot be unrolled: forward changes {", ".join(names)} of {name!r} itself')
+                raise UnrollError(f'forward changes {", ".join(names)} of {name!r} itself')
         out = self.note(name, lambda *a, **k: call(module, *a, **k), bound.args, bound.kwargs, module)
         self.states[module] = state_of(module)
         for value in self.states[module].values():
@@ -181,12 +199,12 @@ class Recorder(TorchFunctionMode):
     def _note(self, call: Call, run: Callable[..., Any], args: Any, kwargs: Any, module: Any) -> Any:
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         if getattr(call.target, '__name__', '') in READS and tensors:
-            raise ValueError(f'net cannot be unrolled: forward reads the values of a tensor ({call})')
+            raise UnrollError(f'forward reads the values of a tensor ({call})')
         held = [] if module is None else list(module.buffers())
         versions, random = [version(t) for t in (*tensors, *held)], self.random(tensors)
         out = run(*args, **kwargs)
         if not torch.equal(random, self.random(tensors)):
-            raise ValueError(f'net cannot be unrolled: {call} draws random numbers, others at every step')
+            raise UnrollError(f'{call} draws random numbers, others at every step')
         after = [version(t) for t in (*tensors, *held)]
         written = [t for t, old, new in zip(tensors, versions, after, strict=False) if old != new]
         results = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
@@ -204,7 +222,7 @@ class Recorder(TorchFunctionMode):
             return out
         target = written[0]
         if target._is_view() or any(t is not target for t in written) or isinstance(self.place(target), Held):
-            raise ValueError(f'net cannot be unrolled: {call} writes into a view, a parameter or a buffer')
+            raise UnrollError(f'{call} writes into a view, a parameter or a buffer')
         call.written = next(i for i, t in enumerate(tree_leaves((args, kwargs))) if t is target)
         self.know(target, Ref(call.index))
         return out

@@ -26,6 +26,7 @@ class Runner:
         self.plan = plan
         self.net = net
         self.inputs = inputs
+        self.held = {place: place.of(net) for place in plan.held}
         self.values: dict[Work, list[Any]] = {}
         self.pieces: dict[tuple[Work, int], tuple[Tensor, ...]] = {}
 
@@ -43,7 +44,7 @@ class Runner:
     def value(self, place: Any) -> Any:
         """The tensor that a Ref or Held stands for; of work of several steps, that of its step."""
         if isinstance(place, Held):
-            return place.of(self.net)
+            return self.held[place]
         if not isinstance(place, Ref):
             return place
         if place.call < 0:
