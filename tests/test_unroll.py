@@ -234,3 +234,27 @@ def test_spikingjelly():
     functional.reset_net(fast)
     same(loop(net, x), fast(x), [*net[0].parameters()])
     assert plan(fast)[3] == ('neuron', 5)
+
+
+def test_what_it_is_can_be_asked_and_undone():
+    net, x = sequential(leaky(0.8, init_hidden=True)).eval(), torch.randn(5, 3, 2, 8, 8)
+    fast = unroll(net)
+    assert str(adapters.explain(fast)).count('unrolled') == 1
+    assert torch.equal(fast[:2](x[0]), net[:2](x[0]))
+    with torch.no_grad():
+        expected = fast(x)
+    back = adapters.undo(fast)
+    utils.reset(back)
+    assert [type(module) for module in back.modules()] == [type(module) for module in net.modules()]
+    for actual, wanted in zip(loop(back, x), expected, strict=True):
+        torch.testing.assert_close(actual, wanted)
+
+
+def test_without_gradients():
+    net, x = small(), torch.rand(4, 20) * 3
+    for mode in (torch.no_grad, torch.inference_mode):
+        fast = unroll(net)
+        with mode():
+            for actual, wanted in zip(fast(x), net(x), strict=True):
+                torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-5)
+    same(net(x), fast(x), [net.fc1.weight])

@@ -5,17 +5,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from snnkern.adapters._fused import Fused
 from snnkern.adapters._unroll_fold import SELECTS, Plan, Work, rebuilt, stacked
 from snnkern.adapters._unroll_record import Call, Held, Ref, has_hooks
+from snnkern.functional import max_pool2d
 
-# Layers whose rows do not see each other, and how many dimensions [T, B, ...] has for them: [T * B, ...] is as good.
-ROWS = {
-    **{nn.Linear: 3, nn.Flatten: 3, nn.BatchNorm1d: 3, nn.BatchNorm2d: 5, nn.BatchNorm3d: 6},
-    **{nn.Conv1d: 4, nn.Conv2d: 5, nn.Conv3d: 6, nn.ConvTranspose2d: 5},
-    **{nn.MaxPool1d: 4, nn.MaxPool2d: 5, nn.AvgPool1d: 4, nn.AvgPool2d: 5, nn.AdaptiveAvgPool2d: 5},
+# Layers whose rows do not see each other: [T * B, ...] is as good to them as [T, B, ...] of so many dimensions.
+ROWS: dict[Any, Any] = {
+    **dict.fromkeys((nn.Linear, nn.Flatten, nn.BatchNorm1d), range(3, 9)),
+    **dict.fromkeys((nn.Conv1d, nn.MaxPool1d, nn.AvgPool1d), (4,)),
+    **dict.fromkeys((nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d), (5,)),
+    **{nn.BatchNorm2d: (5,), nn.Conv3d: (6,), nn.BatchNorm3d: (6,)},
 }
 
 
@@ -99,6 +102,9 @@ class Runner:
             args, kwargs = tree_unflatten(now, spec)
             return function(*args, **kwargs)
 
+        if call.target is F.max_pool2d and len(steps) == 1 and poolable(values[0], call.kwargs):
+            options = {name: value for name, value in call.kwargs.items() if name != 'return_indices'}
+            return [max_pool2d(values[0], *call.args[1:], **options)]
         if not call.looped and len(leaves) == 1 and by_rows(function, values[0]):
             found = tree_leaves(once(values[0].flatten(0, 1)))
             return [leaf.unflatten(0, values[0].shape[:2]) for leaf in found]
@@ -157,14 +163,15 @@ class Runner:
         return torch.stack([self.value(x) for x in inputs])
 
 
+def poolable(x: Tensor, options: dict[str, Any]) -> bool:
+    """Whether our own max-pool, which keeps no indices, takes x [T, B, ...]."""
+    return x.dim() == 5 and x.is_floating_point() and not options.get('return_indices')
+
+
 def by_rows(function: Any, x: Tensor) -> bool:
     """Whether a module may take the steps of x [T, B, ...] as rows of its batch."""
     kind = function.original() if isinstance(function, Fused) else type(function)
-    if ROWS.get(kind, x.dim()) != x.dim() and not (kind in (nn.Linear, nn.Flatten, nn.BatchNorm1d) and x.dim() > 3):
+    if x.dim() not in ROWS.get(kind, ()):
         return False
-    if kind is nn.Flatten:
-        return function.start_dim > 0
-    return kind in ROWS and (
-        not isinstance(function, nn.modules.batchnorm._BatchNorm)
-        or not (function.training or function.running_mean is None)
-    )
+    own = getattr(function, 'running_mean', x) is None or (hasattr(function, 'running_mean') and function.training)
+    return not own and getattr(function, 'start_dim', 1) > 0  # a norm with statistics of a step, a Flatten of all
