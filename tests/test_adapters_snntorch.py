@@ -250,22 +250,31 @@ def test_half_precision(mechanism):
     torch.testing.assert_close(fast[0].weight.grad, net[0].weight.grad, rtol=0.05, atol=0.05)
 
 
-def test_many_steps_at_once():
-    """What `unroll` asks of a neuron."""
-    for options in ({}, {'reset_mechanism': 'zero'}, {'reset_mechanism': 'zero', 'reset_delay': False}):
-        layer, x, start = snn.Leaky(torch.rand(10), learn_beta=True, **options), drive(6, 10), torch.rand(6, 10) * 2
-        if not layer.reset_delay:
-            start = start * 0.4
-        fast = adapters.accelerate(layer)
-        (spikes, potentials), grads = run(layer, x, [start])
-        given = [t.clone().requires_grad_() for t in (x, start)]
-        found = fast.many(*given)
-        for actual, expected in zip(
-            (*found, fast.mem, fast.reset), (spikes, potentials, layer.mem, layer.reset), strict=True
-        ):
-            assert_spikes_equal(actual, expected)
-        draw = torch.Generator().manual_seed(1)
-        sum((o * torch.randn(o.shape, generator=draw)).sum() for o in found).backward()
-        for actual, expected in zip((given[0].grad, given[1].grad, fast.beta.grad), grads, strict=True):
+def check_many(layer, x, start):
+    """`many`, what `unroll` asks of a neuron, gives what the steps give."""
+    fast = adapters.accelerate(layer)
+    outputs, grads = run(layer, x, start)
+    given = [t.clone().requires_grad_() for t in (x, *start)]
+    found = fast.many(*given)
+    for actual, expected in zip((*found, fast.mem, fast.reset), (*outputs, layer.mem, layer.reset), strict=True):
+        assert_spikes_equal(actual, expected)
+    draw = torch.Generator().manual_seed(1)
+    sum((o * torch.randn(o.shape, generator=draw)).sum() for o in found if o.requires_grad).backward()
+    for actual, expected in zip([t.grad for t in (*given, *fast.parameters())], grads, strict=True):
+        assert (actual is None) == (expected is None)
+        if expected is not None:
             assert_grads_close(actual, expected, 'sums')
-        assert fast.many(x, start, trace=False)[1] is None
+    assert fast.many(x, *start, trace=False)[1:] == (None,) * len(start)
+
+
+@pytest.mark.parametrize('options', OPTIONS, ids=str)
+def test_many_steps_at_once(options):
+    start = torch.rand(6, 10) * (0.9 if options.get('reset_delay') is False else 2)
+    for beta in (0.8, torch.rand(10)):
+        check_many(snn.Leaky(beta, **options), drive(6, 10), [start])
+
+
+def test_many_steps_of_two_states():
+    check_many(snn.Synaptic(0.8, torch.rand(10), learn_beta=True), drive(6, 10), [torch.rand(6, 10), torch.rand(6, 10)])
+    check_many(snn.Lapicque(R=2, C=3), drive(6, 10, gain=4), [torch.rand(6, 10)])
+    check_many(snn.Leaky(torch.rand(4, 3, 5), learn_beta=True), drive(6, 4, 3, 5), [torch.rand(6, 4, 3, 5)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from unrolled import Conv, Mlp, loop, plan, same, sequential
+from unrolled import Conv, Mlp, loop, louder, plan, same, sequential
 
 from snnkern import adapters
 from snnkern.adapters._unroll import unroll
@@ -258,3 +258,32 @@ def test_without_gradients():
             for actual, wanted in zip(fast(x), net(x), strict=True):
                 torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-5)
     same(net(x), fast(x), [net.fc1.weight])
+
+
+class Resetting(nn.Module):
+    """A forward that begins by a reset of its neurons, which keep their states."""
+
+    def __init__(self, neuron, reset):
+        super().__init__()
+        self.net = louder(nn.Sequential(nn.Linear(20, 30), neuron(), nn.Linear(30, 10), neuron()))
+        self.reset = reset
+
+    def forward(self, x):
+        self.reset(self.net)
+        return sum(self.net(now * 5) for now in x) / len(x)
+
+
+@pytest.mark.parametrize('library', ['snntorch', 'spikingjelly'])
+def test_a_reset_inside_forward(library):
+    if library == 'snntorch':
+        net = Resetting(leaky(0.8, init_hidden=True), lambda net: [net[1].reset_mem(), net[3].reset_mem()])
+    else:
+        neuron = pytest.importorskip('spikingjelly.activation_based.neuron', reason='SpikingJelly is not installed')
+        functional = pytest.importorskip('spikingjelly.activation_based.functional')
+        net = Resetting(neuron.LIFNode, functional.reset_net)
+    fast = unroll(net)
+    for _ in range(3):
+        x = torch.randn(5, 4, 20)
+        same(net(x), fast(x), [net.net[0].weight])
+    fast = unroll(net.net, one_step=True)  # the same without it
+    assert not torch.equal(fast(x), fast(x))

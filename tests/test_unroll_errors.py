@@ -26,8 +26,6 @@ class Faulty(nn.Module):
 
     def forward(self, x):
         mem, spk, hidden = self.lif.init_leaky(), torch.zeros_like(x), x
-        if self.fault == 'reset inside':
-            self.hidden.reset_mem()
         for _ in range(4):
             cur = self.fc(x)
             if self.fault == 'feedback':
@@ -54,7 +52,9 @@ class Faulty(nn.Module):
             if self.fault == 'leak':
                 mem = mem * 0.9
             hidden = self.hidden(spk)
-            if self.fault == 'peek':
+            if self.fault == 'reset between':
+                self.hidden.reset_mem()
+            elif self.fault == 'peek':
                 hidden = hidden + self.hidden.mem
         return hidden
 
@@ -73,7 +73,7 @@ class Faulty(nn.Module):
         ('kept', r'forward of Faulty keeps something \(kept\)'),
         ('foreign', 'a tensor .* that is no input, parameter or buffer'),
         ('peek', "a state of 'hidden', which it did not return"),
-        ('reset inside', "forward changes mem of 'hidden' itself"),
+        ('reset between', "a state of 'hidden', which it did not return"),
     ],
 )
 def test_what_cannot_be_unrolled(fault, message):

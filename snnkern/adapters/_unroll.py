@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 from snnkern.adapters._fused import Fused, FusedNeuron, restore
 from snnkern.adapters._swap import accelerate, adapter, copied, packages
 from snnkern.adapters._unroll_fold import Folder, Plan
-from snnkern.adapters._unroll_record import PLAIN, Recorder, Recording, UnrollError, changed, record, state_of
+from snnkern.adapters._unroll_record import PLAIN, Recorder, Recording, UnrollError, changed, named, record, state_of
 from snnkern.adapters._unroll_run import Runner
 
 CONTAINERS = nn.Sequential, nn.ModuleList, nn.ModuleDict
@@ -173,17 +173,17 @@ def untouched(net: nn.Module, original: bool) -> Iterator[None]:
 def planned(net: Any, args: Any, kwargs: Any) -> Plan:
     """The plan for an input, checked."""
     settings: Settings = net.__dict__[SETTINGS]
-    recording = recorded(net, settings, args, kwargs)
+    recording, first = recorded(net, settings, args, kwargs)
     plan = Folder(recording).plan()
     if settings.check:
         with untouched(net, original=False), torch.no_grad():
-            found = Runner(plan, net, tree_leaves((args, kwargs))).run()
-        compare(tree_leaves(found), tree_leaves(recording.results))
+            for expected in (first, recording.results):  # the second run starts from the states that the first left
+                compare(tree_leaves(Runner(plan, net, tree_leaves((args, kwargs))).run()), tree_leaves(expected))
     return plan
 
 
-def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> Recording:
-    """A run of the original network, with the loop that its forward has or that is put around it."""
+def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> tuple[Recording, Any]:
+    """`observed`, with the loop that forward has or that is put around it."""
     forward, failed = net.original().forward, None
     if settings.one_step is not True:
         try:
@@ -193,7 +193,7 @@ def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> Recording:
                 raise
             failed = error
         else:
-            names = [call.target for call in found.calls if call.neuron]
+            names = [call.target for call in found[0].calls if call.neuron]
             if settings.one_step is False or len(names) > len(set(names)):
                 settings.one_step = False
                 return found
@@ -224,17 +224,20 @@ def looping(net: nn.Module, forward: Callable[..., Any], num_steps: int | None) 
     return loop
 
 
-def observed(net: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Recording:
-    """A recorded run that leaves no trace."""
-    with untouched(net, original=True):
+def observed(net: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Recording, Any]:
+    """Two runs of the original network that leave no trace: the second recorded, and what the first returned.
+
+    The first leaves states, so that a forward that resets them shows it.
+    """
+    with untouched(net, original=True), torch.no_grad():
+        first = function(*args, **kwargs)
         wholes, neurons = parts(net)
         before = {module: state_of(module) for module in outer(net, wholes)}
         found = record(function, Recorder(net, wholes, neurons, tree_leaves((args, kwargs))), args, kwargs)
         for module, state in before.items():
-            if names := changed(state, state_of(module)):
-                kind = type(module).__name__
-                raise UnrollError(f'forward of {kind} keeps something ({", ".join(names)})')
-    return found
+            if keys := changed(state, state_of(module)):
+                raise UnrollError(f'forward of {type(module).__name__} keeps something ({named(keys)})')
+    return found, first
 
 
 def compare(found: list[Any], expected: list[Any]) -> None:

@@ -76,7 +76,7 @@ class Folder:
     def plan(self) -> Plan:
         """All work in an order that it can be done in. Raises ValueError if there is none."""
         for call in self.recording.calls:
-            call.args, call.kwargs = self.same((call.args, call.kwargs))
+            call.args, call.kwargs, call.before = self.same(call.tree)
             self.sort(call)
         works = [*self.complete(), *(Work('single', [call]) for call in self.singles)]
         home = {call.index: (work, t) for work in works for t, call in enumerate(work.calls)}
@@ -88,7 +88,7 @@ class Folder:
         for source, i in readers.items():
             if source not in final:
                 last.setdefault(i, []).append(source)
-        trees = outputs, [(call.args, call.kwargs) for work in works for call in work.calls]
+        trees = outputs, [call.tree for work in works for call in work.calls]
         held = {leaf for leaf in tree_leaves(trees) if isinstance(leaf, Held)}
         return Plan(works, home, outputs, last, held)
 
@@ -169,7 +169,7 @@ class Folder:
 
 def sources(work: Work, home: dict[int, tuple[Work, int]]) -> set[Work]:
     """Whose results a work needs; a neuron's own states it has."""
-    found = {home[ref.call][0] for call in work.calls for ref in refs((call.args, call.kwargs)) if ref.call >= 0}
+    found = {home[ref.call][0] for call in work.calls for ref in refs(call.tree) if ref.call >= 0}
     return found - {work} if work.kind == 'neuron' and handed(work, home) else found
 
 
@@ -193,7 +193,7 @@ def needed(works: list[Work], home: dict[int, tuple[Work, int]], outputs: Any) -
         if not wanted:
             work = todo.pop()
             own = work if work.kind == 'neuron' else None
-            both = (ref for call in work.calls for ref in refs((call.args, call.kwargs)) if ref.call >= 0)
+            both = (ref for call in work.calls for ref in refs(call.tree) if ref.call >= 0)
             wanted = [ref for ref in both if home[ref.call][0] is not own]
             continue
         ref = wanted.pop()

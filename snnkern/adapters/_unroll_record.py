@@ -2,7 +2,7 @@
 
 The run is a real one, with Python's own numbers, loops and branches, so that whatever the forward does is recorded as
 it was done. What must not be repeated blindly raises ValueError: reading a tensor's values, random numbers, states that
-are changed beside the calls of their neurons.
+are changed between the calls of their neurons.
 """
 
 import inspect
@@ -52,8 +52,9 @@ class Held:
 class Call:
     """One call. target: the name of a module or a function. args, kwargs: with `Ref` and `Held` in place of tensors.
 
-    neuron: it has a state. looped: a module that must be called once a step, since it changes its buffers or has hooks.
-    written: which leaf of the arguments it writes into; that is its result then.
+    neuron: it has a state. before: attributes of it that forward has set before, as (key of `state_of`, value). looped:
+    a module that must be called once a step, since it changes its buffers or has hooks. written: which leaf of the
+    arguments it writes into; that is its result then.
     """
 
     index: int
@@ -61,8 +62,14 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     neuron: bool = False
+    before: list[tuple[Any, Any]] = field(default_factory=list)
     looped: bool = False
     written: int | None = None
+
+    @property
+    def tree(self) -> Any:
+        """All that it reads."""
+        return self.args, self.kwargs, self.before
 
     def __str__(self) -> str:
         name = self.target if isinstance(self.target, str) else getattr(self.target, '__name__', str(self.target))
@@ -90,14 +97,18 @@ def state_of(module: nn.Module) -> dict[Any, Any]:
     return found
 
 
-def changed(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[str]:
-    """The names of what differs."""
-    names = []
+def changed(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[Any]:
+    """The keys of what differs."""
+    keys = []
     for key in {**before, **after}:
         old, new = before.get(key), after.get(key)
         if old is not new and not (isinstance(old, PLAIN) and isinstance(new, PLAIN) and old == new):
-            names.append(str(key[-1] if isinstance(key, tuple) else key))
-    return names
+            keys.append(key)
+    return keys
+
+
+def named(keys: Iterable[Any]) -> str:
+    return ', '.join(str(key[-1] if isinstance(key, tuple) else key) for key in keys)
 
 
 def version(tensor: Tensor) -> int:
@@ -177,16 +188,27 @@ class Recorder(TorchFunctionMode):
             return self.note(name, lambda *a, **k: call(module, *a, **k), args, kwargs, module)
         bound = inspect.signature(module.forward).bind(*args, **kwargs)
         bound.apply_defaults()
-        if not any(isinstance(leaf, Tensor) for leaf in tree_leaves((bound.args[1:], bound.kwargs))):
-            if names := changed(self.states[module], state_of(module)):
-                raise UnrollError(f'forward changes {", ".join(names)} of {name!r} itself')
+        explicit = any(isinstance(leaf, Tensor) for leaf in tree_leaves((bound.args[1:], bound.kwargs)))
+        before = [] if explicit else self.set(module)
         out = self.note(name, lambda *a, **k: call(module, *a, **k), bound.args, bound.kwargs, module)
+        self.calls[-1].before = before
         self.states[module] = state_of(module)
         for value in self.states[module].values():
             if isinstance(value, Tensor) and id(value) not in self.places:
                 self.places[id(value)] = name
                 self.kept.append(value)
         return out
+
+    def set(self, module: nn.Module) -> list[tuple[Any, Any]]:
+        """What forward has set attributes of a neuron to since its last call: a reset before the first."""
+        name, state = self.wholes[module], state_of(module)
+        keys = changed(self.states[module], state)
+        again = any(call.target == name for call in self.calls)
+        empty = [key for key in keys if isinstance(state.get(key), list | dict) and not state[key]]
+        known = all(isinstance(state.get(key), (*PLAIN, Tensor)) and key in state for key in keys if key not in empty)
+        if keys and (again or not known):
+            raise UnrollError(f'forward changes {named(keys)} of {name!r} itself')
+        return [(key, type(state[key]) if key in empty else self.place(state[key])) for key in keys]
 
     def note(self, target: Any, run: Callable[..., Any], args: Any, kwargs: Any, module: Any = None) -> Any:
         """Run a call and write it down, if a tensor came out or was written into."""

@@ -122,6 +122,8 @@ class Runner:
     def neuron(self, work: Work) -> list[Any]:
         """All steps of a neuron, at once where it can (`many`)."""
         module: Any = self.net.get_submodule(work.calls[0].target)
+        for key, place in work.calls[0].before:
+            put(module, key, self.value(place))
         x = self.charges(work)
         args, kwargs = work.calls[0].args[1:], work.calls[0].kwargs
         given = tree_map(self.value, (args, kwargs))
@@ -161,6 +163,12 @@ class Runner:
                 if len({x.leaf for x in inputs}) == 1:
                     return self.values[source][inputs[0].leaf]
         return torch.stack([self.value(x) for x in inputs])
+
+
+def put(module: nn.Module, key: Any, value: Any) -> None:
+    """Set what `state_of` calls by this key; a type stands for a new one of it."""
+    holder, name = (vars(module)[key[0]], key[1]) if isinstance(key, tuple) else (vars(module), key)
+    holder[name] = value() if isinstance(value, type) else value
 
 
 def poolable(x: Tensor, options: dict[str, Any]) -> bool:
