@@ -40,9 +40,6 @@ class Faulty(nn.Module):
                 self.kept = cur
             elif self.fault == 'foreign':
                 cur = cur + self.kept
-            elif self.fault == 'gradients':
-                with torch.no_grad():
-                    cur = cur * 2
             elif self.fault == 'autocast':
                 with torch.autocast('cpu', torch.bfloat16):
                     cur = cur + self.back(cur)
@@ -65,8 +62,7 @@ class Faulty(nn.Module):
         ('feedback', "module 'lif' does at a step depends on its own result of an earlier one"),
         ('leak', "module 'lif' does at a step depends on its own result of an earlier one, by way of call mul"),
         ('dropout', "module 'drop' draws random numbers"),
-        ('gradients', 'forward switches gradients or autocast on or off'),
-        ('autocast', 'forward switches gradients or autocast on or off'),
+        ('autocast', 'forward switches autocast on or off'),
         ('written', 'call mul_ writes into a view'),
         ('noise', 'call randn_like draws random numbers'),
         ('values', 'reads the values of a tensor'),

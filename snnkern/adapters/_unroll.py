@@ -103,7 +103,8 @@ def unroll(
         raise ValueError(f'num_steps must be an integer >= 1 or None, got {num_steps!r}')
     if num_steps is not None and one_step is False:
         raise ValueError('num_steps must be None where one_step=False: forward itself says how many steps it does')
-    kept = {id(t): t for t in (*net.parameters(), *net.buffers())}
+    held = (value for module in net.modules() for value in state_of(module).values())
+    kept = {id(t): t for t in (*net.parameters(), *held) if isinstance(t, Tensor)}
     twin = copied(net, kept)
     if isinstance(twin, Unrolled):
         restore(twin)

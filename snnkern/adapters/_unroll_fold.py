@@ -125,7 +125,7 @@ class Folder:
             places = {}
         words = [self.word(leaf, places) for leaf in leaves]
         t = times.pop() if len(times) == 1 else -1
-        return (call.target, str(spec), *words), t, {key for key, _ in places.values()}
+        return (call.target, call.grad, str(spec), *words), t, {key for key, _ in places.values()}
 
     def timed(self, ref: Ref) -> bool:
         return ref.call in self.group and self.group[ref.call][1] >= 0

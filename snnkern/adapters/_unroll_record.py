@@ -54,7 +54,7 @@ class Call:
 
     neuron: it has a state. before: attributes of it that forward has set before, as (key of `state_of`, value). looped:
     a module that must be called once a step, since it changes its buffers or has hooks. written: which leaf of the
-    arguments it writes into; that is its result then.
+    arguments it writes into; that is its result then. grad: not under torch.no_grad.
     """
 
     index: int
@@ -65,6 +65,7 @@ class Call:
     before: list[tuple[Any, Any]] = field(default_factory=list)
     looped: bool = False
     written: int | None = None
+    grad: bool = True
 
     @property
     def tree(self) -> Any:
@@ -170,8 +171,8 @@ class Recorder(TorchFunctionMode):
         if self.inside:
             return func(*args, **kwargs)
         name = getattr(func, '__name__', '')
-        if name == '_set_grad_enabled' or autocast() != self.autocast:
-            raise UnrollError('forward switches gradients or autocast on or off')
+        if autocast() != self.autocast:
+            raise UnrollError('forward switches autocast on or off')
         if name == 'unbind':
             x, dim = args[0], args[1] if len(args) > 1 else kwargs.get('dim', 0)
             return tuple(self.note(torch.select, torch.select, (x, dim, i), {}) for i in range(x.shape[dim]))
@@ -233,6 +234,7 @@ class Recorder(TorchFunctionMode):
         if not written and all(id(t) in self.places for t in results):
             return out  # nothing new: a size, or x.contiguous() of what is
         call.args, call.kwargs = tree_map(self.place, (args, kwargs))
+        call.grad = torch.is_grad_enabled()
         if module is not None:
             call.neuron = module in self.neurons
             call.looped = has_hooks(module) or versions[len(tensors) :] != after[len(tensors) :]
@@ -261,7 +263,7 @@ def recording(recorder: Recorder) -> Iterator[None]:
     """Calls of modules and torch functions go to the recorder."""
     call = nn.Module.__call__
     patched = mock.patch.object(nn.Module, '__call__', lambda self, *a, **k: recorder.module(self, call, a, k))
-    with patched, torch.inference_mode(False), torch.no_grad(), recorder:
+    with patched, torch.inference_mode(False), torch.enable_grad(), recorder:
         yield
 
 

@@ -1,6 +1,7 @@
 """A folded run done: layers without state on all steps at once, neurons by their kernels, the rest as it was."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ class Runner:
         """What forward returns."""
         do = {'single': self.single, 'batch': self.batch, 'slices': self.slices, 'neuron': self.neuron}
         for number, work in enumerate(self.plan.works):
-            self.values[work] = do[work.kind](work)
+            with nullcontext() if work.calls[0].grad else torch.no_grad():
+                self.values[work] = do[work.kind](work)
             for done in self.plan.last.get(number, ()):
                 del self.values[done]
                 for leaf in done.used:
