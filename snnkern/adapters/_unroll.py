@@ -81,14 +81,16 @@ def unroll(
     10 %) of their sum, since rounding may flip a spike.
 
     Returns a network of the same class with the parameters and buffers of net itself, so that optimizers, state_dict
-    and checkpoints go on working, and with neurons of its own, accelerated as by `accelerate`. For each shape of input
-    and each mode (train, eval) forward is recorded once: what it reads from elsewhere than its input, parameters,
-    buffers and plain attributes, such as a global number, is what it was then. `net` stays as it is.
+    and checkpoints go on working, and with neurons of its own, accelerated as by `accelerate`; their states go on from
+    call to call, the library's reset functions and `undo` work. net stays as it is. For each shape of input and each
+    mode (train, eval) forward is recorded at the first call, by two runs of the original: what it reads from elsewhere
+    than its input, parameters, buffers and plain attributes, such as a global number, stays what it was then.
 
     Raises TypeError if net is no module, ValueError for bad arguments and, at the first call, where the loop cannot be
-    folded: recurrent connections between layers, forwards that read values of tensors, draw random numbers (dropout in
-    training) or keep tensors; RuntimeError if the check fails. A BatchNorm in training, whose statistics are those of
-    a step, is called step by step.
+    folded: recurrent connections between layers, states that are changed between steps, forwards that read values of
+    tensors, draw random numbers (dropout in training) or keep tensors as attributes; RuntimeError if the check fails.
+    A BatchNorm in training, whose statistics are those of a step, and layers with hooks are called step by step. All
+    steps of a layer are in memory at once, as they are in the loop's graph in training.
     Example: `fast = unroll(net); spk_rec, mem_rec = fast(x)`.
 
     Neurons of an adapter take part by a method many(x, *states, trace=True) that does what as many calls as
