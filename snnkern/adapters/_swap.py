@@ -11,8 +11,8 @@ from snnkern.adapters._fused import NAME, PAIR, Fused, FusedNeuron, MaxPool2d, P
 from snnkern.adapters._pairs import adjacent
 
 # The libraries by the names of their packages, and what their neurons are. The adapter of each has NEURONS (those
-# classes), FUSED (their classes -> ours) and, where it fuses them, POOLS, NORMS (the same for max-pools and BatchNorms)
-# and CONTAINERS (see `adjacent`).
+# classes), FUSED (their classes -> ours) and, where it needs them, POOLS, NORMS (the same for max-pools and
+# BatchNorms), CONTAINERS (see `adjacent`) and copied(module), called for each module of a copy.
 LIBRARIES = {
     'spikingjelly': 'spikingjelly.activation_based.neuron (BaseNode)',
     'snntorch': 'snntorch (SpikingNeuron)',
@@ -82,7 +82,7 @@ def accelerate(model: nn.Module, library: str = 'auto', inplace: bool = False, n
     """
     kinds = chosen(_checked(model), library)
     if not inplace:
-        model = _copy(model)
+        model = copied(model)
     fused = {**kinds.FUSED, **getattr(kinds, 'POOLS', by_original(MaxPool2d))}
     for name, module in list(model.named_modules()):
         if type(module) in fused:
@@ -117,7 +117,7 @@ def undo(model: nn.Module, inplace: bool = False) -> nn.Module:
 
     inplace: change `model` itself instead of a copy. Raises as `accelerate`. Example: `net = snnkern.undo(net)`.
     """
-    model = _checked(model) if inplace else _copy(_checked(model))
+    model = _checked(model) if inplace else copied(_checked(model))
     for module in model.modules():
         restore(module)
     return model
@@ -129,17 +129,20 @@ def _checked(model: nn.Module) -> nn.Module:
     return model
 
 
-def _copy(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module, kept: dict[int, Any] | None = None) -> nn.Module:
+    """A copy, but for what is kept (by id). Libraries that keep lists of their modules learn of it."""
     try:
-        copied = copy.deepcopy(model)
+        twin = copy.deepcopy(model, kept)
     except RuntimeError as error:
         if 'deepcopy' not in str(error):
             raise
         advice = 'its states have a graph: reset it first, or pass inplace=True'
         raise RuntimeError(f'model cannot be copied, {advice}') from error
-    for old, new in zip(model.modules(), copied.modules(), strict=False):
+    for old, new in zip(model.modules(), twin.modules(), strict=False):
         _complete(old, new)
-    return copied
+        for library in packages(new):
+            getattr(adapter(library), 'copied', id)(new)
+    return twin
 
 
 def _complete(old: nn.Module, new: nn.Module) -> None:

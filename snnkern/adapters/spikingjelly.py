@@ -110,7 +110,7 @@ class Node(FusedNeuron):
             return self.original().multi_step_forward(self, x_seq, *args, **kwargs)
         return self.advance(x_seq)
 
-    def many(self, x: Tensor, trace: bool = True) -> Any:
+    def many(self, x: Tensor, *, trace: bool = True) -> Any:
         """As many single steps as x [T, ...] has: see `adapters.unroll`."""
         return NotImplemented if self.step_mode != 's' or self.refusal() or self.store_v_seq else self.advance(x)
 
