@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snnkern import adapters, convert, encode, functional, nn, presets
-    from snnkern.adapters import accelerate, explain, undo
+    from snnkern.adapters import accelerate, explain, undo, unroll
     from snnkern.backends import use_backend
     from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
     from snnkern.fires import Adaptive, Binary, Burst, Integer, MultiSpike, Signed, SignedMemory, Ternary
@@ -82,12 +82,13 @@ __all__ = [
     'nn',
     'presets',
     'undo',
+    'unroll',
     'use_backend',
 ]
 
 # Module: the names that are imported from it. A new one stands here, above for type checkers, and in __all__.
 _NAMES = {
-    'adapters': 'accelerate explain undo',
+    'adapters': 'accelerate explain undo unroll',
     'backends': 'use_backend',
     'charges': 'Affine IF LIF PLIF Synaptic',
     'fires': 'Adaptive Binary Burst Integer MultiSpike Signed SignedMemory Ternary',

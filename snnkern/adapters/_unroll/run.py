@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from snnkern.adapters._fused import Fused
-from snnkern.adapters._unroll_fold import SELECTS, Plan, Work, rebuilt, stacked
-from snnkern.adapters._unroll_record import Call, Held, Ref, has_hooks
+from snnkern.adapters._unroll.fold import SELECTS, Plan, Work, rebuilt, stacked
+from snnkern.adapters._unroll.record import Call, Held, Ref, has_hooks
 from snnkern.functional import max_pool2d
 
 # Layers whose rows do not see each other: [T * B, ...] is as good to them as [T, B, ...] of so many dimensions.

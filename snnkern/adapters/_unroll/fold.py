@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from snnkern.adapters._unroll_record import PLAIN, Call, Held, Recording, Ref, UnrollError
+from snnkern.adapters._unroll.record import PLAIN, Call, Held, Recording, Ref, UnrollError
 
 SELECTS = {torch.select, Tensor.select}
 # What a repr says all of.

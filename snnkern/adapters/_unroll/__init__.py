@@ -13,9 +13,9 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from snnkern.adapters._fused import Fused, FusedNeuron, restore
 from snnkern.adapters._swap import accelerate, adapter, copied, packages
-from snnkern.adapters._unroll_fold import Folder, Plan
-from snnkern.adapters._unroll_record import PLAIN, Recorder, Recording, UnrollError, changed, named, record, state_of
-from snnkern.adapters._unroll_run import Runner
+from snnkern.adapters._unroll.fold import Folder, Plan
+from snnkern.adapters._unroll.record import PLAIN, Recorder, Recording, UnrollError, changed, named, record, state_of
+from snnkern.adapters._unroll.run import Runner
 
 CONTAINERS = nn.Sequential, nn.ModuleList, nn.ModuleDict
 SETTINGS = '_snnkern_unroll'
@@ -172,7 +172,6 @@ def untouched(net: nn.Module, original: bool) -> Iterator[None]:
                     tensor.copy_(value)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def planned(net: Any, args: Any, kwargs: Any) -> Plan:
     """The plan for an input, checked."""
     settings: Settings = net.__dict__[SETTINGS]
