@@ -30,16 +30,16 @@ def kernel_calls(x: torch.Tensor) -> dict[str, Callable[[], Any]]:
     if isinstance(module, str):
         return {}
     neuron = functional.neurons.preset(TAU, THRESHOLD, 0.0, True, ATan(ALPHA), False)
-    shape = native.DTYPES[x.dtype], T, N, checkpoint_interval(x.dtype), False
-    common = Program(neuron).packed, *shape, *(0, 1, 1, 1), x.data_ptr(), 0, 0
+    head = Program(neuron).packed, native.DTYPES[x.dtype], T, N, x.data_ptr()
+    tail = 0, 0, checkpoint_interval(x.dtype), False, 0, 1, 1, 1
 
     # The defaults keep the memory behind the addresses alive.
     def forward(s: torch.Tensor = torch.empty(T, N)) -> None:  # noqa: B008
-        module.multistep_fwd(*common, s.data_ptr(), 0, 0, 0, 0, 0, 1)
+        module.multistep_fwd(*head, s.data_ptr(), *tail, 0, 0, 0, 0, 0, 1)
 
     def both(s: torch.Tensor = torch.empty(T, N), grad: torch.Tensor = torch.ones(T, N)) -> None:  # noqa: B008
-        module.multistep_fwd(*common, s.data_ptr(), 0, 0, 0, 0, 0, 1)
-        module.multistep_bwd(*common, grad.data_ptr(), 0, 0, 0, 0, s.data_ptr(), 0, 0, 1)
+        module.multistep_fwd(*head, s.data_ptr(), *tail, 0, 0, 0, 0, 0, 1)
+        module.multistep_bwd(*head, grad.data_ptr(), *tail, 0, 0, 0, 0, s.data_ptr(), 0, 0, 1)
 
     return {'_cpu, forward': forward, '_cpu, forward+backward': both}
 

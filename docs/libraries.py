@@ -6,8 +6,7 @@ _ONE = 'Binary(1.0, strict=True)'
 SPIKINGJELLY = [
     Entry('IFNode', FUSED, 'Neuron(IF(), Binary(), Hard(), Sigmoid(4.0))', '', 'spikingjelly.IFNode',
           BIT),
-    Entry('LIFNode', FUSED, 'Neuron(LIF(2.0), Binary(), Hard(), Sigmoid(4.0))',
-          'With decay_input=False and v_reset 0 or None it adds in another order: to the first flip.',
+    Entry('LIFNode', FUSED, 'Neuron(LIF(2.0), Binary(), Hard(), Sigmoid(4.0))', '',
           'spikingjelly.LIFNode', BIT),
     Entry('SimpleIFNode, SimpleLIFNode', FUSED, 'Neuron(LIF(2.0), Binary(), Hard(), Sigmoid(4.0))',
           'IFNode and LIFNode in fewer lines.'),
@@ -105,16 +104,14 @@ NORSE = [
 ]  # fmt: skip
 
 SINABS = [
-    Entry('IAF, IAFSqueeze', FUSED, 'Neuron(IF(), Burst(1.0, 64), Soft(), PiecewiseExp(2.0))',
-          'MultiSpike has no limit; backward here looks at every threshold, there at the first. So only forward is'
-          ' the same.', 'sinabs.IAF', BIT),
-    Entry('IAF with SingleSpike', FUSED, 'Neuron(IF(), Binary(), Soft(), PiecewiseExp(2.0))',
-          'SingleExponential is twice PiecewiseExp: the same with its grad_scale=0.5.', '', BIT),
-    Entry('LIF', FUSED, 'Neuron(Affine(0.9, 0.1), Burst(1.0, 64), Soft(), PiecewiseExp(2.0))',
-          'a = exp(-1 / tau_mem), b = 1 - a; b = 1 with norm_input=False. Gradients as for IAF.', 'sinabs.LIF', BIT),
-    Entry('LIF with MaxSpike', FUSED, 'Neuron(Affine(0.9, 0.1), Burst(1.0, 3), Soft())', '', '', BIT),
-    Entry('LIF with MembraneReset', FUSED, 'Neuron(Affine(0.9), Binary(), Hard(detach=True), PiecewiseExp(2.0))', '',
-          '', BIT),
+    Entry('IAF, IAFSqueeze', FUSED, 'Neuron(IF(), MultiSpike(), Soft(), PiecewiseExp(2.0, 2.0))',
+          'SingleExponential(w, g) is PiecewiseExp(1 / (spike_threshold w), 2 g).', 'sinabs.IAF', BIT),
+    Entry('IAF with SingleSpike', FUSED, 'Neuron(IF(), Binary(), Soft(), PiecewiseExp(2.0, 2.0))', '', '', BIT),
+    Entry('LIF', FUSED, 'Neuron(Affine(0.9, 0.1), MultiSpike(), Soft(), PiecewiseExp(2.0, 2.0))',
+          'a = exp(-1 / tau_mem), b = 1 - a; b = 1 with norm_input=False.', 'sinabs.LIF', BIT),
+    Entry('LIF with MaxSpike', FUSED, 'Neuron(Affine(0.9, 0.1), MultiSpike(1.0, 3), Soft())', '', '', BIT),
+    Entry('LIF with MembraneReset', FUSED,
+          'Neuron(Affine(0.9), Binary(), Hard(detach=True), PiecewiseExp(2.0, 2.0))', '', '', BIT),
     Entry('ExpLeak', FUSED, 'Neuron(Affine(0.9, 0.1), Binary(), NoReset())', 'The potentials are `v_seq`.', '', BIT),
     Entry('ALIF with MembraneReset', FUSED, 'Neuron(Affine(0.9), Adaptive(1.0, 0.09, 0.95), Hard())',
           'rho = exp(-1 / tau_adapt) is `decay`, adapt_scale * (1 - rho) is `beta`. Forward only: no gradient flows'
@@ -122,9 +119,13 @@ SINABS = [
     Entry('ALIF', OUT, '', 'Its MembraneSubtract subtracts the raised threshold, `Adaptive` the resting one.'),
     Entry('tau_syn (any layer)', FUSED, 'Neuron(Synaptic(0.9, 0.08, decay=0.8), Binary(), Soft())',
           'It decays the current before it charges: its alpha_syn is a factor of b.', '', FLIP),
-    Entry('min_v_mem (any layer)', OUT, '', 'A lower bound on v; no reset here has one.'),
+    Entry('min_v_mem (any layer)', FUSED, 'Neuron(IF(), MultiSpike(), Bounded(-1.0), PiecewiseExp(2.0, 2.0))',
+          'With MembraneSubtract, the default.', '', BIT),
+    Entry('LIF with Gaussian or Heaviside', FUSED, 'Neuron(Affine(0.9, 0.1), MultiSpike(), Soft(), Erf(2**0.5))',
+          'Gaussian(0, sigma) is Erf(1 / (sqrt(2) sigma)); Heaviside(w) is Window(-w, 1e30) at spike_threshold 1.', '',
+          BIT),
     Entry('LIF with PeriodicExponential or MultiGaussian', REFERENCE,
-          'Neuron(IF(), Binary(), Soft(), Custom.of(lambda z: (-2 * z.abs()).exp()))',
-          'A surrogate of your own is `Custom` (here SingleExponential over 2, on the reference path).'),
+          'Neuron(IF(), MultiSpike(), Soft(), Custom.of(lambda z: 2 * (-2 * z.abs()).exp()))',
+          'A surrogate of your own is `Custom` (here SingleExponential, on the reference path).'),
     Entry('LIFRecurrent, IAFRecurrent, ALIFRecurrent', OUT, '', 'Spikes of the last step feed back through a layer.'),
 ]  # fmt: skip

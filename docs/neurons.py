@@ -45,7 +45,8 @@ AXES = {
     'charge': 'h = charge(v, x), the potential before firing. v: the potential after the last step.',
     'fire': 's = fire(h), the spikes of the step; theta is v_threshold.',
     'reset': 'v = reset(h, s).',
-    'surrogate': 'Derivative of the spike in backward, at z = h - theta (of bursts: at every threshold they count).',
+    'surrogate': 'Derivative of the spike in backward, at z = h - theta (of bursts: at every threshold they count, of'
+    ' `MultiSpike`: at the first).',
 }
 PICTURE = '\n![Surrogate derivatives](surrogates.png)\n'
 MODULES = """\

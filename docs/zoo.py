@@ -46,6 +46,8 @@ CHARGE = [
 FIRE = [
     Entry('binary', FUSED, 'Neuron(LIF(), Binary(1.0))', '`strict=True` for >.', '', BIT),
     Entry('burst', FUSED, 'Neuron(IF(), Burst(1.0, 5), Soft())', '', 'braincog.SNode', BIT),
+    Entry('spikes without a limit', FUSED, 'Neuron(IF(), MultiSpike(), Soft())', '`Burst` takes the surrogate at every'
+          ' threshold that it counts, this one at the first.', '', BIT),
     Entry('ternary', FUSED, 'Neuron(LIF(), Ternary(0.5))', '', '', BIT),
     Entry('imbalanced signed (Spiking-YOLO)', FUSED, 'Neuron(IF(), Signed.leaky(0.1, real_units=True), Soft())', '',
           'spiking-yolo'),
@@ -64,6 +66,7 @@ FIRE = [
 RESET = [
     Entry('hard', FUSED, 'Neuron(LIF(), Binary(), Hard(-0.2))', '', '', BIT),
     Entry('soft', FUSED, 'Neuron(LIF(), Binary(), Soft())', '', '', BIT),
+    Entry('soft, bounded below', FUSED, 'Neuron(LIF(), Binary(), Bounded(-1.0))', '', '', BIT),
     Entry('none', FUSED, 'Neuron(LIF(2.0), Binary(), NoReset())', 'With `return_v_seq` a leaky integrator.', 'li', BIT),
     Entry('delayed', FUSED, 'Neuron(Affine(0.9), Binary(strict=True), Delayed(True))', '', 'snntorch.Leaky', BIT),
     Entry('detached reset', FUSED, 'Neuron(LIF(), Binary(), Hard(detach=True))', '', '', BIT),

@@ -2,31 +2,39 @@
 
 `snnkern.functional` holds the stateless ops, `snnkern.nn` the modules, `Neuron` and its parts describe any neuron as
 data, `snnkern.encode` makes spikes of static data, `snnkern.convert(model, calibration)` a spiking network of a trained
-one; `explain()` says which backend runs what.
+one, `snnkern.accelerate(model)` runs another library's network on our kernels; `explain()` says what runs where.
+
+Every name is imported when it is first asked for: `import snnkern` takes milliseconds, and `from snnkern import _cpu`
+needs no torch (docs/backend.md).
 """
 
-from snnkern import convert, encode, functional, nn, presets
-from snnkern.backends import explain, use_backend
-from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
-from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
-from snnkern.neurons import Neuron
-from snnkern.ops.saved import compress_saved_spikes
-from snnkern.resets import Delayed, Hard, NoReset, Soft
-from snnkern.surrogates import (
-    STE,
-    ATan,
-    Custom,
-    Erf,
-    FastSigmoid,
-    LeakyReLU,
-    PiecewiseExp,
-    Rectangle,
-    Sigmoid,
-    SoftSign,
-    SuperSpike,
-    Triangle,
-    Window,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snnkern import adapters, convert, encode, functional, nn, presets
+    from snnkern.adapters import accelerate, explain, undo
+    from snnkern.backends import use_backend
+    from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
+    from snnkern.fires import Adaptive, Binary, Burst, Integer, MultiSpike, Signed, SignedMemory, Ternary
+    from snnkern.neurons import Neuron
+    from snnkern.ops.saved import compress_saved_spikes
+    from snnkern.resets import Bounded, Delayed, Hard, NoReset, Soft
+    from snnkern.surrogates import (
+        STE,
+        ATan,
+        Custom,
+        Erf,
+        FastSigmoid,
+        LeakyReLU,
+        PiecewiseExp,
+        Rectangle,
+        Sigmoid,
+        SoftSign,
+        SuperSpike,
+        Triangle,
+        Window,
+    )
 
 __version__ = '0.1.0'
 
@@ -39,6 +47,7 @@ __all__ = [
     'Adaptive',
     'Affine',
     'Binary',
+    'Bounded',
     'Burst',
     'Custom',
     'Delayed',
@@ -47,6 +56,7 @@ __all__ = [
     'Hard',
     'Integer',
     'LeakyReLU',
+    'MultiSpike',
     'Neuron',
     'NoReset',
     'PiecewiseExp',
@@ -62,6 +72,8 @@ __all__ = [
     'Triangle',
     'Window',
     '__version__',
+    'accelerate',
+    'adapters',
     'compress_saved_spikes',
     'convert',
     'encode',
@@ -69,5 +81,54 @@ __all__ = [
     'functional',
     'nn',
     'presets',
+    'undo',
     'use_backend',
 ]
+
+# Module: the names that are imported from it. A new one stands here, above for type checkers, and in __all__.
+_NAMES = {
+    'adapters': 'accelerate explain undo',
+    'backends': 'use_backend',
+    'charges': 'Affine IF LIF PLIF Synaptic',
+    'fires': 'Adaptive Binary Burst Integer MultiSpike Signed SignedMemory Ternary',
+    'neurons': 'Neuron',
+    'ops.saved': 'compress_saved_spikes',
+    'resets': 'Bounded Delayed Hard NoReset Soft',
+    'surrogates': 'ATan Custom Erf FastSigmoid LeakyReLU PiecewiseExp Rectangle STE Sigmoid SoftSign SuperSpike '
+    'Triangle Window',
+}
+_MODULES = (
+    *(
+        'adapters',
+        'backends',
+        'charges',
+        'convert',
+        'encode',
+        'fires',
+        'functional',
+        'neurons',
+        'nn',
+        'ops',
+        'presets',
+        'resets',
+    ),
+    'surrogates',
+)
+_SOURCES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has every name
+
+    def __getattr__(name: str) -> Any:
+        """A public name, or a module, at its first use."""
+        if name in _SOURCES:
+            value = getattr(importlib.import_module(f'{__name__}.{_SOURCES[name]}'), name)
+        elif name in _MODULES:
+            value = importlib.import_module(f'{__name__}.{name}')
+        else:
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SOURCES, *_MODULES})

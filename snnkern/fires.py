@@ -2,8 +2,8 @@
 
 A fire counts the thresholds that h has crossed: `up` of them at (first + k) * v_threshold, k = 0, 1, ...,
 and, where spikes have a sign, `down` at -(negative.first + k * negative.spacing) * v_threshold. It emits
-s = up - down; backward adds the surrogate's derivative at each of these levels. A NaN in h gives no spike, and a
-fire that counts emits none where its threshold is not positive, as a learned one may become.
+s = up - down; backward adds the surrogate's derivative at each of these levels (`MultiSpike`: at the first). A NaN in
+h gives no spike, and a fire that counts emits none where its threshold is not positive, as a learned one may become.
 A fire with `extra` has a state m of its own. Formulas are spelled in tensors of one dtype, here, in
 csrc/math/fire.h and in backends/triton/math.py.
 """
@@ -36,9 +36,14 @@ class Fire:
     extra: ClassVar[bool] = False
 
     @property
+    def most(self) -> int:
+        """The spikes of one sign in one step, at most."""
+        return getattr(self, 'max_spikes', 1)
+
+    @property
     def positive(self) -> Levels:
         """The levels of positive spikes."""
-        return Levels(1.0, 1.0, getattr(self, 'max_spikes', 1))
+        return Levels(1.0, 1.0, self.most)
 
     @property
     def negative(self) -> Levels | None:
@@ -47,7 +52,7 @@ class Fire:
 
     def up(self, h: Tensor, theta: Tensor) -> Tensor:
         """The number of positive spikes."""
-        count = (h / theta).floor().clamp_max(self.positive.count)
+        count = (h / theta).floor().clamp_max(self.most)
         fired = h > theta if self.strict else h >= theta
         return torch.where(fired & (theta > 0), count, torch.zeros_like(h))
 
@@ -119,6 +124,21 @@ class Integer(Burst):
     def up(self, h: Tensor, theta: Tensor) -> Tensor:
         count = (h / theta).clamp_max(self.max_spikes)
         return torch.where((count > 0) & (theta > 0), count, torch.zeros_like(h)).round()
+
+
+@dataclass(frozen=True)
+class MultiSpike(Burst):
+    """As many spikes as h holds thresholds, as `Burst`, but backward takes the surrogate at the first of them alone.
+
+    Arguments and errors as for `Burst`; 2^20, the most, is as good as no limit. Backward takes the time of one level.
+    Source: sinabs' MultiSpike and MaxSpike. Example: `Neuron(IF(), MultiSpike(), Soft(), PiecewiseExp(2.0, 2.0))`.
+    """
+
+    max_spikes: int = MOST
+
+    @property
+    def positive(self) -> Levels:
+        return Levels(1.0, 1.0, 1)
 
 
 class _Signed(Fire):
@@ -270,7 +290,7 @@ class Adaptive(Fire):
         return self.decay * m + s
 
 
-FIRES = (Binary, Burst, Ternary, Signed, SignedMemory, Integer, Adaptive)
+FIRES = (Binary, Burst, Ternary, Signed, SignedMemory, Integer, Adaptive, MultiSpike)
 
 
 def _strict_is_single(fire: Any) -> None:

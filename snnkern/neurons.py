@@ -37,10 +37,10 @@ class Neuron:
     """One kind of neuron, ready for `functional.multistep`.
 
     charge: `IF`, `LIF`, `PLIF`, `Affine`, `Synaptic`; fire: `Binary`, `Burst`, `Ternary`, `Signed`,
-    `SignedMemory`, `Integer`, `Adaptive`; reset: `Hard`, `Soft`, `NoReset`, `Delayed`; surrogate: one of
-    snnkern.surrogates. Example: `Neuron(LIF(tau=2.0), Burst(1.0, 4), Soft())`. Raises TypeError if a part is
-    not one of its axis or two do not go together. Inside a function that torch.compile traces, name all four
-    parts (it cannot make default ones) or build the neuron outside.
+    `SignedMemory`, `Integer`, `Adaptive`, `MultiSpike`; reset: `Hard`, `Soft`, `NoReset`, `Delayed`, `Bounded`;
+    surrogate: one of snnkern.surrogates. Example: `Neuron(LIF(tau=2.0), Burst(1.0, 4), Soft())`. Raises TypeError
+    if a part is not one of its axis or two do not go together. Inside a function that torch.compile traces, name all
+    four parts (it cannot make default ones) or build the neuron outside.
 
     spec: the neuron as text, e.g. "IF(0.0) Binary(1.0, 0.0, 0.0) Soft(0.0, 0.0) ATan(2.0)"; `Neuron.parse` reads it.
     states: the names of the state variables: v, the charge's current i, the fire's m, where there are such.

@@ -2,12 +2,11 @@
 
 Each is the neuron that the source computes with its default numbers, surrogate and detached reset included. Tests
 run those of the libraries against the libraries. What else they do (learned numbers, initial states, noise) is said
-in docs/neurons.md. Those of sinabs are equal in the forward pass only, and up to 64 spikes a step (sinabs has no
-limit): it differentiates at the first threshold, a burst here at every one, which takes time in proportion.
+in docs/neurons.md.
 """
 
 from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
-from snnkern.fires import Adaptive, Binary, Burst, Integer, Signed, SignedMemory, Ternary
+from snnkern.fires import Adaptive, Binary, Burst, Integer, MultiSpike, Signed, SignedMemory, Ternary
 from snnkern.neurons import Neuron
 from snnkern.resets import Delayed, Hard, NoReset, Soft
 from snnkern.surrogates import ATan, PiecewiseExp, Rectangle, Sigmoid, SuperSpike, Triangle
@@ -26,8 +25,8 @@ NEURONS: dict[str, Neuron] = {
     'snntorch.Leaky(zero)': Neuron(Affine(0.9), _ONE, Hard(detach=True), ATan(2.0)),
     'snntorch.Synaptic': Neuron(Synaptic(0.8, decay=0.9), _ONE, Delayed(True), ATan(2.0)),
     'norse.LIF': Neuron(Synaptic(0.9, 0.1, decay=0.8), _ONE, Hard(), SuperSpike(1.0)),
-    'sinabs.IAF': Neuron(IF(), Burst(1.0, 64), Soft(), PiecewiseExp(2.0)),
-    'sinabs.LIF': Neuron(Affine(0.9, 0.1), Burst(1.0, 64), Soft(), PiecewiseExp(2.0)),
+    'sinabs.IAF': Neuron(IF(), MultiSpike(), Soft(), PiecewiseExp(2.0, 2.0)),
+    'sinabs.LIF': Neuron(Affine(0.9, 0.1), MultiSpike(), Soft(), PiecewiseExp(2.0, 2.0)),
     'braincog.IFNode': Neuron(IF(), _ABOVE, _GATED, ATan(2.0)),
     'braincog.LIFNode': Neuron(LIF(2.0), _ABOVE, _GATED, Triangle(2.0)),
     'braincog.BiasLIFNode': Neuron(LIF(2.0, c=0.1), _ONE, _GATED, ATan(2.0)),

@@ -107,7 +107,27 @@ class Delayed(Reset):
     apply = Soft.apply
 
 
-RESETS = (Hard, Soft, NoReset, Delayed)
+@dataclass(frozen=True)
+class Bounded(Reset):
+    """v = max(h - s * v_threshold, v_min): a soft reset, and no potential below v_min.
+
+    v_min: finite; no gradient flows where the bound holds v. detach, detach_v: as in `Hard`. Computed as
+    relu(v - v_min) + v_min. Source: sinabs' min_v_mem (its `from_model` sets -1). Raises ValueError for a v_min that
+    is not finite.
+    """
+
+    v_min: float = -1.0
+    detach: bool = False
+    detach_v: bool = False
+
+    def __post_init__(self) -> None:
+        finite('v_min', self.v_min)
+
+    def apply(self, h: Tensor, up: Tensor, down: Tensor | None, theta: Tensor, refund: Tensor) -> Tensor:
+        return (Soft(self.detach).apply(h, up, down, theta, refund) - self.v_min).relu() + self.v_min
+
+
+RESETS = (Hard, Soft, NoReset, Delayed, Bounded)
 
 
 def reset_to(v_reset: float | None, detach: bool) -> Hard | Soft:

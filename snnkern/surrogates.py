@@ -8,7 +8,7 @@ The same formulas stand in csrc/math/surrogate.h and backends/triton/math.py; a 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -43,6 +43,8 @@ class _Steep(Surrogate):
 
     def __post_init__(self) -> None:
         positive('alpha', self.alpha)
+        for other in fields(self)[1:]:
+            finite(other.name, getattr(self, other.name))
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,6 @@ class LeakyReLU(_Steep):
 
     leak: float = 0.0
     learns_alpha = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        finite('leak', self.leak)
 
     def primal(self, z: Tensor) -> Tensor:
         return torch.where(z > 0, self.alpha * z, self.leak * z)
@@ -239,19 +237,21 @@ class Erf(_Steep):
 
 @dataclass(frozen=True)
 class PiecewiseExp(_Steep):
-    """exp(alpha z) / 2 below 0 and 1 - exp(-alpha z) / 2 above; derivative alpha/2 * exp(-alpha |z|).
+    """exp(alpha z) / 2 below 0 and 1 - exp(-alpha z) / 2 above, times scale; derivative scale alpha/2 exp(-alpha |z|).
 
-    alpha: steepness, > 0. Source: SpikingJelly's PiecewiseExp (default 1). Raises ValueError for alpha <= 0.
+    alpha: steepness, > 0. scale: finite. Source: SpikingJelly's PiecewiseExp (default 1); sinabs'
+    SingleExponential(w, g) with alpha 1 / (v_threshold w), scale 2 g. Raises ValueError for alpha <= 0.
     """
 
     alpha: float = 1.0
+    scale: float = 1.0
 
     def primal(self, z: Tensor) -> Tensor:
         tail = torch.exp(-self.alpha * z.abs()) / 2
-        return torch.where(z < 0, tail, 1 - tail)
+        return self.scale * torch.where(z < 0, tail, 1 - tail)
 
     def grad(self, z: Tensor) -> Tensor:
-        return self.alpha / 2 * torch.exp(-self.alpha * z.abs())
+        return self.scale * self.alpha / 2 * torch.exp(-self.alpha * z.abs())
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ from snnkern import (
     Affine,
     ATan,
     Binary,
+    Bounded,
     Burst,
     Custom,
     Hard,
     Integer,
+    MultiSpike,
     Neuron,
     NoReset,
     Rectangle,
@@ -65,6 +67,23 @@ def test_integer_rounds_halves_to_even():
     x = torch.tensor([-1.0, 0.4, 0.5, 0.6, 1.5, 2.5, 3.49, 9.0])
     s = multistep(x, Neuron(IF(), Integer(1.0, 4), Soft()), T=1)[0]
     assert s.tolist() == [0, 0, 0, 1, 2, 2, 3, 4]
+
+
+def test_multi_spikes_differentiate_at_the_first_threshold():
+    x, burst, multi = torch.tensor([[2.6]]), Burst(1.0, 3), MultiSpike(1.0, 3)
+    slopes = [torch.func.grad(lambda x, f=f: multistep(x, Neuron(IF(), f, Soft())).sum())(x) for f in (burst, multi)]
+    surrogate = ATan()
+    torch.testing.assert_close(slopes[0], sum(surrogate.grad(x - k) for k in (1, 2, 3)))
+    torch.testing.assert_close(slopes[1], surrogate.grad(x - 1))
+    assert multistep(1000 * x, Neuron(IF(), MultiSpike(), Soft())) == 2600
+
+
+def test_a_bound_forgets_what_lies_below_it():
+    """Of the potential and of its gradient."""
+    x = torch.tensor([[-0.2], [-9.0], [0.5]], requires_grad=True)
+    _, v = multistep(x, Neuron(IF(), Binary(), Bounded(-0.5, detach=True)), return_v_seq=True)
+    torch.testing.assert_close(v, torch.tensor([[-0.2], [-0.5], [0.0]]))
+    assert torch.autograd.grad(v[-1], x)[0].tolist() == [[0.0], [0.0], [1.0]]
 
 
 def test_adaptive_neurons_slow_down():

@@ -12,7 +12,7 @@ from torch import nn
 import snnkern
 from snnkern import Burst, Integer, Neuron, Soft, Ternary, compress_saved_spikes
 from snnkern.charges import IF
-from snnkern.fires import FIRES, Adaptive, Binary, Signed, SignedMemory
+from snnkern.fires import FIRES, Adaptive, Binary, MultiSpike, Signed, SignedMemory
 from snnkern.functional import lateral_pool2d, lif, multistep
 from snnkern.ops import saved as ops_saved
 
@@ -27,6 +27,7 @@ NEURONS = {
     'signed': Neuron(IF(), Signed.leaky(0.1, 0.5, real_units=True), Soft()),
     'memory': Neuron(IF(), SignedMemory(0.5, 7), Soft()),
     'adaptive': Neuron(fire=Adaptive(0.5, 0.1)),
+    'multi-spike': Neuron(fire=MultiSpike(1.0, 9)),
 }
 
 
@@ -185,6 +186,7 @@ def test_tags():
         'signed': ('signed', 0.5),
         'memory': ('signed', 1.0),
         'adaptive': ('bits', 1.0),
+        'multi-spike': ('counts', 1.0),
     }
     assert {type(neuron.fire) for neuron in NEURONS.values()} == set(FIRES)
     assert ops_saved._kind(f'{NEURONS["real units"].spec} @2 v_threshold') is None

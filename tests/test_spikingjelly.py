@@ -1,7 +1,6 @@
 """SpikingJelly 2.0 as oracle: its nodes give the same spikes, potentials and gradients, equal to the bit.
 
-One configuration has another order of operations there: LIFNode with decay_input=False and v_reset 0 or None
-computes v * (1 - 1 / tau) + x, we v - v / tau + x as for every other v_reset; ILIFNode and OTTTLIFNode are such.
+ILIFNode (in multi-step mode) and OTTTLIFNode have another order of operations, v * (1 - 1 / tau) + x.
 """
 
 import pytest
@@ -29,7 +28,7 @@ from snnkern import (
     nn,
 )
 from snnkern.presets import NEURONS
-from snnkern.testing import TOLERANCES, assert_first_flip, assert_grads_close, assert_spikes_equal
+from snnkern.testing import TOLERANCES, assert_grads_close, assert_spikes_equal
 
 spikingjelly = pytest.importorskip('spikingjelly', reason='SpikingJelly is not installed: no oracle')
 neuron = pytest.importorskip('spikingjelly.activation_based.neuron')
@@ -75,31 +74,13 @@ def check(ours, theirs, kind):
 
 @pytest.mark.parametrize(
     ('tau', 'decay_input', 'v_reset', 'v_threshold', 'detach_reset', 'shape', 'kind'),
-    [row for row in ROWS if row[1] or row[2]],
+    ROWS,
 )
 def test_lif(tau, decay_input, v_reset, v_threshold, detach_reset, shape, kind):
     own, other = SURROGATES[shape]
     arguments = (tau, decay_input, v_threshold, v_reset)
     theirs = neuron.LIFNode(*arguments, other(), detach_reset, step_mode='m')
     check(nn.LIF(*arguments, own, detach_reset), theirs, kind)
-
-
-@pytest.mark.parametrize(
-    ('tau', 'decay_input', 'v_reset', 'v_threshold', 'detach_reset', 'shape', 'kind'),
-    [row for row in ROWS if not (row[1] or row[2])],
-)
-def test_lif_of_another_order(tau, decay_input, v_reset, v_threshold, detach_reset, shape, kind):
-    """Equal up to each neuron's first flip, which lies within rounding errors of the threshold."""
-    own, other = SURROGATES[shape]
-    arguments = (tau, decay_input, v_threshold, v_reset)
-    ours = nn.LIF(*arguments, own, detach_reset)
-    theirs = neuron.LIFNode(*arguments, other(), detach_reset, step_mode='m')
-    actual, expected, x = both(ours, theirs, kind)
-    h = potentials(ours.neuron, x)
-    assert_first_flip(expected[0], actual[0], h, v_threshold)
-    same = (actual[0] == expected[0]).all(0)
-    torch.testing.assert_close(actual[1][same], expected[1][same], rtol=1e-5, atol=1e-5)
-    assert_grads_close(actual[2][:, same], expected[2][:, same])
 
 
 @pytest.mark.parametrize(('v_reset', 'v_threshold', 'detach_reset', 'shape', 'kind'), IF_ROWS)

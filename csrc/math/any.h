@@ -49,7 +49,7 @@ struct AnyFire {
         gates(below.memory),
         theta(values[0]),
         binary(values),
-        count(values, spec.fire == FireId::Integer),
+        count(values, spec.fire == FireId::Integer, spec.fire == FireId::MultiSpike),
         two_sided(values, below.first, below.spacing, below.strict_up, below.strict_down, below.memory),
         adapting(values) {}
 
@@ -57,6 +57,7 @@ struct AnyFire {
     switch (fire) {
       case FireId::Binary: return kBinary;
       case FireId::Burst:
+      case FireId::MultiSpike:
       case FireId::Integer: return kCount;
       case FireId::Adaptive: return kAdapting;
       case FireId::Ternary:
@@ -68,11 +69,11 @@ struct AnyFire {
 };
 
 struct AnyReset {
-  bool hard = false, delayed = false;
+  bool hard = false, delayed = false, bounded = false;
   float carry = 1.f, first = 0.f;
 
   explicit AnyReset(const Spec& spec)
-      : hard_(spec.reset_values), soft_(0.f, false, false), delayed_(spec.reset_values) {
+      : hard_(spec.reset_values), soft_(0.f, false, false), delayed_(spec.reset_values), bound_(spec.reset_values) {
     visit_reset(spec, [&](const auto& reset) {
       carry = reset.carry;
       first = reset.start();
@@ -86,7 +87,12 @@ struct AnyReset {
   }
   template <class Fire>
   SNN_HD float apply(const Fire& fire, float h, float s) const {
-    return hard ? hard_.apply(fire, h, s) : delayed ? h : soft_.apply(fire, h, s);
+    const float v = hard ? hard_.apply(fire, h, s) : delayed ? h : soft_.apply(fire, h, s);
+    return bounded ? bound_.bound(v) : v;
+  }
+  template <class Fire>
+  SNN_HD float passed(const Fire& fire, float gv, float h, float s) const {
+    return bounded ? bound_.passed(fire, gv, h, s) : gv;
   }
   template <class Fire>
   SNN_HD float blame_up(const Fire& fire, float gv, float gh, float h) const {
@@ -114,10 +120,16 @@ struct AnyReset {
     delayed_ = reset;
     soft_ = Soft(1.f, reset.live == 0.f, false);
   }
+  void choose(const Bounded& reset) {
+    bounded = true;
+    soft_ = reset;
+    bound_ = reset;
+  }
 
   Hard hard_;
   Soft soft_;
   Delayed delayed_;
+  Bounded bound_;
 };
 
 // All of them, made on the host: what they derive from alpha would take registers in a kernel.

@@ -56,18 +56,20 @@ struct Binary : OneSided {
   SNN_HD Levels positive() const { return {1.f, 1.f, 1}; }
 };
 
-// values: v_threshold, max_spikes, real_units. Rounded: to the nearest count (Integer), else down (Burst).
+// values: v_threshold, max_spikes, real_units. Rounded: to the nearest count (Integer), else down (Burst, MultiSpike).
+// first: only the first level is one of backward.
 template <class Rounded, class D = Divisor>
 struct Count : OneSided {
   Rounded rounded;
+  bool first;
   float most;
   D divisor;
 
-  SNN_HD explicit Count(const float* values, bool to_nearest)
-      : OneSided(values[0], values[2]), rounded(to_nearest), most(values[1]), divisor(values[0]) {}
+  SNN_HD Count(const float* values, bool to_nearest, bool first_only)
+      : OneSided(values[0], values[2]), rounded(to_nearest), first(first_only), most(values[1]), divisor(values[0]) {}
   template <class Other>
   SNN_HD Count(const Count<Rounded, Other>& f, float own)
-      : OneSided(own, f.real), rounded(f.rounded), most(f.most), divisor(own) {}
+      : OneSided(own, f.real), rounded(f.rounded), first(f.first), most(f.most), divisor(own) {}
   SNN_HD Count<Rounded, Division> at(float own) const { return {*this, own}; }
 
   SNN_HD float spikes(float h, float) const {
@@ -77,7 +79,7 @@ struct Count : OneSided {
     const float bounded = min_(__builtin_floorf(some), most);
     return h >= theta ? bounded : 0.f;
   }
-  SNN_HD Levels positive() const { return {rounded ? 0.5f : 1.f, 1.f, static_cast<int>(most)}; }
+  SNN_HD Levels positive() const { return {rounded ? 0.5f : 1.f, 1.f, first ? 1 : static_cast<int>(most)}; }
 };
 
 // A memory whose negative levels are 0, -1, -2, ... (SignedMemory's default).
@@ -199,8 +201,9 @@ void visit_fire(const Spec& spec, F&& f) {
   const float* values = spec.fire_values;
   switch (spec.fire) {
     case FireId::Binary: return values[2] != 0.f ? f(Binary<Yes>(values)) : f(Binary<No>(values));
-    case FireId::Burst: return f(Count<No>(values, false));
-    case FireId::Integer: return f(Count<Yes>(values, true));
+    case FireId::Burst: return f(Count<No>(values, false, false));
+    case FireId::MultiSpike: return f(Count<No>(values, false, true));
+    case FireId::Integer: return f(Count<Yes>(values, true, false));
     case FireId::Adaptive: return f(Adapting(values));
     case FireId::Ternary:
     case FireId::Signed:

@@ -2,8 +2,9 @@
 //
 // `before` is what a delayed reset does to the charged potential. `blame_up` and `blame_down` are what the gradient of
 // a positive (negative) spike loses through the reset: -dv/ds times gv, dL/dv after the step, or gh, dL/dh of
-// the next step (times 0 if detached). `keep` is dv/dh at fixed s; `by_theta` what dL/dtheta gets through the
-// amount that is subtracted; `carry` is 0 where no gradient flows from a step into the potential before it.
+// the next step (times 0 if detached). `passed` is what of gv a bound on v lets through, `keep` is dv/dh at fixed s;
+// `by_theta` what dL/dtheta gets through the amount that is subtracted; `carry` is 0 where no gradient flows from a
+// step into the potential before it.
 #pragma once
 
 #include "math/hd.h"
@@ -36,6 +37,10 @@ struct Hard {
   SNN_HD float blame_down(const Fire&, float gv, float, float h) const {
     return live * gv * (v_reset - h);
   }
+  template <class Fire>
+  SNN_HD float passed(const Fire&, float gv, float, float) const {
+    return gv;
+  }
   SNN_HD float keep(float s) const { return s != 0.f ? 0.f : 1.f; }
   template <class Fire>
   SNN_HD float by_theta(const Fire&, float, float, float) const {
@@ -67,10 +72,34 @@ struct Soft {
   SNN_HD float blame_down(const Fire& fire, float gv, float, float) const {
     return live * gv * fire.drop_down();
   }
+  template <class Fire>
+  SNN_HD float passed(const Fire&, float gv, float, float) const {
+    return gv;
+  }
   SNN_HD float keep(float) const { return 1.f; }
   template <class Fire>
   SNN_HD float by_theta(const Fire& fire, float gv, float, float s) const {
     return -strength * gv * fire.dropped(s);
+  }
+};
+
+// values: v_min, detach, detach_v.
+struct Bounded : Soft {
+  float v_min;
+
+  SNN_HD explicit Bounded(const float* values) : Soft(1.f, values[1] != 0.f, values[2] != 0.f), v_min(values[0]) {}
+  // max(v, v_min), rounded as sinabs does.
+  SNN_HD float bound(float v) const {
+    const float above = v - v_min;
+    return (above < 0.f ? 0.f : above) + v_min;
+  }
+  template <class Fire>
+  SNN_HD float apply(const Fire& fire, float h, float s) const {
+    return bound(Soft::apply(fire, h, s));
+  }
+  template <class Fire>
+  SNN_HD float passed(const Fire& fire, float gv, float h, float s) const {
+    return Soft::apply(fire, h, s) > v_min ? gv : 0.f;
   }
 };
 
@@ -97,6 +126,10 @@ struct Delayed {
   SNN_HD float blame_down(const Fire& fire, float, float gh, float) const {
     return live * gh * fire.drop_down();
   }
+  template <class Fire>
+  SNN_HD float passed(const Fire&, float gv, float, float) const {
+    return gv;
+  }
   SNN_HD float keep(float) const { return 1.f; }
   template <class Fire>
   SNN_HD float by_theta(const Fire& fire, float, float gh, float s) const {
@@ -113,6 +146,7 @@ void visit_reset(const Spec& spec, F&& f) {
     case ResetId::Soft: return f(Soft(1.f, values[0] != 0.f, values[1] != 0.f));
     case ResetId::NoReset: return f(Soft(0.f, false, values[0] != 0.f));
     case ResetId::Delayed: return f(Delayed(values));
+    case ResetId::Bounded: return f(Bounded(values));
   }
 }
 

@@ -6,8 +6,8 @@ namespace snn {
 
 // The parts of each axis, in the order of the lists in Python (AXES in snnkern/neurons.py).
 #define SNN_CHARGES(X) X(IF) X(LIF) X(PLIF) X(Affine) X(Synaptic)
-#define SNN_FIRES(X) X(Binary) X(Burst) X(Ternary) X(Signed) X(SignedMemory) X(Integer) X(Adaptive)
-#define SNN_RESETS(X) X(Hard) X(Soft) X(NoReset) X(Delayed)
+#define SNN_FIRES(X) X(Binary) X(Burst) X(Ternary) X(Signed) X(SignedMemory) X(Integer) X(Adaptive) X(MultiSpike)
+#define SNN_RESETS(X) X(Hard) X(Soft) X(NoReset) X(Delayed) X(Bounded)
 // clang-format off
 #define SNN_SURROGATES(X)                                                                         \
   X(ATan) X(Sigmoid) X(Triangle) X(Rectangle) X(LeakyReLU) X(Window) X(STE) X(FastSigmoid)        \

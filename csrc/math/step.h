@@ -46,12 +46,13 @@ struct Firing {
   SNN_HD float backward(float grad, const Slopes& p, float h, float m, Adjoint& g, FireSums& sums) const {
     const float s = fire.spikes(h, m);
     const float gs = grad * fire.unit() + fire.by_memory(g.m);
-    const float up = gs - reset.blame_up(fire, g.v, g.h, h);
-    float gh = up * p.up + g.v * reset.keep(s);
-    sums.theta += reset.by_theta(fire, g.v, g.h, s) + fire.real * grad * s - up * p.up_level;
+    const float gv = reset.passed(fire, g.v, h, s);
+    const float up = gs - reset.blame_up(fire, gv, g.h, h);
+    float gh = up * p.up + gv * reset.keep(s);
+    sums.theta += reset.by_theta(fire, gv, g.h, s) + fire.real * grad * s - up * p.up_level;
     sums.alpha += up * p.up_alpha;
     if (Fire::negative_side) {
-      const float down = gs - reset.blame_down(fire, g.v, g.h, h);
+      const float down = gs - reset.blame_down(fire, gv, g.h, h);
       gh += down * p.down;
       sums.theta += down * p.down_level;
       sums.alpha -= down * p.down_alpha;

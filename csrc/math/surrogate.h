@@ -108,10 +108,11 @@ struct Erf : FixedAlpha {
   SNN_HD float grad(float z) const { return height * exp_(-(alpha * z) * (alpha * z)); }
 };
 
+// values: alpha, scale.
 struct PiecewiseExp : FixedAlpha {
-  float alpha;
-  SNN_HD explicit PiecewiseExp(const float* values) : alpha(values[0]) {}
-  SNN_HD float grad(float z) const { return 0.5f * alpha * exp_(-alpha * abs_(z)); }
+  float alpha, height;
+  SNN_HD explicit PiecewiseExp(const float* values) : alpha(values[0]), height(0.5f * values[0] * values[1]) {}
+  SNN_HD float grad(float z) const { return height * exp_(-alpha * abs_(z)); }
 };
 
 // Custom is a Python function: no kernel is ever asked for it (`refusal` in snnkern/backends).

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from snnkern.functional import batch_norm_neuron, max_pool2d, multistep
 from snnkern.neurons import Neuron
 from snnkern.nn.norm import momentum_of
+from snnkern.ops._library import LAYER
 
 Made = TypeVar('Made')
+LARGE = 2**20  # from how many values on a BatchNorm in eval mode is fused on a CPU
 Part = tuple[Any, ...]  # a part of a neuron as (class, *arguments)
 # Attributes of ours on a module of theirs; `restore` takes them away.
-PAIR, NUMBERS = '_snnkern_pair', '_snnkern_numbers'
+PAIR, NUMBERS, NAME = '_snnkern_pair', '_snnkern_numbers', '_snnkern_name'
 
 
 class Fused(nn.Module):
@@ -43,7 +45,8 @@ class Fused(nn.Module):
         """Numbers of the neuron apart: constants as floats, and those that calls must take as coefficients.
 
         Coefficients are what has a gradient, one number per channel, or is traced by torch.compile. Reading a tensor
-        waits for the GPU, so that it is read once, and again after it changed.
+        of a GPU waits for it, so that it is read once, and again after it changed (but for changes through `.data`,
+        which nothing tells).
         """
         floats: dict[str, float] = {}
         tensors: dict[str, Tensor] = {}
@@ -57,12 +60,12 @@ class Fused(nn.Module):
         return floats, tensors
 
     def _read(self, name: str, tensor: Tensor) -> float:
-        if tensor.is_inference():
-            return float(tensor)
+        if tensor.is_cpu or tensor.is_inference():
+            return float(tensor.detach())
         kept: dict[str, tuple[Tensor, int, float]] = self.__dict__.setdefault(NUMBERS, {})
         found = kept.get(name)
         if found is None or found[0] is not tensor or found[1] != tensor._version:
-            kept[name] = found = tensor, tensor._version, float(tensor)
+            kept[name] = found = tensor, tensor._version, float(tensor.detach())
         return found[2]
 
     def described(self) -> str:
@@ -81,11 +84,13 @@ class Pair:
         self.neuron = neuron
         self.inside = inside
 
-    def active(self) -> bool:
+    def active(self, x: Tensor | None = None) -> bool:
         """Whether the norm hands its input on and the neuron normalises: not where a hook would see it, nor where the
-        library's own neuron runs."""
+        library's own neuron runs, nor for an input x that is too small."""
         hooks = [m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (self.norm, self.neuron)]
-        if any(hooks) or self.neuron.refusal():
+        if any(hooks) or self.neuron.refusal() or not self.neuron.joins(self.norm):
+            return False
+        if x is not None and not self.norm.pays(x):
             return False
         modes = [getattr(module, 'step_mode', None) for module in (self.norm, self.neuron)]
         return self.inside or None in modes or modes[0] == modes[1]
@@ -94,16 +99,20 @@ class Pair:
 class FusedNorm(Fused):
     """A BatchNorm that leaves its work to the neuron behind it."""
 
-    def pair(self) -> Pair | None:
+    def pair(self, x: Tensor | None = None) -> Pair | None:
         """It and its neuron, while they work as one."""
         pair: Pair | None = self.__dict__.get(PAIR)
-        return pair if pair is not None and pair.active() else None
+        return pair if pair is not None and pair.active(x) else None
+
+    def pays(self, x: Tensor) -> bool:
+        """Whether one op is faster for x: in eval mode on a CPU, torch's BatchNorm is while all lies in its caches."""
+        return self.training or not x.is_cpu or x.numel() >= LARGE
 
     def refusal(self) -> str | None:
         return None if self.pair() else 'a hook, or the neuron behind it, needs its output'
 
     def forward(self, x: Tensor) -> Tensor:
-        return x if self.pair() else self.original().forward(self, x)
+        return x if self.pair(x) else self.original().forward(self, x)
 
     def factor(self) -> Tensor | None:
         """A factor [T] for each step of the normalised input, or None."""
@@ -138,15 +147,22 @@ class FusedNeuron(Fused):
 
     takes_norms: ClassVar[bool] = True
 
+    def joins(self, norm: Any) -> bool:
+        """Whether, as the module is set now, it can normalise for the BatchNorm before it."""
+        return True
+
     def run(self, x: Tensor, neuron: Neuron, **wanted: Any) -> Any:
         """All steps of x [T, B, ...] at once; with the BatchNorm before it, where that handed its input on.
 
         wanted: keywords of `functional.multistep`.
         """
         pair: Pair | None = self.__dict__.get(PAIR)
-        return (
-            multistep(x, neuron, **wanted) if pair is None or not pair.active() else pair.norm.run(x, neuron, **wanted)
-        )
+        joined = pair is not None and pair.active(x)
+        found = pair.norm.run(x, neuron, **wanted) if joined else multistep(x, neuron, **wanted)  # type: ignore[union-attr]
+        s = found[0] if isinstance(found, tuple) else found
+        if not torch.compiler.is_compiling() and s.grad_fn is not None:
+            s.grad_fn.metadata[LAYER] = self.__dict__.get(NAME, 'neurons')  # for errors of backward
+        return found
 
     def described(self) -> str:
         pair: Pair | None = self.__dict__.get(PAIR)
@@ -195,5 +211,5 @@ def restore(module: nn.Module) -> None:
     """Give a module its own class back."""
     if isinstance(module, Fused):
         module.__class__ = module.original()
-        for name in (PAIR, NUMBERS):
+        for name in (PAIR, NUMBERS, NAME):
             module.__dict__.pop(name, None)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 
 class Found(NamedTuple):
@@ -59,10 +60,12 @@ def _traced(
 ) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Two modules in a row, as forward calls them; where it cannot be traced, as its parts call them.
 
-    A copy is traced, since forward may keep what it saw. An nn.Sequential counts as called as a whole.
+    A copy with the same tensors is traced, since forward may keep what it saw. An nn.Sequential counts as called as a
+    whole.
     """
+    tensors = {id(t): t for module in model.modules() for t in tree_leaves(vars(module)) if isinstance(t, Tensor)}
     try:
-        graph = Tracer((*neurons, *containers)).trace(copy.deepcopy(model))
+        graph = Tracer((*neurons, *containers)).trace(copy.deepcopy(model, tensors))
     except Exception:  # whatever the user's forward does with something that is no tensor
         children = list(model.children())
         if type(model) is nn.Sequential:

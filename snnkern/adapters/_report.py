@@ -48,14 +48,16 @@ def explain(model: nn.Module | None = None) -> Any:
     """What runs where. Without a model: which backend runs each op here, and why the others do not. With one: for each
     of its neurons, and what else is known, whether a kernel runs it, and why not.
 
-    model: a network of another library, accelerated or not, or of snnkern's own modules. Returns an object whose
-    str() is a table. Raises TypeError if model is no module.
+    model: a network of another library, accelerated or not, or of snnkern's own modules, converted ones too. Returns
+    an object whose str() is a table. Raises TypeError if model is no module.
     Example: `print(snnkern.explain(snnkern.accelerate(net)))`.
     """
     if model is None:
         return backends.explain()
     if not isinstance(model, nn.Module):
         raise TypeError(f'model must be a torch.nn.Module or None, got {type(model).__name__}')
+    if hasattr(type(model), 'explain'):  # a converted network knows more
+        return model.explain()  # type: ignore[operator]
     rows = (_row(name, module) for name, module in model.named_modules())
     return Explanation(tuple(row for row in rows if row is not None))
 
@@ -76,7 +78,10 @@ def _row(name: str, module: nn.Module) -> Row | None:
 
 
 def _unknown(module: nn.Module, kinds: Any) -> str:
-    """Why a neuron has no class of ours."""
+    """Why a neuron has no class of ours: what LEFT of the adapter says, or what it is."""
+    reasons: dict[type, str] = getattr(kinds, 'LEFT', {})
+    if type(module) in reasons:
+        return reasons[type(module)]
     for base in type(module).__mro__[1:]:
         if base in kinds.FUSED:
             return f'a subclass of {base.__name__}, which may do something else'

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from snnkern.adapters._fused import PAIR, Fused, FusedNeuron, MaxPool2d, Pair, by_original, restore
+from snnkern.adapters._fused import NAME, PAIR, Fused, FusedNeuron, MaxPool2d, Pair, by_original, restore
 from snnkern.adapters._pairs import adjacent
 
 # The libraries by the names of their packages, and what their neurons are. The adapter of each has NEURONS (those
@@ -84,9 +84,10 @@ def accelerate(model: nn.Module, library: str = 'auto', inplace: bool = False, n
     if not inplace:
         model = copied(model)
     fused = {**kinds.FUSED, **getattr(kinds, 'POOLS', by_original(MaxPool2d))}
-    for module in list(model.modules()):
+    for name, module in list(model.named_modules()):
         if type(module) in fused:
             module.__class__ = fused[type(module)]
+            module.__dict__[NAME] = f'{name or "the model"} ({type(module).__name__})'
     if norms and getattr(kinds, 'NORMS', None):
         _fuse_norms(model, kinds)
     _warn_of_rest(model, kinds)
@@ -137,7 +138,18 @@ def copied(model: nn.Module, kept: dict[int, Any] | None = None) -> nn.Module:
             raise
         advice = 'its states have a graph: reset it first, or pass inplace=True'
         raise RuntimeError(f'model cannot be copied, {advice}') from error
-    for module in twin.modules():
-        for library in packages(module):
-            getattr(adapter(library), 'copied', id)(module)
+    for old, new in zip(model.modules(), twin.modules(), strict=False):
+        _complete(old, new)
+        for library in packages(new):
+            getattr(adapter(library), 'copied', id)(new)
     return twin
+
+
+def _complete(old: nn.Module, new: nn.Module) -> None:
+    """Give a copy what a library's own deepcopy forgets (sinabs'): hooks, the mode, which parameters learn."""
+    new.training = old.training
+    for name, parameter in new.named_parameters(recurse=False):
+        parameter.requires_grad_(getattr(old, name).requires_grad)
+    for name, hooks in vars(old).items():
+        if '_hooks' in name and hooks and not vars(new).get(name):
+            setattr(new, name, copy.deepcopy(hooks))

@@ -108,14 +108,23 @@ class Node(FusedNeuron):
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         if self.refusal():
             return self.original().multi_step_forward(self, x_seq, *args, **kwargs)
-        memories: Any = self._memories
+        return self.advance(x_seq)
+
+    def many(self, x: Tensor, *, trace: bool = True) -> Any:
+        """As many single steps as x [T, ...] has: see `adapters.unroll`."""
+        return NotImplemented if self.step_mode != 's' or self.refusal() or self.store_v_seq else self.advance(x)
+
+    def advance(self, x_seq: Tensor) -> Tensor:
+        """Spikes of all steps; the memories become those after the last one."""
+        memories = self._memories
         s, after, self.v_seq = self.steps(x_seq, tuple(memories.values()), self.store_v_seq)
         memories.update(zip(memories, after, strict=True))
         return s
 
-    def many(self, x: Tensor, *, trace: bool = True) -> Any:
-        """As many single steps as x [T, ...] has in one call: see `adapters.unroll`."""
-        return NotImplemented if self.refusal() else self.multi_step_forward(x)
+    def detach(self) -> None:
+        """Potentials are views of the kernel's states, which cannot be detached in place."""
+        for kept in (self._memories, self.__dict__):
+            kept.update({k: v.detach() for k, v in kept.items() if isinstance(v, Tensor)})
 
 
 class IFNode(Node, neuron.IFNode):
@@ -143,7 +152,9 @@ class TernaryLIFNode(Node, neuron.TernaryLIFNode):
 
 
 class ILIFNode(Node, neuron.ILIFNode):
-    charge = LIFNode.charge
+    def charge(self) -> Part:
+        """With many steps SpikingJelly multiplies by the decay, with one it subtracts the leak."""
+        return (charges.Affine, 1 - 1 / self.tau) if self.step_mode == 'm' else LIFNode.charge(self)
 
     def fire(self) -> Part:
         return fires.Integer, self.v_threshold, self.surrogate_function.max_spike_count
@@ -187,6 +198,9 @@ class VoltageScaler(FusedNorm, scalers.VoltageScaler):
 
     channel_dim = 1
 
+    def pays(self, x: Tensor) -> bool:
+        return True
+
     def run(self, x: Tensor, neuron: Neuron, **wanted: Any) -> Any:
         if type(neuron.charge) is not charges.IF:
             return multistep(self.original().forward(self, x), neuron, **wanted)
@@ -197,6 +211,7 @@ class VoltageScaler(FusedNorm, scalers.VoltageScaler):
 
 
 class ChannelVoltageScaler(FusedNorm, scalers.ChannelVoltageScaler):
+    pays = VoltageScaler.pays
     run = VoltageScaler.run
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+LAYER = 'snnkern.layer'
 _LIBRARY = torch.library.Library('snnkern', 'DEF')
 _PLAIN = (Tensor, torch.nn.Parameter)
 _batched = torch._C._functorch.is_legacy_batchedtensor  # of autograd.grad(is_grads_batched=True)
@@ -39,3 +40,18 @@ def define(name: str, schema: str, run: Callable[..., Any], fake: Callable[..., 
     torch.library.register_fake(f'snnkern::{name}', fake, lib=_LIBRARY)
     op: Callable[..., Any] = getattr(torch.ops.snnkern, name).default
     return op
+
+
+def saved(ctx: Any) -> Any:
+    """`ctx.saved_tensors`. Where one was changed in place since, the error names the layer, if it left its name in
+    `grad_fn.metadata[LAYER]`."""
+    if torch.compiler.is_compiling():
+        return ctx.saved_tensors
+    try:
+        return ctx.saved_tensors
+    except RuntimeError as error:
+        if 'inplace operation' not in str(error):
+            raise
+        layer = ctx.metadata.get(LAYER, 'neurons')
+        advice = 'backward reads it, so write x = x + y instead of x += y'
+        raise RuntimeError(f'the input of {layer} was changed in place after the call; {advice} ({error})') from error

@@ -15,7 +15,7 @@ from torch import Tensor
 from snnkern import backends
 from snnkern.backends import layout, reference
 from snnkern.neurons import Program
-from snnkern.ops._library import define, plain, wants_gradient
+from snnkern.ops._library import define, plain, saved, wants_gradient
 from snnkern.ops.saved import mark
 
 Maybe = Tensor | None
@@ -218,7 +218,7 @@ class MultiStep(torch.autograd.Function):
     def backward(
         ctx: Any, grad_s: Maybe, grad_state: Maybe, grad_v_seq: Maybe, grad_sum: Maybe, _: Maybe
     ) -> tuple[Maybe, ...]:
-        x, state, coefficients, checkpoints = ctx.saved_tensors
+        x, state, coefficients, checkpoints = saved(ctx)
         call, grads = ctx.call, (grad_s, grad_state, grad_v_seq, grad_sum)
         if all(g is None for g in grads):
             return None, None, None, None, None
@@ -257,7 +257,7 @@ class PlainMultiStep(torch.autograd.Function):
         wants = ctx.needs_input_grad
         # Of spikes alone, the usual case, straight to the kernels.
         if not grads and not torch.is_grad_enabled() and plain(grad_s) and grad_s is not None and any(wants[:3]):
-            x, state, coefficients, checkpoints = ctx.saved_tensors
+            x, state, coefficients, checkpoints = saved(ctx)
             upstream = grad_s, None, None, None
             found = run_bwd(x, upstream, state, coefficients, checkpoints, call, wants[:3])
             return *found, grad_s if wants[3] else None, None

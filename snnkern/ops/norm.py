@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 from snnkern import backends
 from snnkern.backends import layout, reference
 from snnkern.neurons import Program
-from snnkern.ops._library import define, plain, wants_gradient
+from snnkern.ops._library import define, plain, saved, wants_gradient
 from snnkern.ops.multistep import Call, Inputs, backward, forward, state_dtype
 from snnkern.ops.saved import mark
 
@@ -112,7 +112,7 @@ class NormalisedMultiStep(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_s: Maybe, grad_state: Maybe, grad_v_seq: Maybe, *_: Maybe) -> tuple[Maybe, ...]:
-        x, state, weights, rows, checkpoints, found, count = ctx.saved_tensors
+        x, state, weights, rows, checkpoints, found, count = saved(ctx)
         call, norm, grads = ctx.call, ctx.norm, (grad_s, grad_state, grad_v_seq, None)
         if all(g is None for g in grads):
             return (None,) * 6

@@ -91,7 +91,7 @@ def _kind(spec: str) -> tuple[str, float] | None:
         if 'v_threshold' in program.names or fire.v_threshold <= 0:
             return None
         scale = float(fire.v_threshold)
-    up, down = fire.positive.count, fire.negative.count if fire.negative else 0
+    up, down = fire.most, fire.negative.count if fire.negative else 0
     if down:
         return ('signed', scale) if max(up, down) <= 127 else None
     return ('bits', scale) if up == 1 else ('counts', scale) if up <= 255 else None

@@ -127,7 +127,8 @@ struct QuickLoops final : QuickStage {
 
 // Whether a neuron is one of these, in both directions or forward alone.
 inline bool is_common(const Spec& spec) {
-  return (spec.fire == FireId::Binary || spec.fire == FireId::Burst) && !spec.delayed() && !spec.filters();
+  const bool counts = spec.fire == FireId::Burst || spec.fire == FireId::MultiSpike;
+  return (spec.fire == FireId::Binary || counts) && !spec.delayed() && !spec.filters();
 }
 inline bool is_taking(const Spec& spec) { return Below(spec).mirrored() && !spec.delayed() && !spec.filters(); }
 

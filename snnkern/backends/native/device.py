@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from snnkern.backends import CUSTOM, layout
+from snnkern.neurons import AXES
 
 # What a module must have to run an op, if it is not its name.
 FUNCTIONS = {'multistep': 'multistep_fwd', 'pool2d': 'pool_fwd'}
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+API = (1, 0)  # kApiVersion in csrc/bindings.h
 LARGE = 1 << 20  # bytes from which page faults make a recycled block worth 5 us
 
 
@@ -36,10 +38,24 @@ class Device:
     partial: bool = False
 
 
+def fitting(name: str) -> ModuleType:
+    """The extension module of this name. Raises ImportError where there is none, RuntimeError where it was built from
+    another version of csrc: to run it would be wrong, and to run something else would only be slow."""
+    module = importlib.import_module(f'snnkern.{name}')
+    found, rebuild = getattr(module, 'API_VERSION', None), 'rebuild it (`make build`, or install snnkern again)'
+    if found != API:
+        raise RuntimeError(f'snnkern.{name} must have API version {API}, got {found}: {rebuild}')
+    for axis, kinds in AXES.items():
+        known, wanted = getattr(module, f'{axis}s'.upper()), [kind.__name__ for kind in kinds]
+        if known != wanted:
+            raise RuntimeError(f'snnkern.{name} must know the {axis}s {wanted}, got {known}: {rebuild}')
+    return module
+
+
 @cache
 def _cpu() -> ModuleType | str:
     try:
-        module = importlib.import_module('snnkern._cpu')
+        module = fitting('_cpu')
     except ImportError as error:
         return f'snnkern._cpu does not load ({error})'
     if name := os.environ.get('SNNKERN_ISA'):
@@ -56,7 +72,7 @@ def _cuda() -> ModuleType | str:
     if not (torch.version.cuda and torch.cuda.is_available()):
         return 'torch sees no CUDA device'
     try:
-        return importlib.import_module('snnkern._cuda')
+        return fitting('_cuda')
     except ImportError as error:
         return f'snnkern._cuda does not load, was nvcc there at build time? ({error})'
 

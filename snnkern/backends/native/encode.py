@@ -11,6 +11,6 @@ def poisson(x: Tensor, T: int, seed: int, first: int) -> Tensor:
     device = DEVICES[x.device.type]
     s = device.new(x.unsqueeze(0), T)
     if s.numel():
-        shape = DTYPES[x.dtype], T, x.numel(), seed, first, *layout.order(x)
-        device.load().poisson(*shape, x.data_ptr(), s.data_ptr(), *device.where(x))  # type: ignore[union-attr]
+        data = DTYPES[x.dtype], T, x.numel(), seed, x.data_ptr(), s.data_ptr()
+        device.load().poisson(*data, first, *layout.order(x), *device.where(x))  # type: ignore[union-attr]
     return s

@@ -12,16 +12,16 @@ from snnkern.neurons import CONNECTS, Program
 
 def _common(
     x: Tensor, state: Tensor | None, coefficients: Tensor | None, checkpoints: Tensor | None, program: Program, T: int
-) -> tuple[Any, ...]:
-    """The arguments that both directions begin with (MultistepArgs in csrc/kernels/multistep.h)."""
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The arguments of both directions (MultistepArgs in csrc/kernels/multistep.h), the first five and the others."""
     n, constant = x.numel() // x.shape[0], x.shape[0] != T
-    shape = DTYPES[x.dtype], T, n, checkpoint_interval(x.dtype), constant
     steps, channels, inner = 1, 1, 1
     if coefficients is not None:
         _, steps, channels = coefficients.shape
         inner = x.stride(program.channel_dim) if channels > 1 else 1
-    rows = at(coefficients), steps, channels, inner
-    return program.packed, *shape, *rows, x.data_ptr(), at(state), at(checkpoints)
+    head = program.packed, DTYPES[x.dtype], T, n, x.data_ptr()
+    kept = at(state), at(checkpoints), checkpoint_interval(x.dtype)
+    return head, (*kept, constant, at(coefficients), steps, channels, inner)
 
 
 def multistep_fwd(
@@ -46,9 +46,9 @@ def multistep_fwd(
     kept = checkpoint_count(T, x.dtype) if save else 0
     checkpoints = device.new(x, kept * states, torch.float32) if kept else None
     if s.numel():
-        common = _common(x, state, coefficients, checkpoints, program, T)
-        second = CONNECTS.index(program.connect), at(residual), at(total)
-        device.load().multistep_fwd(*common, s.data_ptr(), at(last), at(v_seq), *second, *device.where(x))  # type: ignore[union-attr]
+        head, tail = _common(x, state, coefficients, checkpoints, program, T)
+        more = at(last), at(v_seq), CONNECTS.index(program.connect), at(residual), at(total)
+        device.load().multistep_fwd(*head, s.data_ptr(), *tail, *more, *device.where(x))  # type: ignore[union-attr]
     return s, last, v_seq, total, checkpoints
 
 
@@ -77,10 +77,10 @@ def multistep_bwd(
         rows = coefficients.shape[0] * coefficients.shape[1]
         sums = device.new(x, rows, torch.float32) if device.partial else torch.zeros_like(coefficients)
     if grad_s.numel():
-        common = _common(x, state, coefficients, checkpoints, program, T)
-        given = at(grad_s), at(grad_state), at(grad_v_seq), at(grad_sum), at(line)
+        head, tail = _common(x, state, coefficients, checkpoints, program, T)
+        given = at(grad_state), at(grad_v_seq), at(grad_sum), at(line)
         wanted = at(grad_x), at(grad_states), at(sums)
-        device.load().multistep_bwd(*common, *given, *wanted, *device.where(x))  # type: ignore[union-attr]
+        device.load().multistep_bwd(*head, at(grad_s), *tail, *given, *wanted, *device.where(x))  # type: ignore[union-attr]
     if sums is not None and coefficients is not None and device.partial:
         sums = layout.channel_sums(sums, coefficients, program.channel_dim)
     return grad_x, grad_states, sums

@@ -26,9 +26,8 @@ def pack_spikes(x: Tensor, kind: str, scale: float, check: bool) -> Tensor | Non
     data = device.new(x.new_empty(1, dtype=dtype), size)
     invalid = x.new_zeros(1, dtype=torch.int32) if check else None
     if n:
-        what = KINDS[kind], DTYPES[x.dtype], n, *_numbers(scale, x.dtype)
-        where = x.data_ptr(), data.data_ptr(), at(invalid), *device.where(x)
-        device.load().pack_spikes(*what, *where)  # type: ignore[union-attr]
+        what = KINDS[kind], DTYPES[x.dtype], n, x.data_ptr(), data.data_ptr()
+        device.load().pack_spikes(*what, *_numbers(scale, x.dtype), at(invalid), *device.where(x))  # type: ignore[union-attr]
     return None if invalid is not None and invalid.item() else data
 
 
@@ -38,7 +37,6 @@ def unpack_spikes(data: Tensor, kind: str, scale: float, n: int, dtype: torch.dt
     with frugal():
         x = device.new(data.new_empty(1, dtype=dtype), n)
     if n:
-        what = KINDS[kind], DTYPES[dtype], n, *_numbers(scale, dtype)
-        where = x.data_ptr(), data.data_ptr(), 0, *device.where(x)
-        device.load().unpack_spikes(*what, *where)  # type: ignore[union-attr]
+        what = KINDS[kind], DTYPES[dtype], n, x.data_ptr(), data.data_ptr()
+        device.load().unpack_spikes(*what, *_numbers(scale, dtype), 0, *device.where(x))  # type: ignore[union-attr]
     return x

@@ -36,7 +36,7 @@ def pool2d_fwd(x: Tensor, state: Maybe, pool: Pool, want_state: bool) -> tuple[T
     out = device.new(layout.pooled(x, rows.out, cols.out), x.shape[0])
     last = device.new(x, 1, torch.float32) if want_state else None
     if out.numel():
-        results, common = (at(state), out.data_ptr(), at(last)), _common(x, pool)
+        results, common = (out.data_ptr(), at(state), at(last)), _common(x, pool)
         scratch = _scratch(x, common, False, want_state)
         device.load().pool_fwd(*common, *results, *map(at, scratch), *device.where(x))  # type: ignore[union-attr]
     return out, last
@@ -50,8 +50,8 @@ def pool2d_bwd(
     grad_x = device.new(x, x.shape[0])
     grad_state = device.new(x, 1, torch.float32) if want_state else None
     if x.numel():
-        given, wanted = (at(last), grad.data_ptr(), at(grad_last)), (grad_x.data_ptr(), at(grad_state))
-        common = _common(x, pool)
+        planes, common = (grad.data_ptr(), grad_x.data_ptr()), _common(x, pool)
+        counts = at(last), at(grad_last), at(grad_state)
         scratch = _scratch(x, common, True, want_state)
-        device.load().pool_bwd(*common, *given, *wanted, *map(at, scratch), *device.where(x))  # type: ignore[union-attr]
+        device.load().pool_bwd(*common, *planes, *counts, *map(at, scratch), *device.where(x))  # type: ignore[union-attr]
     return grad_x, grad_state

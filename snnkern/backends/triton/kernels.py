@@ -58,6 +58,7 @@ def forward(
     beta,
     fade,
     v_reset,
+    v_min,
     KIND: tl.constexpr,
     CONNECT: tl.constexpr,
     CONSTANT: tl.constexpr,
@@ -71,7 +72,7 @@ def forward(
     total: what neurons see [T, N]. CONNECT: what the residual is added to, of CONNECTS in neurons.py.
     """
     at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND.ALIKE)
-    n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, 0.0, 0.0)
+    n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, v_min, 0.0, 0.0)
     own = Values(a, b, c, theta, 0.0)
     w = load_values(own, coefficients, 0, at, KIND)
     now = load_states(state, 0, v_reset, at, KIND)
@@ -220,6 +221,7 @@ def backward(
     beta,
     fade,
     v_reset,
+    v_min,
     alpha,
     low,
     high,
@@ -237,7 +239,7 @@ def backward(
     as counts of spikes and places in memory, in registers: up to 568 spills, with it none.
     """
     at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND.ALIKE)
-    n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, low, high)
+    n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, v_min, low, high)
     own, one = Values(a, b, c, theta, alpha), (nothing + 1).to(tl.float32)
     w = load_values(own, coefficients, 0, at, KIND)
     none, xs = tl.zeros((BLOCK,), tl.float32), ()

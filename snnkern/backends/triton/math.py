@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 
 CHARGES = ('IF', 'LIF', 'PLIF', 'Affine', 'Synaptic')
-FIRES = ('Binary', 'Burst', 'Ternary', 'Signed', 'SignedMemory', 'Integer', 'Adaptive')
-RESETS = ('Hard', 'Soft', 'NoReset', 'Delayed')
+FIRES = ('Binary', 'Burst', 'Ternary', 'Signed', 'SignedMemory', 'Integer', 'Adaptive', 'MultiSpike')
+RESETS = ('Hard', 'Soft', 'NoReset', 'Delayed', 'Bounded')
 # fmt: off
 SURROGATES = (
     'ATan', 'Sigmoid', 'Triangle', 'Rectangle', 'LeakyReLU', 'Window', 'STE', 'FastSigmoid', 'SoftSign', 'SuperSpike',
@@ -186,13 +186,25 @@ def reset(h, up, down, w, n, KIND: tl.constexpr, RESET: tl.constexpr):
     """The potential after the step."""
     if RESET == 'Hard':
         v = tl.where(up + down > 0 if KIND.SIGNED else up > 0, n.v_reset, h)
-    elif RESET == 'Soft':
+    elif RESET == 'Soft' or RESET == 'Bounded':
         v = h - up * w.theta
         if KIND.SIGNED:
             v += down * (w.theta * n.spacing)
+        if RESET == 'Bounded':
+            above = v - n.v_min
+            v = tl.where(above < 0, 0.0, above) + n.v_min
     else:
         v = h
     return v
+
+
+@triton.jit
+def passed(gv, h, m, w, n, KIND: tl.constexpr, RESET: tl.constexpr):
+    """What of dL/dv after the reset gets past a bound on v."""
+    if RESET == 'Bounded':
+        up, down = counts(h, m, w, n, KIND)
+        gv = tl.where(reset(h, up, down, w, n, KIND, 'Soft') > n.v_min, gv, 0.0)
+    return gv
 
 
 @triton.jit
@@ -203,7 +215,7 @@ def reset_back(gs, gv, h, m, w, n, KIND: tl.constexpr, RESET: tl.constexpr):
         past = tl.where(fired(h, m, w, n, KIND), 0.0, gv)
         if not KIND.DETACH:
             up, down = gs - gv * (h - n.v_reset), gs + gv * (h - n.v_reset)
-    elif RESET == 'Soft' and not KIND.DETACH:
+    elif (RESET == 'Soft' or RESET == 'Bounded') and not KIND.DETACH:
         up, down = gs - gv * w.theta, gs - gv * (w.theta * n.spacing)
     return up, down, past
 
@@ -221,7 +233,7 @@ def slopes(h, m, w, n, KIND: tl.constexpr):
     FIRST: tl.constexpr = 0.5 if KIND.FIRE == 'Integer' else 1.0
     none = tl.zeros_like(h)
     p = Slopes(none, none, none, none, none, none)
-    if KIND.SINGLE:
+    if KIND.SINGLE or KIND.FIRE == 'MultiSpike':
         bar = w.theta + n.beta * m if KIND.FIRE == 'Adaptive' else w.theta
         p = add_slopes(p, h - bar, -h - n.first * w.theta, 0, FIRST, n.first, m, w, n, KIND)
     else:
@@ -275,5 +287,5 @@ def surrogate(z, alpha, n, KIND: tl.constexpr):
     elif KIND.SURROGATE == 'Erf':
         grad = 0.5641895835477563 * alpha * tl.exp(-(alpha * z) * (alpha * z))
     else:
-        grad = alpha / 2 * tl.exp(-alpha * tl.abs(z))
+        grad = n.low * alpha / 2 * tl.exp(-alpha * tl.abs(z))
     return grad, by_alpha

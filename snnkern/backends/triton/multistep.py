@@ -70,7 +70,7 @@ def _kind(spec: str, varying: bool, alike: bool) -> Kind:
     charge, fire, reset, surrogate = program.neuron.parts
     rows, down = _rows(program), fire.negative
     own_theta = rows[SLOTS['v_threshold']] < 0
-    single = fire.positive.count == 1 and not isinstance(fire, Integer)
+    single = fire.most == 1 and not isinstance(fire, Integer)
     # A binary fire compares, whatever the sign of its threshold; others divide by it.
     single &= own_theta or not hasattr(fire, 'max_spikes')
     powers = _power_of_2(fire.v_threshold) and (down is None or _power_of_2(down.spacing))
@@ -122,18 +122,19 @@ def _numbers(spec: str) -> dict[str, float | int]:
         'beta': getattr(fire, 'beta', 0.0),
         'fade': getattr(fire, 'decay', 0.0),
         'v_reset': reset.v_start,
+        'v_min': getattr(reset, 'v_min', 0.0),
     }
-    return {name: float(value) for name, value in found.items()} | {'levels': fire.positive.count}
+    return {name: float(value) for name, value in found.items()} | {'levels': fire.most}
 
 
 @lru_cache(maxsize=1024)
 def _surrogate_numbers(spec: str) -> dict[str, float]:
     """The numbers of a surrogate."""
     surrogate = Program.parse(spec).neuron.surrogate
-    low = getattr(surrogate, 'leak', getattr(surrogate, 'low', 0.0))
+    low = [getattr(surrogate, name) for name in ('leak', 'low', 'scale') if hasattr(surrogate, name)]
     return {
         'alpha': getattr(surrogate, 'alpha', 1.0),
-        'low': low,
+        'low': low[0] if low else 0.0,
         'high': getattr(surrogate, 'high', 0.0),
         'nothing': 0,
     }

@@ -32,6 +32,7 @@ class Numbers(NamedTuple):
     beta: Any
     fade: Any
     v_reset: Any
+    v_min: Any
     low: Any
     high: Any
 
@@ -86,11 +87,12 @@ def step_back(g, after, h, before, by_a, by_b, w, n, KIND: tl.constexpr):
 @triton.jit
 def fire_back(gs, gv, h, m, w, n, KIND: tl.constexpr, RESET: tl.constexpr):
     """dL/dh through the spikes and past them, dL/dtheta and dL/dalpha; gs: dL/ds, gv: dL/dv after the reset."""
+    gv = math.passed(gv, h, m, w, n, KIND, RESET)
     up, down, past = math.reset_back(gs, gv, h, m, w, n, KIND, RESET)
     p = math.slopes(h, m, w, n, KIND)
     through, theta, alpha = up * p.up, -(up * p.up_level), up * p.up_alpha
     if KIND.SIGNED:
         through, theta, alpha = through + down * p.down, theta + down * p.down_level, alpha - down * p.down_alpha
-    if RESET == 'Soft':
+    if RESET == 'Soft' or RESET == 'Bounded':
         theta += gv * math.soft_by_theta(h, m, w, n, KIND)
     return through, past, theta, alpha
