@@ -250,6 +250,26 @@ def test_half_precision(mechanism):
     torch.testing.assert_close(fast[0].weight.grad, net[0].weight.grad, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize('mechanism', ['subtract', 'zero'])
+def test_truncated_backpropagation(mechanism):
+    """snnTorch detaches its states in place."""
+    net = nn.Sequential(nn.Linear(20, 10), snn.Leaky(0.9, init_hidden=True, output=True, reset_mechanism=mechanism))
+    fast, x = adapters.accelerate(net), drive(6, 20)
+    for now in x:
+        both = [layers(now)[1] for layers in (net, fast)]
+        for mem in both:
+            mem.square().sum().backward()
+        snn.Leaky.detach_hidden()
+        assert [mem.requires_grad for mem in both] == [False, False]
+    assert_grads_close(fast[0].weight.grad, net[0].weight.grad)
+    fast[1].many(fast[0](x))
+    snn.Leaky.detach_hidden()
+    layer = adapters.accelerate(snn.Synaptic(0.9, 0.8))
+    layer.many(drive(6, 10).requires_grad_())
+    snn.Synaptic.detach_hidden()
+    assert not layer.mem.requires_grad
+
+
 def check_many(layer, x, start):
     """`many`, what `unroll` asks of a neuron, gives what the steps give."""
     fast = adapters.accelerate(layer)

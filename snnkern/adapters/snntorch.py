@@ -60,6 +60,11 @@ def along(x: Tensor, neuron: Neuron, v0: Tensor, numbers: dict[str, Tensor], tra
     return tuple(t.unflatten(last - x.dim(), size[first : last + 1]) for t in found)
 
 
+def kept(state: Tensor) -> Tensor:
+    """A state that is no view: snnTorch's detach functions work in place."""
+    return state.clone() if state.requires_grad else state.detach()
+
+
 class Unit(FusedNeuron):
     """What Leaky, Lapicque and Synaptic share: all but the charge.
 
@@ -165,7 +170,7 @@ class Unit(FusedNeuron):
         s, v_seq = self.launch(x, reset, trace or (zero and T > 1))
         if zero and T > 1:
             v_seq = self.beta.clamp(0, 1) * torch.cat([start.unsqueeze(0), v_seq[:-1]]) + x
-            self.mem = v_seq[-1]
+            self.mem = kept(v_seq[-1])
         if T > 1:
             vars(self).pop('reset', None)
             before = None if v_seq is None else v_seq[-2].detach()
@@ -183,9 +188,9 @@ class Unit(FusedNeuron):
         v0 = self.mem if len(self.states) == 1 else torch.stack([self.mem, self.syn])
         s, last, *v_seq = along(x, neuron, v0, {**numbers, **learned}, trace)
         if len(self.states) == 1:
-            self._buffers['mem'] = last
+            self._buffers['mem'] = kept(last)
         else:
-            self.mem, self.syn = last.unbind()
+            self.mem, self.syn = map(kept, last.unbind())
         s = s.detach().float() if self.surrogate_disable else s.float()
         if factor is not None or floats['factor'] != 1:
             s = s * self.graded_spikes_factor
