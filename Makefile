@@ -8,7 +8,7 @@ CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*
 
 # Installing builds too, in the same folder.
 .NOTPARALLEL:
-.PHONY: demo test test-all build bench lint format clean
+.PHONY: demo test test-all test-nir build bench lint format clean
 
 demo: build $(VENV)/.installed
 	$(BIN)/snnkern demo --out demo
@@ -18,6 +18,11 @@ test: build $(VENV)/.developer
 
 test-all: build $(VENV)/.developer
 	$(BIN)/python -m pytest -m ""
+
+# sinabs pins an old nir, SpikingJelly and snnTorch need a new one: the tests of NIR run with either.
+test-nir: build $(VENV)/.developer
+	$(PIP) --no-deps --upgrade --target build/nir "nir>=1.0.7" "nirtorch>=2.6"
+	PYTHONPATH=build/nir $(BIN)/python -m pytest tests/test_nir.py tests/test_nir_converted.py tests/test_nir_libraries.py
 
 bench: build $(VENV)/.developer
 	$(BIN)/python -m benchmarks.run
