@@ -151,8 +151,9 @@ def looped(T: int) -> Run:
 
 def unrolled(model: nn.Module, T: int) -> tuple[nn.Module, Run]:
     """snnTorch: the network of one step as one of T steps."""
-    from snnkern.adapters._unroll import unroll
     from snntorch import utils
+
+    from snnkern.adapters._unroll import unroll
 
     def run(model: nn.Module, x: Tensor) -> Tensor:
         utils.reset(model)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from snnkern.adapters._handed import Handed
 from snnkern.functional import batch_norm_neuron, max_pool2d, multistep
 from snnkern.neurons import Neuron
 from snnkern.nn.norm import momentum_of
@@ -22,7 +23,9 @@ Made = TypeVar('Made')
 LARGE = 2**20  # from how many values on a BatchNorm in eval mode is fused on a CPU
 Part = tuple[Any, ...]  # a part of a neuron as (class, *arguments)
 # Attributes of ours on a module of theirs; `restore` takes them away.
-PAIR, NUMBERS, NAME = '_snnkern_pair', '_snnkern_numbers', '_snnkern_name'
+HANDS, NUMBERS, NAME = '_snnkern_hands', '_snnkern_numbers', '_snnkern_name'
+OURS = 'snnkern.adapters.'
+GLOBAL = vars(torch.nn.modules.module)
 
 
 class Fused(nn.Module):
@@ -35,7 +38,8 @@ class Fused(nn.Module):
     @classmethod
     def original(cls) -> type[Any]:
         """The library's class: `self.original().forward(self, x)` is what it would do."""
-        return cls.__bases__[-1]
+        own = next(kind for kind in cls.__mro__ if kind.__module__.startswith(OURS))  # others may derive from it
+        return own.__bases__[-1]
 
     def refusal(self) -> str | None:
         """Why the library's own code runs, as the module is set now; None: a kernel does."""
@@ -73,46 +77,28 @@ class Fused(nn.Module):
         return 'fused'
 
 
-class Pair:
-    """A BatchNorm (or scaler) and the one neuron that reads it. Both hold it, so that copies keep them together.
-
-    inside: the norm is in a container that makes steps and batch one dimension.
-    """
-
-    def __init__(self, norm: Any, neuron: Any, inside: bool) -> None:
-        self.norm = norm
-        self.neuron = neuron
-        self.inside = inside
-
-    def active(self, x: Tensor | None = None) -> bool:
-        """Whether the norm hands its input on and the neuron normalises: not where a hook would see it, nor where the
-        library's own neuron runs, nor for an input x that is too small."""
-        hooks = [m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (self.norm, self.neuron)]
-        if any(hooks) or self.neuron.refusal() or not self.neuron.joins(self.norm):
-            return False
-        if x is not None and not self.norm.pays(x):
-            return False
-        modes = [getattr(module, 'step_mode', None) for module in (self.norm, self.neuron)]
-        return self.inside or None in modes or modes[0] == modes[1]
-
-
 class FusedNorm(Fused):
-    """A BatchNorm that leaves its work to the neuron behind it."""
+    """A BatchNorm that leaves its work to the neuron behind it: see `Handed`."""
 
-    def pair(self, x: Tensor | None = None) -> Pair | None:
-        """It and its neuron, while they work as one."""
-        pair: Pair | None = self.__dict__.get(PAIR)
-        return pair if pair is not None and pair.active(x) else None
+    def refusal(self) -> str | None:
+        if not self.__dict__.get(HANDS):
+            return 'its neuron is gone'
+        kinds = '_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks'
+        watched = any(getattr(self, kind) for kind in kinds) or any(GLOBAL[f'_global{kind}'] for kind in kinds)
+        return 'a hook needs its output' if watched else None
 
     def pays(self, x: Tensor) -> bool:
         """Whether one op is faster for x: in eval mode on a CPU, torch's BatchNorm is while all lies in its caches."""
         return self.training or not x.is_cpu or x.numel() >= LARGE
 
-    def refusal(self) -> str | None:
-        return None if self.pair() else 'a hook, or the neuron behind it, needs its output'
-
     def forward(self, x: Tensor) -> Tensor:
-        return x if self.pair(x) else self.original().forward(self, x)
+        if torch.compiler.is_compiling() or self.refusal() or not x.is_floating_point() or not self.pays(x):
+            return self.original().forward(self, x)  # type: ignore[no-any-return]
+        return Handed.of(x, self, self.channels())
+
+    def channels(self) -> int:
+        """The dimension of its input that counts channels: behind the steps, if it gets them."""
+        return 2 if getattr(self, 'step_mode', 's') == 'm' else 1
 
     def factor(self) -> Tensor | None:
         """A factor [T] for each step of the normalised input, or None."""
@@ -120,9 +106,11 @@ class FusedNorm(Fused):
 
     def run(self, x: Tensor, neuron: Neuron, **wanted: Any) -> Any:
         """`functional.multistep` of x [T, B, C, ...], normalised."""
-        tensors = self.running_mean, self.running_var, self.weight, self.bias, self.factor()
+        kept = self.track_running_stats or not self.training
+        mean, variance = (self.running_mean, self.running_var) if kept else (None, None)
+        tensors = mean, variance, self.weight, self.bias, self.factor()
         found = batch_norm_neuron(x, neuron, *tensors, self.training, momentum_of(self), self.eps, **wanted)
-        if self.training and self.num_batches_tracked is not None and x.numel():
+        if self.training and kept and self.num_batches_tracked is not None and x.numel():
             self.num_batches_tracked.add_(1)
         return found
 
@@ -147,8 +135,8 @@ class FusedNeuron(Fused):
 
     takes_norms: ClassVar[bool] = True
 
-    def joins(self, norm: Any) -> bool:
-        """Whether, as the module is set now, it can normalise for the BatchNorm before it."""
+    def joins(self) -> bool:
+        """Whether, as the module is set, the channels of a BatchNorm before it are its own."""
         return True
 
     def run(self, x: Tensor, neuron: Neuron, **wanted: Any) -> Any:
@@ -156,17 +144,11 @@ class FusedNeuron(Fused):
 
         wanted: keywords of `functional.multistep`.
         """
-        pair: Pair | None = self.__dict__.get(PAIR)
-        joined = pair is not None and pair.active(x)
-        found = pair.norm.run(x, neuron, **wanted) if joined else multistep(x, neuron, **wanted)  # type: ignore[union-attr]
+        found = x.run(neuron, **wanted) if isinstance(x, Handed) else multistep(x, neuron, **wanted)
         s = found[0] if isinstance(found, tuple) else found
         if not torch.compiler.is_compiling() and s.grad_fn is not None:
             s.grad_fn.metadata[LAYER] = self.__dict__.get(NAME, 'neurons')  # for errors of backward
         return found
-
-    def described(self) -> str:
-        pair: Pair | None = self.__dict__.get(PAIR)
-        return 'fused' if pair is None or not pair.active() else f'fused with {pair.norm.original().__name__} before it'
 
 
 def cached(make: Callable[..., Made]) -> Callable[..., Made]:
@@ -193,7 +175,7 @@ class MaxPool2d(Fused, nn.MaxPool2d):
         return 'return_indices=True' if self.return_indices else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.refusal() or x.dim() != 4:
+        if self.refusal() or x.dim() != 4 or not x.is_floating_point():
             return super().forward(x)
         return self.pooled(x.unsqueeze(0))[0]
 
@@ -208,8 +190,11 @@ def by_original(*classes: type[Fused]) -> Mapping[type[nn.Module], type[Fused]]:
 
 
 def restore(module: nn.Module) -> None:
-    """Give a module its own class back."""
-    if isinstance(module, Fused):
-        module.__class__ = module.original()
-        for name in (PAIR, NUMBERS, NAME):
-            module.__dict__.pop(name, None)
+    """Give a module its own class back. Raises TypeError if another was made of ours since (parametrize, FSDP)."""
+    if not isinstance(module, Fused):
+        return
+    if not type(module).__module__.startswith(OURS):
+        raise TypeError(f'{type(module).__name__} was made of an accelerated class: undo what made it first')
+    module.__class__ = module.original()
+    for name in [name for name in vars(module) if name.startswith('_snnkern_')]:
+        del module.__dict__[name]

@@ -1,21 +1,13 @@
-"""Which BatchNorm feeds a neuron and nothing else: found in containers, and by tracing where forward says it."""
+"""Which BatchNorm feeds a neuron and nothing else, as far as tracing tells."""
 
 import copy
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
 
+import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
-
-
-class Found(NamedTuple):
-    """A norm, the neuron that reads it, and whether the norm is the last of a container with another layout."""
-
-    norm: nn.Module
-    neuron: nn.Module
-    inside: bool
 
 
 class Tracer(fx.Tracer):
@@ -31,28 +23,18 @@ class Tracer(fx.Tracer):
 
 def adjacent(
     model: nn.Module, norms: tuple[type, ...], neurons: tuple[type, ...], containers: tuple[type, ...] = ()
-) -> list[Found]:
-    """Pairs of a BatchNorm (exactly one of the classes `norms`) and the neuron that alone reads its output.
+) -> list[tuple[nn.Module, nn.Module]]:
+    """BatchNorms (exactly of the classes `norms`), each with the neuron that seems to be all that reads its output.
 
     containers: nn.Sequentials that run their modules on [T * B, ...] of an input [T, B, ...].
     """
-    names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
-    used = Counter[int]()
-    pairs = []
+    found = []
     for first, second in _traced(model, neurons, containers):
-        norm, inside = _last(first, containers)
-        if type(norm) in norms and isinstance(second, neurons) and names[id(norm)] == names[id(second)] == 1:
-            pairs.append(Found(norm, second, inside))
-            used.update((id(norm), id(second)))
-    return [pair for pair in pairs if used[id(pair.norm)] == used[id(pair.neuron)] == 1]
-
-
-def _last(module: nn.Module, containers: tuple[type, ...]) -> tuple[nn.Module, bool]:
-    """A module, or what comes out of such a container last."""
-    inside = False
-    while type(module) in containers and len(module):  # type: ignore[arg-type]
-        module, inside = module[-1], True  # type: ignore[index]
-    return module, inside
+        while type(first) in containers and len(first):  # type: ignore[arg-type]
+            first = first[-1]  # type: ignore[index]
+        if type(first) in norms and isinstance(second, neurons):
+            found.append((first, second))
+    return found
 
 
 def _traced(
@@ -60,12 +42,14 @@ def _traced(
 ) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Two modules in a row, as forward calls them; where it cannot be traced, as its parts call them.
 
-    A copy with the same tensors is traced, since forward may keep what it saw. An nn.Sequential counts as called as a
+    A copy, but for what learns, is traced, since forward may keep what it saw. An nn.Sequential counts as called as a
     whole.
     """
-    tensors = {id(t): t for module in model.modules() for t in tree_leaves(vars(module)) if isinstance(t, Tensor)}
+    leaves = [t for module in model.modules() for t in tree_leaves(vars(module)) if isinstance(t, Tensor)]
+    shared = {id(t): t for t in leaves if t.requires_grad}
     try:
-        graph = Tracer((*neurons, *containers)).trace(copy.deepcopy(model, tensors))
+        with torch.random.fork_rng(devices=[]):
+            graph = Tracer((*neurons, *containers)).trace(copy.deepcopy(model, shared))
     except Exception:  # whatever the user's forward does with something that is no tensor
         children = list(model.children())
         if type(model) is nn.Sequential:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from snnkern.adapters._fused import NAME, PAIR, Fused, FusedNeuron, MaxPool2d, Pair, by_original, restore
+from snnkern.adapters._fused import HANDS, NAME, Fused, FusedNeuron, FusedNorm, MaxPool2d, by_original, restore
 from snnkern.adapters._pairs import adjacent
 
 # The libraries by the names of their packages, and what their neurons are. The adapter of each has NEURONS (those
@@ -88,6 +88,9 @@ def accelerate(model: nn.Module, library: str = 'auto', inplace: bool = False, n
         if type(module) in fused:
             module.__class__ = fused[type(module)]
             module.__dict__[NAME] = f'{name or "the model"} ({type(module).__name__})'
+    for module in model.modules():
+        if isinstance(module, FusedNorm):
+            restore(module)  # of an earlier call, before the network was changed
     if norms and getattr(kinds, 'NORMS', None):
         _fuse_norms(model, kinds)
     _warn_of_rest(model, kinds)
@@ -96,9 +99,10 @@ def accelerate(model: nn.Module, library: str = 'auto', inplace: bool = False, n
 
 def _fuse_norms(model: nn.Module, kinds: Any) -> None:
     neurons = tuple(kind for kind in kinds.FUSED.values() if issubclass(kind, FusedNeuron) and kind.takes_norms)
-    for norm, neuron, inside in adjacent(model, tuple(kinds.NORMS), neurons, getattr(kinds, 'CONTAINERS', ())):
-        norm.__class__ = kinds.NORMS[type(norm)]
-        norm.__dict__[PAIR] = neuron.__dict__[PAIR] = Pair(norm, neuron, inside)
+    for norm, neuron in adjacent(model, tuple(kinds.NORMS), neurons, getattr(kinds, 'CONTAINERS', ())):
+        if type(norm) in kinds.NORMS and neuron.joins():  # type: ignore[operator]
+            norm.__class__ = kinds.NORMS[type(norm)]
+            norm.__dict__[HANDS] = True
 
 
 def _warn_of_rest(model: nn.Module, kinds: Any) -> None:
@@ -136,7 +140,7 @@ def copied(model: nn.Module, kept: dict[int, Any] | None = None) -> nn.Module:
     except RuntimeError as error:
         if 'deepcopy' not in str(error):
             raise
-        advice = 'its states have a graph: reset it first, or pass inplace=True'
+        advice = 'a tensor of it has a graph: reset its states first, or pass inplace=True'
         raise RuntimeError(f'model cannot be copied, {advice}') from error
     for old, new in zip(model.modules(), twin.modules(), strict=False):
         _complete(old, new)

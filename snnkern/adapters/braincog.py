@@ -60,7 +60,7 @@ class Node(FusedNeuron):
     def theta(self) -> Tensor:
         return self.get_thres()  # type: ignore[no-any-return]
 
-    def joins(self, norm: Any) -> bool:
+    def joins(self) -> bool:
         return bool(self.groups == 1)  # else its channels are those of all steps
 
     def refusal(self) -> str | None:

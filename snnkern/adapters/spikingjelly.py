@@ -66,6 +66,10 @@ class Node(FusedNeuron):
             return 'surrogate_function(spiking=False) emits no spikes'
         return 'an explicit precision of SpikingJelly' if self._neuron_precision is not None else None
 
+    def left(self, x: Tensor) -> bool:
+        """Whether SpikingJelly's own code runs for x."""
+        return self.refusal() is not None or not x.is_floating_point()
+
     def v_start(self) -> float:
         """The potential of a neuron whose state does not fit the input, which SpikingJelly forgets."""
         return self.v_reset or 0.0
@@ -90,29 +94,29 @@ class Node(FusedNeuron):
         return s, (last,) if len(own.states) == 1 else tuple(last), v_seq[0] if trace else None
 
     def multi_step_functional_forward(self, inputs: Any, states: Any, **kwargs: Any) -> Any:
-        if self.refusal():
+        if self.left(inputs[0]):
             return self.original().multi_step_functional_forward(self, inputs, states, **kwargs)
         s, after, _ = self.steps(inputs[0], states)
         return (s,), after
 
     def single_step_functional_forward(self, inputs: Any, states: Any, **kwargs: Any) -> Any:
-        if self.refusal():
+        if self.left(inputs[0]):
             return self.original().single_step_functional_forward(self, inputs, states, **kwargs)
         s, after, _ = self.steps(inputs[0].unsqueeze(0), states)
         return (s[0],), after
 
     def materialize_states(self, inputs: Any, states: Any, step_mode: str) -> Any:
         """A number stays one: no tensor is made of it."""
-        return self.original().materialize_states(self, inputs, states, step_mode) if self.refusal() else states
+        return self.original().materialize_states(self, inputs, states, step_mode) if self.left(inputs[0]) else states
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if self.refusal():
+        if self.left(x_seq):
             return self.original().multi_step_forward(self, x_seq, *args, **kwargs)
         return self.advance(x_seq)
 
     def many(self, x: Tensor, *, trace: bool = True) -> Any:
         """As many single steps as x [T, ...] has: see `adapters.unroll`."""
-        return NotImplemented if self.step_mode != 's' or self.refusal() or self.store_v_seq else self.advance(x)
+        return NotImplemented if self.step_mode != 's' or self.left(x) or self.store_v_seq else self.advance(x)
 
     def advance(self, x_seq: Tensor) -> Tensor:
         """Spikes of all steps; the memories become those after the last one."""
@@ -123,8 +127,9 @@ class Node(FusedNeuron):
 
     def detach(self) -> None:
         """Potentials are views of the kernel's states, which cannot be detached in place."""
-        for kept in (self._memories, self.__dict__):
-            kept.update({k: v.detach() for k, v in kept.items() if isinstance(v, Tensor)})
+        self._memories.update({k: v.detach() for k, v in self._memories.items() if isinstance(v, Tensor)})
+        if isinstance(self.v_seq, Tensor):
+            self.v_seq = self.v_seq.detach()
 
 
 class IFNode(Node, neuron.IFNode):
@@ -198,6 +203,11 @@ class VoltageScaler(FusedNorm, scalers.VoltageScaler):
 
     channel_dim = 1
 
+    def channels(self) -> int:
+        if self.channel_dim < 0:
+            return 1
+        return self.channel_dim + (1 if self.step_mode == 'm' else 0)
+
     def pays(self, x: Tensor) -> bool:
         return True
 
@@ -205,12 +215,12 @@ class VoltageScaler(FusedNorm, scalers.VoltageScaler):
         if type(neuron.charge) is not charges.IF:
             return multistep(self.original().forward(self, x), neuron, **wanted)
         floats, tensors = self.numbers(b=self.scale)
-        dim = self.channel_dim + 1 if self.channel_dim >= 0 else self.channel_dim
-        wanted |= {'coefficients': {**wanted['coefficients'], **tensors}, 'channel_dim': dim}
+        wanted['coefficients'] = {**wanted['coefficients'], **tensors}
         return multistep(x, scaled(neuron, floats.get('b', 1.0)), **wanted)
 
 
 class ChannelVoltageScaler(FusedNorm, scalers.ChannelVoltageScaler):
+    channels = VoltageScaler.channels
     pays = VoltageScaler.pays
     run = VoltageScaler.run
 

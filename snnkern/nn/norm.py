@@ -17,9 +17,9 @@ NORMS = ('bn', 'tdbn', 'tebn')
 
 def momentum_of(norm: Any) -> float:
     """The share of this batch in the running statistics of a torch.nn.BatchNorm, or a layer with its attributes."""
-    if not (norm.training and norm.num_batches_tracked is not None):
-        return 0.0
-    return 1.0 / (1.0 + float(norm.num_batches_tracked)) if norm.momentum is None else float(norm.momentum)
+    if norm.momentum is not None or not norm.training:
+        return float(norm.momentum or 0.0)
+    return 0.0 if norm.num_batches_tracked is None else 1.0 / (1.0 + float(norm.num_batches_tracked))
 
 
 class BatchNormNeuron(Neuron):
