@@ -34,6 +34,7 @@ from snnkern.data import mnist
 
 SINABS, LIKE, FREE, PLAIN = 'sinabs', "like='sinabs'", "like='sinabs', v_min=-inf", "like='nir'"
 Run = Callable[[Tensor], Tensor]  # events [T, B, 2, 34, 34] to counts of output spikes [B, 10]
+Build = Callable[[int], Run]  # for batches of this size, from rest
 Events = Iterator[tuple[Tensor, Tensor]]
 RESULTS = Path(__file__).parent / 'results' / 'nir_mnist.json'
 
@@ -66,31 +67,30 @@ def recordings(path: Path, batch: int, milliseconds: float = 1.0) -> Events:
         yield torch.from_numpy(frames), torch.from_numpy(labels[first:last]).long()
 
 
-def ours(graph: Any, **reading: Any) -> Run:
+def ours(graph: Any, **reading: Any) -> Build:
     """Our run of a graph."""
     net = from_nir(graph, **reading)
 
-    def run(events: Tensor) -> Tensor:
+    def build(B: int) -> Run:
         nn.reset(net)
-        return net(events).sum(0)
+        return lambda events: net(events).sum(0)
 
-    return run
+    return build
 
 
-def theirs(graph: Any) -> Run:
+def theirs(graph: Any) -> Build:
     """sinabs' run of it, [B * T, ...]."""
     import sinabs
     import sinabs.nir
 
-    def run(events: Tensor) -> Tensor:
-        T, B = events.shape[:2]
+    def build(B: int) -> Run:
         net = sinabs.nir.from_nir(graph, batch_size=B)
-        return net(events.transpose(0, 1).flatten(0, 1))[0].unflatten(0, (B, T)).sum(1)
+        return lambda events: net(events.transpose(0, 1).flatten(0, 1))[0].unflatten(0, (B, -1)).sum(1)
 
-    return run
+    return build
 
 
-def runs(graph: Any) -> dict[str, Run]:
+def runs(graph: Any) -> dict[str, Build]:
     """Everybody who reads the graph."""
     found = {LIKE: ours(graph, like='sinabs'), FREE: ours(graph, like='sinabs', v_min=-math.inf)}
     found |= {PLAIN: ours(graph, like='nir')}
@@ -98,13 +98,14 @@ def runs(graph: Any) -> dict[str, Run]:
 
 
 @torch.no_grad()
-def measure(found: dict[str, Run], batches: Events, name: str) -> dict[str, Any]:
+def measure(found: dict[str, Build], batches: Events, name: str) -> dict[str, Any]:
     """Accuracy, seconds, and the share of inputs whose output counts are sinabs' to the last spike."""
     right, seconds, same = (dict.fromkeys(found, 0.0) for _ in range(3))
     total = events = 0.0
     for x, labels in batches:
         first = None
-        for key, run in found.items():
+        for key, build in found.items():
+            run = build(x.shape[1])
             start = time.perf_counter()
             counts = run(x)
             seconds[key] += time.perf_counter() - start

@@ -8,7 +8,7 @@ says which. The parts stand in charges.py, fires.py, resets.py and surrogates.py
 
 import re
 import struct
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
@@ -152,10 +152,14 @@ def _text(part: Any) -> str:
 
 
 def _part(axis: str, name: str, values: str) -> Any:
-    """The dataclass of this name with its fields in their own types."""
+    """The dataclass of this name with its fields in their own types; those that an older text lacks have defaults."""
     kinds = {kind.__name__: kind for kind in AXES[axis]}
     if name not in kinds:
         raise ValueError(f'unknown {axis} {name!r}, expected one of {", ".join(kinds)}')
     kind = kinds[name]
     types: list[Any] = [f.type for f in fields(kind)]
-    return kind(*[cast(float(v)) for cast, v in zip(types, filter(None, values.split(', ')), strict=True)])
+    given = list(filter(None, values.split(', ')))
+    if not sum(f.default is MISSING for f in fields(kind)) <= len(given) <= len(types):
+        wanted = ', '.join(f.name for f in fields(kind))
+        raise ValueError(f'{axis} {name} must have the values of {wanted or "nothing"}, got {name}({values})')
+    return kind(*[cast(float(v)) for cast, v in zip(types, given, strict=False)])

@@ -62,7 +62,6 @@ OPTIONS = [
     {},
     {'reset_mechanism': 'zero'},
     {'reset_mechanism': 'none'},
-    {'reset_mechanism': 'zero', 'reset_delay': False},
     {'reset_mechanism': 'none', 'reset_delay': False},
     {'learn_beta': True, 'learn_threshold': True, 'learn_graded_spikes_factor': True, 'graded_spikes_factor': 0.7},
     {'reset_mechanism': 'zero', 'learn_beta': True, 'learn_threshold': True},
@@ -121,7 +120,9 @@ REFUSED = [
     (lambda: snn.Leaky(0.9, spike_grad=surrogate.triangular()), 'spike_grad=triangular has no kernel'),
     (lambda: snn.Leaky(0.9, spike_grad=surrogate.SFS()), 'spike_grad=SFS has no kernel'),
     (lambda: snn.Leaky(0.9, spike_grad=torch.relu), r'relu \(not of snntorch.surrogate\) has no kernel'),
-    (lambda: snn.Leaky(0.9, reset_delay=False), 'reset_delay=False with reset_mechanism="subtract" has no kernel'),
+    (lambda: snn.Leaky(0.9, reset_delay=False), 'reset_delay=False has no kernel'),
+    (lambda: snn.Leaky(0.9, reset_delay=False, reset_mechanism='zero'), 'reset_delay=False has no kernel'),
+    (lambda: snn.Synaptic(0.9, 0.8, reset_delay=False), 'reset_delay=False has no kernel'),
     (lambda: snn.Leaky(0.9, state_quant=lambda v: v), 'state_quant has no kernel'),
     (lambda: snn.Synaptic(0.9, 0.8, learn_alpha=True), 'an alpha that is learned or one per neuron has no kernel'),
     (lambda: snn.Synaptic(0.9, 0.8, reset_mechanism='zero'), 'drops an input too, has no kernel'),
@@ -289,9 +290,8 @@ def check_many(layer, x, start):
 
 @pytest.mark.parametrize('options', OPTIONS, ids=str)
 def test_many_steps_at_once(options):
-    start = torch.rand(6, 10) * (0.9 if options.get('reset_delay') is False else 2)
     for beta in (0.8, torch.rand(10)):
-        check_many(snn.Leaky(beta, **options), drive(6, 10), [start])
+        check_many(snn.Leaky(beta, **options), drive(6, 10), [torch.rand(6, 10) * 2])
 
 
 def test_many_steps_of_two_states():

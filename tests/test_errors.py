@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import snnkern
-from snnkern import IF, LIF, ATan, Binary, Burst, Hard, Neuron, Rectangle, Sigmoid, Soft, Triangle, nn
+from snnkern import IF, LIF, ATan, Binary, Burst, Hard, Neuron, PiecewiseExp, Rectangle, Sigmoid, Soft, Triangle, nn
 from snnkern.functional import integrate_fire, lif, multistep
 
 NAN, INF = float('nan'), float('inf')
@@ -120,6 +120,15 @@ def test_neuron_of_wrong_parts():
         Neuron.parse('LIF()')
     with pytest.raises(ValueError, match=r"^unknown charge 'Foo', expected one of IF, LIF, .*$"):
         Neuron.parse('Foo() Binary(1.0, 0.0) Soft(0.0) ATan(2.0)')
+    with pytest.raises(ValueError, match=r'^surrogate ATan must have the values of alpha, got ATan\(2\.0, 1\.0\)$'):
+        Neuron.parse('IF() Binary(1.0) Soft(0.0) ATan(2.0, 1.0)')
+    with pytest.raises(ValueError, match=r'^surrogate Custom must have the values of number, got Custom\(\)$'):
+        Neuron.parse('IF() Binary(1.0) Soft(0.0) Custom()')
+
+
+def test_a_text_of_fewer_values_has_defaults():
+    neuron = Neuron(IF(), Binary(0.5), Soft(), PiecewiseExp(2.0))
+    assert Neuron.parse('IF() Binary(0.5) Soft() PiecewiseExp(2.0)') == neuron
 
 
 def test_a_neuron_survives_its_text():

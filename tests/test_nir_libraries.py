@@ -119,7 +119,7 @@ def test_the_mnist_graph_of_sinabs(sinabs, tmp_path, monkeypatch) -> None:
     assert all(row['percent'] > 75 for row in result['rows'].values())
     frames, labels = next(study.recordings(nmnist, 5, 10.0))
     assert frames.shape[1:] == (5, 2, 34, 34)
-    assert (study.ours(path, like='sinabs')(frames).argmax(1) == labels).sum() >= 4
+    assert (study.ours(path, like='sinabs')(len(labels))(frames).argmax(1) == labels).sum() >= 4
 
 
 @pytest.fixture

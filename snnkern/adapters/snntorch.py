@@ -85,8 +85,8 @@ class Unit(FusedNeuron):
             return 'state_quant has no kernel'
         if not self.surrogate_disable and alike(self.spike_grad) is None:
             return f'spike_grad={name_of(self.spike_grad)} has no kernel'
-        if self.mechanism() == 'subtract' and not self.delayed():
-            return 'reset_delay=False with reset_mechanism="subtract" has no kernel'
+        if self.mechanism() != 'none' and not self.delayed():
+            return 'reset_delay=False has no kernel'
         return None if self.mechanism() else 'a state_function of its own has no kernel'
 
     def mechanism(self) -> str | None:
@@ -158,11 +158,11 @@ class Unit(FusedNeuron):
         "zero" returns the potential before its reset, which is the next call's to do.
         """
         mechanism, T = self.mechanism(), len(x)
-        zero = mechanism == 'zero' and self.delayed()
+        zero = mechanism == 'zero'
         before, start = self.mem.detach(), self.mem
         if zero:
             self.mem = start = start.masked_fill(start > self.threshold, 0.0)
-        reset: Part = (Hard, 0.0, zero or bool(self.surrogate_disable))
+        reset: Part = (Hard, 0.0, True)
         if mechanism == 'none' or (zero and T == 1):
             reset = (NoReset,)
         elif mechanism == 'subtract':

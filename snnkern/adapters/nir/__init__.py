@@ -36,7 +36,7 @@ def to_nir(model: nn.Module, sample: Tensor, dt: float = 1e-4, portable: bool = 
     What NIR cannot say (soft reset, strictness, surrogate, potential before the first step, real units) stands in
     metadata, so that `from_nir` gives the same spikes to the bit; others read the rest. portable: everything must
     stand in what others read: thresholds of real units go into the weights behind, in place of a Scale node that few
-    readers know, and what only metadata can say raises.
+    readers know, and what only metadata can say raises. Weights become float32, those of a float64 model too.
 
     Raises ImportError without nir; ValueError, naming the layer, for what NIR cannot say, for numbers that are not
     finite, and for a sample that the model does not take. Example: `graph = to_nir(net, x)`, `write(graph, 'net.nir')`.
@@ -114,9 +114,12 @@ def from_nir(
 def write(graph: Any, path: str | Path) -> None:
     """Write a graph into a file (HDF5) that every NIR library reads; it is whole or not there.
 
-    Raises FileNotFoundError if the folder is missing. Example: `write(to_nir(net, x), 'net.nir')`.
+    Raises FileNotFoundError if the folder is missing, IsADirectoryError if the path is one.
+    Example: `write(to_nir(net, x), 'net.nir')`.
     """
     nir, path = library(), Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f'path must be a file, got the folder {path}')
     if not path.parent.is_dir():
         raise FileNotFoundError(f'path must be in a folder that exists, got {path}')
     _files.write(path, lambda p: nir.write(p, graph))

@@ -2,8 +2,8 @@
 
 import math
 import operator
-from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,15 +110,15 @@ class Exporting:
         self.edges: list[tuple[str, str]] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.scales: list[str] = []  # what spikes in real units are multiplied by
-        self.names = Counter[str]()
+        self.fired: set[nn.Module] = set()
 
     def add(self, name: str, node: Any, terms: tuple[str, ...], shape: tuple[int, ...]) -> str:
         """A node that reads a sum and gives values of this shape at a step; its name."""
         if len(set(terms)) < len(terms):
             raise ValueError(f'{name} reads a signal that is added to itself, which the edges of NIR cannot say')
         name = name.replace('.', '_')
-        self.names[name] += 1
-        name = f'{name}_{self.names[name]}' if self.names[name] > 1 else name
+        names = chain([name], (f'{name}_{number}' for number in count(2)))
+        name = next(free for free in names if free not in self.nodes)
         finite(name, node)
         self.nodes[name], self.shapes[name] = node, shape
         self.edges += [(term, name) for term in terms]
@@ -147,13 +147,14 @@ class Exporting:
             return None
         if node.target in ADDING:
             parts = [found for part in node.args if isinstance(part, fx.Node) and (found := env[part])]
-            if len(parts) == len(node.args) == 2:
+            if len(parts) == len(node.args) == 2 and not node.kwargs:
                 return Signal((*parts[0].terms, *parts[1].terms), parts[0].lead)
         if node.target in SHAPING:
             return self.shaped(node.name, node, reads[0])
         if node.target in HANDING_ON:
             return reads[0]
-        raise ValueError(f'{graph.describe(net, node)} has no node in NIR; known are {SUPPORTED}')
+        options = ''.join(f', {k} = {v}' for k, v in node.kwargs.items())
+        raise ValueError(f'{graph.describe(net, node)}{options} has no node in NIR; known are {SUPPORTED}')
 
     def module(self, name: str, layer: nn.Module, reads: list[Signal], node: fx.Node) -> Any:
         """The signal of a module's output."""
@@ -194,6 +195,9 @@ class Exporting:
 
     def neuron(self, name: str, layer: Any, reads: list[Signal], before: tuple[int, ...]) -> Any:
         """The signal of a layer of neurons, in which the second input of shortcuts has its part."""
+        if layer in self.fired:
+            raise ValueError(f'layer {name} is called twice: the second call goes on from the state of the first')
+        self.fired.add(layer)
         signal, *others = reads
         shape = before[signal.lead :]
         found = described(name, layer, shape)
