@@ -1,8 +1,6 @@
 """`unroll(net)`: a network that is run step by step, run layer by layer, all steps of a layer at once."""
 
-import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -11,14 +9,28 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
-from snnkern.adapters._fused import Fused, FusedNeuron, restore
+from snnkern.adapters._fused import Fused, restore
 from snnkern.adapters._swap import accelerate, adapter, copied, packages
 from snnkern.adapters._unroll.fold import Folder, Plan
-from snnkern.adapters._unroll.record import PLAIN, Recorder, Recording, UnrollError, changed, named, record, state_of
+from snnkern.adapters._unroll.record import Recorder, Recording, Ref, record
 from snnkern.adapters._unroll.run import Runner
+from snnkern.adapters._unroll.state import (
+    UnrollError,
+    answered,
+    attributes,
+    changed,
+    contents,
+    generators,
+    kind_of,
+    named,
+    stale,
+    state_of,
+    untouched,
+)
 
 CONTAINERS = nn.Sequential, nn.ModuleList, nn.ModuleDict
 SETTINGS = '_snnkern_unroll'
+PLANS = 16  # that are kept, the oldest is dropped first
 
 
 @dataclass
@@ -41,9 +53,13 @@ class Unrolled(Fused):
         inputs, spec = tree_flatten((args, kwargs))
         key = str(spec), *map(kind_of, inputs), *[module.training for module in self.modules()]
         numbers, plan = settings.plans.get(key, (None, None))
-        if plan is None or (not torch.compiler.is_compiling() and numbers != attributes(self)):
+        if plan is None or (not torch.compiler.is_compiling() and stale(numbers, attributes(self))):
+            numbers = attributes(self)
             plan = planned(self, args, kwargs)
-            settings.plans[key] = attributes(self), plan
+            settings.plans.pop(key, None)
+            settings.plans[key] = numbers, plan
+            while len(settings.plans) > PLANS:
+                del settings.plans[next(iter(settings.plans))]
         return Runner(plan, self, inputs).run()
 
     def described(self) -> str:
@@ -118,17 +134,6 @@ def unroll(
     return twin
 
 
-def kind_of(value: Any) -> Any:
-    """What a plan depends on of an input."""
-    return (value.shape, value.dtype, value.device) if isinstance(value, Tensor) else repr(value)
-
-
-def attributes(net: nn.Module) -> list[Any]:
-    """The plain numbers of a network's own modules, which its forward may read."""
-    own = (m for m in net.modules() if not m.__module__.startswith('torch.') and not isinstance(m, FusedNeuron))
-    return [value for module in own for value in vars(module).values() if isinstance(value, PLAIN)]
-
-
 def outer(net: nn.Module, wholes: dict[nn.Module, str]) -> Iterator[nn.Module]:
     """The modules that are looked into."""
     yield net
@@ -147,29 +152,6 @@ def parts(net: nn.Module) -> tuple[dict[nn.Module, str], set[nn.Module]]:
         elif type(module).__module__.startswith('torch.nn.') and not isinstance(module, CONTAINERS):
             wholes[module] = name
     return wholes, neurons
-
-
-@contextmanager
-def untouched(net: nn.Module, original: bool) -> Iterator[None]:
-    """States and buffers are what they were afterwards. original: with the library's own neurons meanwhile."""
-    kept = {m: {k: copy.copy(v) if isinstance(v, dict) else v for k, v in vars(m).items()} for m in net.modules()}
-    values = {t: t.clone() for m in net.modules() for t in state_of(m).values() if isinstance(t, Tensor)}
-    fused: dict[Any, Any] = {m: type(m) for m in net.modules() if isinstance(m, Fused)}
-    for module, kind in fused.items():
-        if original:
-            module.__class__ = kind.original()
-    try:
-        yield
-    finally:
-        for module, kind in fused.items():
-            module.__class__ = kind
-        for module, attributes in kept.items():
-            module.__dict__.clear()
-            module.__dict__.update(attributes)
-        with torch.no_grad():
-            for tensor, value in values.items():
-                if not torch.equal(tensor, value):
-                    tensor.copy_(value)
 
 
 def planned(net: Any, args: Any, kwargs: Any) -> Plan:
@@ -234,11 +216,14 @@ def observed(net: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> 
     with untouched(net, original=True), torch.no_grad():
         first = function(*args, **kwargs)
         wholes, neurons = parts(net)
-        before = {module: state_of(module) for module in outer(net, wholes)}
+        before, random = {module: contents(module) for module in outer(net, wholes)}, generators()
         found = record(function, Recorder(net, wholes, neurons, tree_leaves((args, kwargs))), args, kwargs)
         for module, state in before.items():
-            if keys := changed(state, state_of(module)):
+            if keys := changed(state, contents(module)):
                 raise UnrollError(f'forward of {type(module).__name__} keeps something ({named(keys)})')
+        if random != generators():
+            raise UnrollError("forward draws random numbers (Python's or NumPy's)")
+        answered(found.results)
     return found, first
 
 
