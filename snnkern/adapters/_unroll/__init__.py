@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 from snnkern.adapters._fused import Fused, restore
 from snnkern.adapters._swap import accelerate, adapter, copied, packages
 from snnkern.adapters._unroll.fold import Folder, Plan
-from snnkern.adapters._unroll.record import Recorder, Recording, Ref, record
+from snnkern.adapters._unroll.record import Recorder, Recording, Ref, Watch, record
 from snnkern.adapters._unroll.run import Runner
 from snnkern.adapters._unroll.state import (
     UnrollError,
@@ -40,6 +40,7 @@ class Settings:
     num_steps: int | None
     one_step: bool | None
     check: bool
+    loops: bool = False  # forward was seen to call a neuron twice
     plans: dict[Any, tuple[list[Any], Plan]] = field(default_factory=dict)
 
 
@@ -93,18 +94,26 @@ def unroll(
     step a call. Either its forward has the loop over the steps in it; then it is called as ever. Or forward is one
     step; then the new network takes x [T, ...] and returns what the steps return, stacked [T, ...]. num_steps: for
     that, x is one step, the same for each of num_steps. one_step: which of both; None: forward is one step if it calls
-    no neuron twice. check: compare with the loop on the first input of each shape, outputs within 1 % (half precision:
-    10 %) of their sum, since rounding may flip a spike.
+    no neuron twice, nor gives one its first state, nor resets one; where an input with a size of 1 may be one step of
+    a loop, you are asked to say. check: compare with the loop on the first input of each shape, outputs within 1 %
+    (half precision: 10 %) of their sum, since rounding may flip a spike.
 
     Returns a network of the same class with the parameters and buffers of net itself, so that optimizers, state_dict
     and checkpoints go on working, and with neurons of its own, accelerated as by `accelerate`; their states go on from
-    call to call, the library's reset functions and `undo` work. net stays as it is. For each shape of input and each
-    mode (train, eval) forward is recorded at the first call, by two runs of the original: what it reads from elsewhere
-    than its input, parameters, buffers and plain attributes, such as a global number, stays what it was then.
+    call to call, the library's reset functions and `undo` work. net stays as it is. `.to`, `.double` and alike set
+    buffers anew, for one of both networks only: call them before. For each shape of input and each mode (train, eval)
+    forward is recorded at the first call, and after plain attributes (numbers, strings, lists and dicts of them) or
+    hooks have changed; the 16 newest plans are kept. What it reads from elsewhere, such as a global number, stays what
+    it was then. Recording runs the original twice, four times where it must find out whether forward is one step, and
+    the check runs the plan twice, so that hooks are called that often; nn.Module.__call__ is patched meanwhile, for
+    all threads.
 
     Raises TypeError if net is no module, ValueError for bad arguments and, at the first call, where the loop cannot be
     folded: recurrent connections between layers, states that are changed between steps, forwards that read values of
-    tensors, draw random numbers (dropout in training) or keep tensors as attributes; RuntimeError if the check fails.
+    tensors or let a shape depend on them, draw random numbers (dropout in training), keep tensors as attributes, set
+    hooks on tensors or `.data`, switch gradients off for some steps of a neuron, call a BatchNorm in training twice a
+    step, take or return other things than tensors, plain values and torch's pytrees of them (and arrays, as arguments);
+    RuntimeError if the check fails.
     A BatchNorm in training, whose statistics are those of a step, and layers with hooks are called step by step. All
     steps of a layer are in memory at once, as they are in the loop's graph in training.
     Example: `fast = unroll(net); spk_rec, mem_rec = fast(x)`.
@@ -157,17 +166,18 @@ def parts(net: nn.Module) -> tuple[dict[nn.Module, str], set[nn.Module]]:
 def planned(net: Any, args: Any, kwargs: Any) -> Plan:
     """The plan for an input, checked."""
     settings: Settings = net.__dict__[SETTINGS]
-    recording, first = recorded(net, settings, args, kwargs)
+    recording, first, loops = recorded(net, settings, args, kwargs)
     plan = Folder(recording).plan()
     if settings.check:
         with untouched(net, original=False), torch.no_grad():
             for expected in (first, recording.results):  # the second run starts from the states that the first left
                 compare(tree_leaves(Runner(plan, net, tree_leaves((args, kwargs))).run()), tree_leaves(expected))
+    settings.loops |= loops
     return plan
 
 
-def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> tuple[Recording, Any]:
-    """`observed`, with the loop that forward has or that is put around it."""
+def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> tuple[Recording, Any, bool]:
+    """`observed`, with the loop that forward has or that is put around it; whether it has it for sure."""
     forward, failed = net.original().forward, None
     if settings.one_step is not True:
         try:
@@ -177,16 +187,35 @@ def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> tuple[Reco
                 raise
             failed = error
         else:
-            names = [call.target for call in found[0].calls if call.neuron]
-            if settings.one_step is False or len(names) > len(set(names)):
-                settings.one_step = False
-                return found
+            if settings.one_step is False or settings.loops or is_loop(net, found[0], tree_leaves((args, kwargs))):
+                names = [call.target for call in found[0].calls if call.neuron]
+                return *found, len(names) > len(set(names))
     try:
         found = observed(net, looping(net, forward, settings.num_steps), args, kwargs)
     except Exception as error:
         raise error from failed
-    settings.one_step = True
-    return found
+    return *found, False
+
+
+def is_loop(net: nn.Module, recording: Recording, inputs: list[Any]) -> bool:
+    """Whether forward, which ran on the inputs, has the loop over steps in it. Raises UnrollError where that is open.
+
+    It has, if it calls a neuron twice, or if a neuron begins anew in it, by states that it is given or a reset: then it
+    is a loop of one step. Otherwise it is one step that was given all, unless one of the first sizes is 1 (a loop over
+    that would do the same) and is not found again in the neurons' inputs.
+    """
+    calls = [call for call in recording.calls if call.neuron]
+    if len(calls) > len({call.target for call in calls}):
+        return True
+    if any(call.before or any(isinstance(v, Ref) for v in tree_leaves((call.args[1:], call.kwargs))) for call in calls):
+        return True
+    sizes = {tuple(leaf.shape[:2]) for leaf in inputs if isinstance(leaf, Tensor)}
+    if any(1 in size for size in sizes) and not ({call.size for call in calls} <= sizes - {(1, 1)}):
+        raise UnrollError(
+            f'no neuron is called twice for inputs {sorted(sizes)}, which may be one step of a loop in forward or '
+            'forward may be one step: pass one_step=False or one_step=True'
+        )
+    return False
 
 
 def looping(net: nn.Module, forward: Callable[..., Any], num_steps: int | None) -> Callable[..., Any]:
@@ -214,7 +243,8 @@ def observed(net: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> 
     The first leaves states, so that a forward that resets them shows it.
     """
     with untouched(net, original=True), torch.no_grad():
-        first = function(*args, **kwargs)
+        with Watch():
+            first = function(*args, **kwargs)
         wholes, neurons = parts(net)
         before, random = {module: contents(module) for module in outer(net, wholes)}, generators()
         found = record(function, Recorder(net, wholes, neurons, tree_leaves((args, kwargs))), args, kwargs)
@@ -241,5 +271,6 @@ def compare(found: list[Any], expected: list[Any]) -> None:
         if differ is None or not differ <= (0.1 if half else 0.01) * total:
             raise RuntimeError(
                 f'the unrolled network gives other results than the loop: output {i}, shape {tuple(a.shape)} and '
-                f'{tuple(b.shape)}, differs by {differ} in sum, of {total:.3g}. Should it be right, check=False'
+                f'{tuple(b.shape)}, differs by {differ} in sum, of {total:.3g}. Should it be right, check=False; '
+                'should forward have been taken wrongly for a loop or for one step, pass one_step='
             )

@@ -78,6 +78,7 @@ class Folder:
             call.args, call.kwargs, call.before = self.same(call.tree)
             self.sort(call)
         works = [*self.complete(), *(Work('single', [call]) for call in self.singles)]
+        interleaved(works)
         home = {call.index: (work, t) for work in works for t, call in enumerate(work.calls)}
         outputs = self.same(self.recording.outputs)
         works = ordered(needed(works, home, outputs), home)
@@ -169,6 +170,17 @@ class Folder:
                 yield Work(kind, [calls[t] for t in range(count)])
             else:
                 self.singles += calls.values()
+
+
+def interleaved(works: list[Work]) -> None:
+    """Raise UnrollError where a module with statistics is called at several places of a step, which takes turns."""
+    places: dict[Any, list[str]] = {}
+    for work in works:
+        if work.calls[0].looped:
+            places.setdefault(work.calls[0].target, []).append(work.kind)
+    for name, kinds in places.items():
+        if len(kinds) > 1 and 'batch' in kinds:
+            raise UnrollError(f'module {name!r}, which has hooks or changes its buffers, is called twice in a step')
 
 
 def sources(work: Work, home: dict[int, tuple[Work, int]]) -> set[Work]:

@@ -72,7 +72,8 @@ class Call:
 
     neuron: it has a state. before: attributes of it that forward has set before, as (key of `state_of`, value). looped:
     a module that must be called once a step, since it changes its buffers or has hooks. written: which leaf of the
-    arguments it writes into; that is its result then. grad: not under torch.no_grad.
+    arguments it writes into; that is its result then. size: the first two sizes of what a module is given. grad: not
+    under torch.no_grad.
     """
 
     index: int
@@ -83,6 +84,7 @@ class Call:
     before: list[tuple[Any, Any]] = field(default_factory=list)
     looped: bool = False
     written: int | None = None
+    size: tuple[int, ...] = ()
     grad: bool = True
 
     @property
@@ -225,6 +227,7 @@ class Recorder(TorchFunctionMode):
         call.grad = torch.is_grad_enabled()
         if module is not None:
             call.neuron = module in self.neurons
+            call.size = tuple(tensors[0].shape[:2]) if tensors else ()
             call.looped = has_hooks(module) or versions[len(tensors) :] != after[len(tensors) :]
         self.calls.append(call)
         if call.target == Tensor.data.__get__:  # type: ignore[attr-defined]
