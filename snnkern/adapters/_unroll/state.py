@@ -1,6 +1,7 @@
 """What a network holds besides parameters and modules, and what of it and of the arguments a plan depends on."""
 
 import copy
+import pickle
 import random
 import sys
 from collections import deque
@@ -132,11 +133,10 @@ def answered(results: Any) -> None:
                               'lists, dicts and other pytrees of torch, can be')  # fmt: skip
 
 
-def generators() -> tuple[Any, ...]:
+def generators() -> tuple[Any, bytes]:
     """The states of Python's and NumPy's random numbers."""
     numpy = sys.modules.get('numpy.random')
-    state = () if numpy is None else numpy.get_state(legacy=True)
-    return random.getstate(), *(part if isinstance(part, PLAIN) else part.tobytes() for part in state)
+    return random.getstate(), b'' if numpy is None else pickle.dumps(numpy.get_state(legacy=False))
 
 
 @contextmanager
