@@ -1,8 +1,6 @@
 """`unroll(net)`: a network that is run step by step, run layer by layer, all steps of a layer at once."""
 
-import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -11,14 +9,28 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
-from snnkern.adapters._fused import Fused, FusedNeuron, restore
+from snnkern.adapters._fused import Fused, restore
 from snnkern.adapters._swap import accelerate, adapter, copied, packages
 from snnkern.adapters._unroll.fold import Folder, Plan
-from snnkern.adapters._unroll.record import PLAIN, Recorder, Recording, UnrollError, changed, named, record, state_of
+from snnkern.adapters._unroll.record import Recorder, Recording, Ref, Watch, record
 from snnkern.adapters._unroll.run import Runner
+from snnkern.adapters._unroll.state import (
+    UnrollError,
+    answered,
+    attributes,
+    changed,
+    contents,
+    generators,
+    kind_of,
+    named,
+    stale,
+    state_of,
+    untouched,
+)
 
 CONTAINERS = nn.Sequential, nn.ModuleList, nn.ModuleDict
 SETTINGS = '_snnkern_unroll'
+PLANS = 16  # that are kept, the oldest is dropped first
 
 
 @dataclass
@@ -28,6 +40,7 @@ class Settings:
     num_steps: int | None
     one_step: bool | None
     check: bool
+    loops: bool = False  # forward was seen to call a neuron twice
     plans: dict[Any, tuple[list[Any], Plan]] = field(default_factory=dict)
 
 
@@ -41,9 +54,13 @@ class Unrolled(Fused):
         inputs, spec = tree_flatten((args, kwargs))
         key = str(spec), *map(kind_of, inputs), *[module.training for module in self.modules()]
         numbers, plan = settings.plans.get(key, (None, None))
-        if plan is None or (not torch.compiler.is_compiling() and numbers != attributes(self)):
+        if plan is None or (not torch.compiler.is_compiling() and stale(numbers, attributes(self))):
+            numbers = attributes(self)
             plan = planned(self, args, kwargs)
-            settings.plans[key] = attributes(self), plan
+            settings.plans.pop(key, None)
+            settings.plans[key] = numbers, plan
+            while len(settings.plans) > PLANS:
+                del settings.plans[next(iter(settings.plans))]
         return Runner(plan, self, inputs).run()
 
     def described(self) -> str:
@@ -77,18 +94,26 @@ def unroll(
     step a call. Either its forward has the loop over the steps in it; then it is called as ever. Or forward is one
     step; then the new network takes x [T, ...] and returns what the steps return, stacked [T, ...]. num_steps: for
     that, x is one step, the same for each of num_steps. one_step: which of both; None: forward is one step if it calls
-    no neuron twice. check: compare with the loop on the first input of each shape, outputs within 1 % (half precision:
-    10 %) of their sum, since rounding may flip a spike.
+    no neuron twice, nor gives one its first state, nor resets one; where an input with a size of 1 may be one step of
+    a loop, you are asked to say. check: compare with the loop on the first input of each shape, outputs within 1 %
+    (half precision: 10 %) of their sum, since rounding may flip a spike.
 
     Returns a network of the same class with the parameters and buffers of net itself, so that optimizers, state_dict
     and checkpoints go on working, and with neurons of its own, accelerated as by `accelerate`; their states go on from
-    call to call, the library's reset functions and `undo` work. net stays as it is. For each shape of input and each
-    mode (train, eval) forward is recorded at the first call, by two runs of the original: what it reads from elsewhere
-    than its input, parameters, buffers and plain attributes, such as a global number, stays what it was then.
+    call to call, the library's reset functions and `undo` work. net stays as it is. `.to`, `.double` and alike set
+    buffers anew, for one of both networks only: call them before. For each shape of input and each mode (train, eval)
+    forward is recorded at the first call, and after plain attributes (numbers, strings, lists and dicts of them) or
+    hooks have changed; the 16 newest plans are kept. What it reads from elsewhere, such as a global number, stays what
+    it was then. Recording runs the original twice, four times where it must find out whether forward is one step, and
+    the check runs the plan twice, so that hooks are called that often; nn.Module.__call__ is patched meanwhile, for
+    all threads.
 
     Raises TypeError if net is no module, ValueError for bad arguments and, at the first call, where the loop cannot be
     folded: recurrent connections between layers, states that are changed between steps, forwards that read values of
-    tensors, draw random numbers (dropout in training) or keep tensors as attributes; RuntimeError if the check fails.
+    tensors or let a shape depend on them, draw random numbers (dropout in training), keep tensors as attributes, set
+    hooks on tensors or `.data`, switch gradients off for some steps of a neuron, call a BatchNorm in training twice a
+    step, take or return other things than tensors, plain values and torch's pytrees of them (and arrays, as arguments);
+    RuntimeError if the check fails.
     A BatchNorm in training, whose statistics are those of a step, and layers with hooks are called step by step. All
     steps of a layer are in memory at once, as they are in the loop's graph in training.
     Example: `fast = unroll(net); spk_rec, mem_rec = fast(x)`.
@@ -118,17 +143,6 @@ def unroll(
     return twin
 
 
-def kind_of(value: Any) -> Any:
-    """What a plan depends on of an input."""
-    return (value.shape, value.dtype, value.device) if isinstance(value, Tensor) else repr(value)
-
-
-def attributes(net: nn.Module) -> list[Any]:
-    """The plain numbers of a network's own modules, which its forward may read."""
-    own = (m for m in net.modules() if not m.__module__.startswith('torch.') and not isinstance(m, FusedNeuron))
-    return [value for module in own for value in vars(module).values() if isinstance(value, PLAIN)]
-
-
 def outer(net: nn.Module, wholes: dict[nn.Module, str]) -> Iterator[nn.Module]:
     """The modules that are looked into."""
     yield net
@@ -149,43 +163,21 @@ def parts(net: nn.Module) -> tuple[dict[nn.Module, str], set[nn.Module]]:
     return wholes, neurons
 
 
-@contextmanager
-def untouched(net: nn.Module, original: bool) -> Iterator[None]:
-    """States and buffers are what they were afterwards. original: with the library's own neurons meanwhile."""
-    kept = {m: {k: copy.copy(v) if isinstance(v, dict) else v for k, v in vars(m).items()} for m in net.modules()}
-    values = {t: t.clone() for m in net.modules() for t in state_of(m).values() if isinstance(t, Tensor)}
-    fused: dict[Any, Any] = {m: type(m) for m in net.modules() if isinstance(m, Fused)}
-    for module, kind in fused.items():
-        if original:
-            module.__class__ = kind.original()
-    try:
-        yield
-    finally:
-        for module, kind in fused.items():
-            module.__class__ = kind
-        for module, attributes in kept.items():
-            module.__dict__.clear()
-            module.__dict__.update(attributes)
-        with torch.no_grad():
-            for tensor, value in values.items():
-                if not torch.equal(tensor, value):
-                    tensor.copy_(value)
-
-
 def planned(net: Any, args: Any, kwargs: Any) -> Plan:
     """The plan for an input, checked."""
     settings: Settings = net.__dict__[SETTINGS]
-    recording, first = recorded(net, settings, args, kwargs)
+    recording, first, loops = recorded(net, settings, args, kwargs)
     plan = Folder(recording).plan()
     if settings.check:
         with untouched(net, original=False), torch.no_grad():
             for expected in (first, recording.results):  # the second run starts from the states that the first left
                 compare(tree_leaves(Runner(plan, net, tree_leaves((args, kwargs))).run()), tree_leaves(expected))
+    settings.loops |= loops
     return plan
 
 
-def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> tuple[Recording, Any]:
-    """`observed`, with the loop that forward has or that is put around it."""
+def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> tuple[Recording, Any, bool]:
+    """`observed`, with the loop that forward has or that is put around it; whether it has it for sure."""
     forward, failed = net.original().forward, None
     if settings.one_step is not True:
         try:
@@ -195,16 +187,35 @@ def recorded(net: Any, settings: Settings, args: Any, kwargs: Any) -> tuple[Reco
                 raise
             failed = error
         else:
-            names = [call.target for call in found[0].calls if call.neuron]
-            if settings.one_step is False or len(names) > len(set(names)):
-                settings.one_step = False
-                return found
+            if settings.one_step is False or settings.loops or is_loop(net, found[0], tree_leaves((args, kwargs))):
+                names = [call.target for call in found[0].calls if call.neuron]
+                return *found, len(names) > len(set(names))
     try:
         found = observed(net, looping(net, forward, settings.num_steps), args, kwargs)
     except Exception as error:
         raise error from failed
-    settings.one_step = True
-    return found
+    return *found, False
+
+
+def is_loop(net: nn.Module, recording: Recording, inputs: list[Any]) -> bool:
+    """Whether forward, which ran on the inputs, has the loop over steps in it. Raises UnrollError where that is open.
+
+    It has, if it calls a neuron twice, or if a neuron begins anew in it, by states that it is given or a reset: then it
+    is a loop of one step. Otherwise it is one step that was given all, unless one of the first sizes is 1 (a loop over
+    that would do the same) and is not found again in the neurons' inputs.
+    """
+    calls = [call for call in recording.calls if call.neuron]
+    if len(calls) > len({call.target for call in calls}):
+        return True
+    if any(call.before or any(isinstance(v, Ref) for v in tree_leaves((call.args[1:], call.kwargs))) for call in calls):
+        return True
+    sizes = {tuple(leaf.shape[:2]) for leaf in inputs if isinstance(leaf, Tensor)}
+    if any(1 in size for size in sizes) and not ({call.size for call in calls} <= sizes - {(1, 1)}):
+        raise UnrollError(
+            f'no neuron is called twice for inputs {sorted(sizes)}, which may be one step of a loop in forward or '
+            'forward may be one step: pass one_step=False or one_step=True'
+        )
+    return False
 
 
 def looping(net: nn.Module, forward: Callable[..., Any], num_steps: int | None) -> Callable[..., Any]:
@@ -232,13 +243,17 @@ def observed(net: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> 
     The first leaves states, so that a forward that resets them shows it.
     """
     with untouched(net, original=True), torch.no_grad():
-        first = function(*args, **kwargs)
+        with Watch():
+            first = function(*args, **kwargs)
         wholes, neurons = parts(net)
-        before = {module: state_of(module) for module in outer(net, wholes)}
+        before, random = {module: contents(module) for module in outer(net, wholes)}, generators()
         found = record(function, Recorder(net, wholes, neurons, tree_leaves((args, kwargs))), args, kwargs)
         for module, state in before.items():
-            if keys := changed(state, state_of(module)):
+            if keys := changed(state, contents(module)):
                 raise UnrollError(f'forward of {type(module).__name__} keeps something ({named(keys)})')
+        if random != generators():
+            raise UnrollError("forward draws random numbers (Python's or NumPy's)")
+        answered(found.results)
     return found, first
 
 
@@ -256,5 +271,6 @@ def compare(found: list[Any], expected: list[Any]) -> None:
         if differ is None or not differ <= (0.1 if half else 0.01) * total:
             raise RuntimeError(
                 f'the unrolled network gives other results than the loop: output {i}, shape {tuple(a.shape)} and '
-                f'{tuple(b.shape)}, differs by {differ} in sum, of {total:.3g}. Should it be right, check=False'
+                f'{tuple(b.shape)}, differs by {differ} in sum, of {total:.3g}. Should it be right, check=False; '
+                'should forward have been taken wrongly for a loop or for one step, pass one_step='
             )

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from snnkern.adapters._unroll.record import PLAIN, Call, Held, Recording, Ref, UnrollError
+from snnkern.adapters._unroll.record import Call, Held, Recording, Ref
+from snnkern.adapters._unroll.state import SHOWN, UnrollError
 
 SELECTS = {torch.select, Tensor.select}
-# What a repr says all of.
-SHOWN = *PLAIN, slice, type(...), torch.dtype, torch.device, torch.memory_format, torch.layout
 NEURON, SLICES = object(), object()
 
 
@@ -79,6 +78,7 @@ class Folder:
             call.args, call.kwargs, call.before = self.same(call.tree)
             self.sort(call)
         works = [*self.complete(), *(Work('single', [call]) for call in self.singles)]
+        interleaved(works)
         home = {call.index: (work, t) for work in works for t, call in enumerate(work.calls)}
         outputs = self.same(self.recording.outputs)
         works = ordered(needed(works, home, outputs), home)
@@ -95,7 +95,10 @@ class Folder:
     def sort(self, call: Call) -> None:
         """Put a call to those that do the same at other steps, drop it if it does what another did, or keep it."""
         if call.neuron:
-            self.put(call, (NEURON, call.target), len(self.groups.get((NEURON, call.target), ())))
+            before = self.groups.get((NEURON, call.target), {})
+            if before and before[0].grad != call.grad:
+                raise UnrollError(f'{call} is called with and without gradients (torch.no_grad)')
+            self.put(call, (NEURON, call.target), len(before))
             return
         if call.written is not None:
             self.singles.append(call)
@@ -135,20 +138,22 @@ class Folder:
         """A part of a key."""
         if isinstance(leaf, Ref):
             return ('step', places[leaf][0], leaf.leaf) if leaf in places else leaf
-        shown = isinstance(
-            leaf, (*PLAIN, slice, type(...), torch.dtype, torch.device, torch.memory_format, torch.layout)
-        )
+        shown = isinstance(leaf, SHOWN)
         return leaf if isinstance(leaf, Held) else (type(leaf).__name__, repr(leaf) if shown else id(leaf))
 
     def slice(self, call: Call) -> tuple[Any, int, set[Any]] | None:
         """The same for x[t]."""
         if call.target in SELECTS and len(call.args) == 3 and not call.kwargs:
             source, dim, t = call.args
-            return ((SLICES, source, 'select', dim), t, set()) if t >= 0 else None
+            return ((SLICES, call.grad, source, 'select', dim), t, set()) if t >= 0 else None
         if call.target is not Tensor.__getitem__ or not isinstance(call.args[0], Ref):
             return None
         found = split(call.args[1])
-        return None if found is None or found[0] < 0 else ((SLICES, call.args[0], repr(found[1])), found[0], set())
+        return (
+            None
+            if found is None or found[0] < 0
+            else ((SLICES, call.grad, call.args[0], repr(found[1])), found[0], set())
+        )
 
     def complete(self) -> Iterator[Work]:
         """Groups with a call at each step; the calls of others become single."""
@@ -165,6 +170,17 @@ class Folder:
                 yield Work(kind, [calls[t] for t in range(count)])
             else:
                 self.singles += calls.values()
+
+
+def interleaved(works: list[Work]) -> None:
+    """Raise UnrollError where a module with statistics is called at several places of a step, which takes turns."""
+    places: dict[Any, list[str]] = {}
+    for work in works:
+        if work.calls[0].looped:
+            places.setdefault(work.calls[0].target, []).append(work.kind)
+    for name, kinds in places.items():
+        if len(kinds) > 1 and 'batch' in kinds:
+            raise UnrollError(f'module {name!r}, which has hooks or changes its buffers, is called twice in a step')
 
 
 def sources(work: Work, home: dict[int, tuple[Work, int]]) -> set[Work]:

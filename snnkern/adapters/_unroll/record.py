@@ -6,7 +6,7 @@ are changed between the calls of their neurons.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,16 +17,34 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from snnkern.adapters._unroll.state import PLAIN, UnrollError, changed, has_hooks, named, state_of
+
 READS = {'__bool__', '__float__', '__int__', '__index__', '__complex__', '__array__', '__contains__', 'item', 'tolist',
          'numpy', 'equal', 'allclose', 'is_nonzero'}  # fmt: skip
-PLAIN = (int, float, str, type(None))
+SHAPES = {'nonzero', 'argwhere', 'masked_select', 'unique', 'unique_consecutive', 'bincount', '_unique2'}
+HOOKS = {'register_hook', 'register_post_accumulate_grad_hook', 'retain_grad', 'backward'}
 
 
-class UnrollError(ValueError):
-    """A network cannot be unrolled."""
+def refuse(func: Any, args: Any = ()) -> None:
+    """Raise UnrollError for a call that does what no plan would repeat, or whose result's shape is told by values."""
+    name = getattr(func, '__name__', '')
+    if name in HOOKS:
+        raise UnrollError(f'forward calls {name} of a tensor')
+    if func == Tensor.data.__set__:  # type: ignore[attr-defined]
+        raise UnrollError('forward sets .data of a tensor')
+    masks = [leaf for leaf in tree_leaves(args[1:]) if isinstance(leaf, Tensor)]
+    by_mask = func is Tensor.__getitem__ and any(leaf.dtype in (torch.bool, torch.uint8) for leaf in masks)
+    if by_mask or name in SHAPES or (name == 'where' and len(args) == 1):
+        raise UnrollError(f'forward makes a tensor whose shape depends on values ({name})')
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f'net cannot be unrolled: {why}')
+
+class Watch(TorchFunctionMode):
+    """The first run, without gradients, in which hooks on them would fail."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, '__name__', '') in HOOKS:
+            refuse(func)
+        return func(*args, **kwargs or {})
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,8 @@ class Call:
 
     neuron: it has a state. before: attributes of it that forward has set before, as (key of `state_of`, value). looped:
     a module that must be called once a step, since it changes its buffers or has hooks. written: which leaf of the
-    arguments it writes into; that is its result then. grad: not under torch.no_grad.
+    arguments it writes into; that is its result then. size: the first two sizes of what a module is given. grad: not
+    under torch.no_grad.
     """
 
     index: int
@@ -65,6 +84,7 @@ class Call:
     before: list[tuple[Any, Any]] = field(default_factory=list)
     looped: bool = False
     written: int | None = None
+    size: tuple[int, ...] = ()
     grad: bool = True
 
     @property
@@ -86,32 +106,6 @@ class Recording:
     results: Any
 
 
-def state_of(module: nn.Module) -> dict[Any, Any]:
-    """What a module holds, but for parameters and modules."""
-    found: dict[Any, Any] = {}
-    for name, value in vars(module).items():
-        if isinstance(value, dict):
-            if name not in ('_modules', '_parameters'):
-                found.update({(name, key): entry for key, entry in value.items()})
-        else:
-            found[name] = value
-    return found
-
-
-def changed(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[Any]:
-    """The keys of what differs."""
-    keys = []
-    for key in {**before, **after}:
-        old, new = before.get(key), after.get(key)
-        if old is not new and not (isinstance(old, PLAIN) and isinstance(new, PLAIN) and old == new):
-            keys.append(key)
-    return keys
-
-
-def named(keys: Iterable[Any]) -> str:
-    return ', '.join(str(key[-1] if isinstance(key, tuple) else key) for key in keys)
-
-
 def version(tensor: Tensor) -> int:
     """How often it was written into, as far as that is counted."""
     return 0 if tensor.is_inference() else tensor._version
@@ -120,12 +114,6 @@ def version(tensor: Tensor) -> int:
 def autocast() -> tuple[bool, ...]:
     """Where autocast is on."""
     return tuple(torch.is_autocast_enabled(device) for device in ('cpu', 'cuda'))
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether calls of it are watched."""
-    hooks = '_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks'
-    return any(getattr(module, name) for name in hooks)
 
 
 @dataclass(eq=False)
@@ -138,6 +126,7 @@ class Recorder(TorchFunctionMode):
     inputs: Iterable[Any]
     calls: list[Call] = field(default_factory=list)
     inside: bool = False
+    bare: set[int] = field(default_factory=set)  # ids of what `.data` returned
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -171,6 +160,7 @@ class Recorder(TorchFunctionMode):
         if self.inside:
             return func(*args, **kwargs)
         name = getattr(func, '__name__', '')
+        refuse(func, args)
         if autocast() != self.autocast:
             raise UnrollError('forward switches autocast on or off')
         if name == 'unbind':
@@ -237,15 +227,23 @@ class Recorder(TorchFunctionMode):
         call.grad = torch.is_grad_enabled()
         if module is not None:
             call.neuron = module in self.neurons
+            call.size = tuple(tensors[0].shape[:2]) if tensors else ()
             call.looped = has_hooks(module) or versions[len(tensors) :] != after[len(tensors) :]
         self.calls.append(call)
+        if call.target == Tensor.data.__get__:  # type: ignore[attr-defined]
+            self.bare.update(map(id, results))
         if not written:
             for leaf, value in enumerate(tree_leaves(out)):
                 if isinstance(value, Tensor) and id(value) not in self.places:
                     self.know(value, Ref(call.index, leaf))
             return out
         target = written[0]
-        if target._is_view() or any(t is not target for t in written) or isinstance(self.place(target), Held):
+        if (
+            id(target) in self.bare
+            or target._is_view()
+            or any(t is not target for t in written)
+            or isinstance(self.place(target), Held)
+        ):
             raise UnrollError(f'{call} writes into a view, a parameter or a buffer')
         call.written = next(i for i, t in enumerate(tree_leaves((args, kwargs))) if t is target)
         self.know(target, Ref(call.index))

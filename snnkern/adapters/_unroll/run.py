@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 
 from snnkern.adapters._fused import Fused
 from snnkern.adapters._unroll.fold import SELECTS, Plan, Work, rebuilt, stacked
-from snnkern.adapters._unroll.record import Call, Held, Ref, has_hooks
+from snnkern.adapters._unroll.record import Call, Held, Ref
+from snnkern.adapters._unroll.state import has_hooks
 from snnkern.functional import max_pool2d
 
 # Layers whose rows do not see each other: [T * B, ...] is as good to them as [T, B, ...] of so many dimensions.
@@ -86,7 +87,7 @@ class Runner:
             return [source.narrow(call.args[1], 0, count).movedim(call.args[1], 0)]
         index = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
         place = next(i for i, entry in enumerate(index) if type(entry) is int)
-        return [source[(*index[:place], slice(0, count), *index[place + 1 :])].movedim(place, 0)]
+        return [source[(*index[:place], slice(0, count), *map(self.value, index[place + 1 :]))].movedim(place, 0)]
 
     def batch(self, work: Work) -> list[Any]:
         """A call without state on all steps: its own way of doing so, torch.vmap, or one step after the other."""
