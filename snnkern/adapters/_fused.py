@@ -24,8 +24,12 @@ LARGE = 2**20  # from how many values on a BatchNorm in eval mode is fused on a 
 Part = tuple[Any, ...]  # a part of a neuron as (class, *arguments)
 # Attributes of ours on a module of theirs; `restore` takes them away.
 HANDS, NUMBERS, NAME = '_snnkern_hands', '_snnkern_numbers', '_snnkern_name'
-OURS = 'snnkern.adapters.'
 GLOBAL = vars(torch.nn.modules.module)
+
+
+def is_ours(kind: type) -> bool:
+    """Whether a class is one of ours for another, not one that torch has made of it (parametrize, FSDP)."""
+    return len(kind.__bases__) > 1 and issubclass(kind.__bases__[0], Fused)
 
 
 class Fused(nn.Module):
@@ -38,8 +42,7 @@ class Fused(nn.Module):
     @classmethod
     def original(cls) -> type[Any]:
         """The library's class: `self.original().forward(self, x)` is what it would do."""
-        own = next(kind for kind in cls.__mro__ if kind.__module__.startswith(OURS))  # others may derive from it
-        return own.__bases__[-1]
+        return next(kind for kind in cls.__mro__ if is_ours(kind)).__bases__[-1]  # others may derive from it
 
     def refusal(self) -> str | None:
         """Why the library's own code runs, as the module is set now; None: a kernel does."""
@@ -193,7 +196,7 @@ def restore(module: nn.Module) -> None:
     """Give a module its own class back. Raises TypeError if another was made of ours since (parametrize, FSDP)."""
     if not isinstance(module, Fused):
         return
-    if not type(module).__module__.startswith(OURS):
+    if not is_ours(type(module)):
         raise TypeError(f'{type(module).__name__} was made of an accelerated class: undo what made it first')
     module.__class__ = module.original()
     for name in [name for name in vars(module) if name.startswith('_snnkern_')]:
