@@ -22,7 +22,7 @@ test-all: build $(VENV)/.developer
 # sinabs pins an old nir, SpikingJelly and snnTorch need a new one: the tests of NIR run with either.
 test-nir: build $(VENV)/.developer
 	$(PIP) --no-deps --upgrade --target build/nir "nir>=1.0.7" "nirtorch>=2.6"
-	PYTHONPATH=build/nir $(BIN)/python -m pytest tests/test_nir.py tests/test_nir_converted.py tests/test_nir_libraries.py
+	PYTHONPATH=build/nir $(BIN)/python -m pytest $(wildcard tests/test_nir*.py)
 
 bench: build $(VENV)/.developer
 	$(BIN)/python -m benchmarks.run
