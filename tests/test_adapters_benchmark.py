@@ -150,9 +150,10 @@ def test_unknown_net(part, capsys) -> None:
 
 @pytest.mark.slow
 def test_command_line(tmp_path: Path) -> None:
-    """All networks, in processes of their own."""
+    """Networks in processes of their own, one of them in three forms."""
     out = tmp_path / 'adapters.json'
-    command = [sys.executable, '-m', 'benchmarks.adapters', '--quick', '--rounds', '1', '--json', str(out)]
+    words = ['--quick', '--rounds', '1', '--nets', 'tutorial6', 'mnist_cnn', '--json', str(out)]
+    command = [sys.executable, '-m', 'benchmarks.adapters', *words]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=900)
     document = json.loads(out.read_text())
     for name, found in document['nets'].items():

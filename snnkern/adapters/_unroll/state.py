@@ -97,7 +97,9 @@ def attributes(net: nn.Module) -> list[Any]:
             own = {k: v for k, v in vars(module).items() if isinstance(v, PLAIN) and not k.startswith('_')}
             found.append(own)
         elif not module.__module__.startswith('torch.'):
-            found += [plain(v) for k, v in vars(module).items() if k not in ('_modules', '_parameters', '_buffers')]
+            found += [
+                plain(v) for k, v in vars(module).items() if k not in ('_modules', '_parameters', '_buffers', 'forward')
+            ]
     return found
 
 
@@ -149,6 +151,7 @@ def untouched(net: nn.Module, original: bool) -> Iterator[None]:
     for module, kind in fused.items():
         if original:
             module.__class__ = kind.original()
+            module.__dict__.pop('forward', None)  # somebody's wrapper around that of our class
     try:
         yield
     finally:
