@@ -1,11 +1,15 @@
 """A network of another library before and after `accelerate`: the same outputs, gradients and states."""
 
+import copy
+import io
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from snnkern import adapters
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
 
@@ -43,3 +47,21 @@ def check(
         except AssertionError as error:
             raise AssertionError(f'gradient of {name}: {error}') from error
     return expected
+
+
+def check_copies(small: Callable[[], nn.Module], run: Callable[[nn.Module, Tensor], Any], x: Tensor) -> None:
+    """Checkpoints load both ways; copies and pickles compute the same and keep the norm at 1 fused."""
+    net = small()
+    ours = adapters.accelerate(net)
+    assert adapters.accelerate(ours, inplace=True) is ours
+    assert ours.state_dict().keys() == net.state_dict().keys()
+    ours.load_state_dict(small().state_dict())
+    net.load_state_dict(ours.state_dict())
+    file = io.BytesIO()
+    torch.save(ours, file)
+    file.seek(0)
+    twins = copy.deepcopy(ours), pickle.loads(pickle.dumps(ours)), torch.load(file, weights_only=False)
+    expected = run(ours, x)
+    for twin in twins:
+        assert twin[1].refusal() is None
+        assert_spikes_equal(run(twin.train(), x), expected)

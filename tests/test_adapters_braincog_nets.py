@@ -1,13 +1,10 @@
 """BrainCog's networks before and after `accelerate`: its model zoo, norms, converted networks, copies, compiled."""
 
-import copy
-import io
-import pickle
 import warnings
 
 import pytest
 import torch
-from accelerated import check, train
+from accelerated import check, check_copies, train
 from conversions import network
 from torch import nn
 
@@ -185,21 +182,7 @@ def test_converted_networks(max_spikes, channelnorm, lateral, spicalib):
 
 
 def test_checkpoints_copies_and_pickles():
-    net = small()
-    ours = adapters.accelerate(net)
-    assert adapters.accelerate(ours, inplace=True) is ours
-    assert ours.state_dict().keys() == net.state_dict().keys()
-    ours.load_state_dict(small().state_dict())
-    net.load_state_dict(ours.state_dict())
-    file = io.BytesIO()
-    torch.save(ours, file)
-    file.seek(0)
-    twins = copy.deepcopy(ours), pickle.loads(pickle.dumps(ours)), torch.load(file, weights_only=False)
-    x = torch.randn(8, 3, 16, 16)
-    expected = after_reset(ours, x)
-    for twin in twins:
-        assert twin[1].refusal() is None
-        assert_spikes_equal(after_reset(twin.train(), x), expected)
+    check_copies(small, after_reset, torch.randn(8, 3, 16, 16))
 
 
 def test_a_trained_state_must_be_reset_before_a_copy():

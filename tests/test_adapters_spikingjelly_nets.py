@@ -1,12 +1,8 @@
 """SpikingJelly's networks before and after `accelerate`: norms, pools, copies, distributed, compiled, converted."""
 
-import copy
-import io
-import pickle
-
 import pytest
 import torch
-from accelerated import check, train
+from accelerated import check, check_copies, train
 from torch import nn
 
 import snnkern.adapters as adapters
@@ -174,21 +170,7 @@ def test_converted_networks(channel_wise, half_threshold, mode):
 
 
 def test_checkpoints_copies_and_pickles():
-    net = small()
-    ours = adapters.accelerate(net)
-    assert adapters.accelerate(ours, inplace=True) is ours
-    assert ours.state_dict().keys() == net.state_dict().keys()
-    ours.load_state_dict(small().state_dict())
-    net.load_state_dict(ours.state_dict())
-    file = io.BytesIO()
-    torch.save(ours, file)
-    file.seek(0)
-    twins = copy.deepcopy(ours), pickle.loads(pickle.dumps(ours)), torch.load(file, weights_only=False)
-    x = torch.randn(4, 2, 3, 16, 16)
-    expected = once(ours, x)
-    for twin in twins:
-        assert twin[1].refusal() is None
-        assert_spikes_equal(once(twin.train(), x), expected)
+    check_copies(small, once, torch.randn(4, 2, 3, 16, 16))
 
 
 def test_undo_restores_the_classes_and_keeps_the_weights():
