@@ -130,6 +130,7 @@ def test_norms_are_fused_with_their_nodes(norm, together, training):
     net = small(norm, layer_by_layer=together).train(training)
     ours, exact = adapters.accelerate(net), adapters.accelerate(net, norms=False)
     assert [row.name for row in adapters.explain(ours).rows if 'behind' in row.how] == ['1', '5', '9']
+    torch.manual_seed(1)  # alpha's gradient is one sum, whose terms may cancel
     x = torch.randn(12, 3, 16, 16)
 
     def run(n, x):
