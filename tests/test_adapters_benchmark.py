@@ -152,7 +152,7 @@ def test_unknown_net(part, capsys) -> None:
 def test_command_line(tmp_path: Path) -> None:
     """Networks in processes of their own, one of them in three forms."""
     out = tmp_path / 'adapters.json'
-    words = ['--quick', '--rounds', '1', '--nets', 'tutorial6', 'mnist_cnn', '--json', str(out)]
+    words = ['--quick', '--rounds', '1', '--nets', 'tutorial6,mnist_cnn', '--json', str(out)]
     command = [sys.executable, '-m', 'benchmarks.adapters', *words]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=900)
     document = json.loads(out.read_text())
