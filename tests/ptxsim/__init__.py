@@ -13,6 +13,7 @@ from .parser import Module
 from .program import Kernel
 from .ptxtypes import PtxError
 from .sass import SassFacts, sass_facts
+from .sassloops import Loop, sass_loops
 from .toolchain import ToolError
 from .traffic import Access, Traffic
 
@@ -24,6 +25,7 @@ __all__ = [
     'Device',
     'FakeGPU',
     'Kernel',
+    'Loop',
     'Module',
     'PtxError',
     'Run',
@@ -33,6 +35,7 @@ __all__ = [
     'Traffic',
     'install_triton',
     'sass_facts',
+    'sass_loops',
     'time_bound',
 ]
 
