@@ -15,6 +15,7 @@ from typing import Any
 import ptxsim
 import pytest
 import torch
+from filelock import FileLock
 
 from snnkern.backends import forget, layout, native
 from snnkern.backends.triton import device as triton_device
@@ -50,9 +51,12 @@ def build(name: str, *archs: int) -> Path:
     options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', f'-DSNNKERN_CUDA_ARCHS={targets}']
     configure = ['cmake', '-G', 'Ninja', '-S', ROOT, '-B', folder, f'-DPython_EXECUTABLE={sys.executable}', *options]
     path = os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)])  # as setup.py does
-    for command in (configure, ['cmake', '--build', folder, '--target', '_cuda']):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, 'PATH': path})
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    environment = {**os.environ, 'PATH': path}
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / 'lock'):  # tests run in several processes
+        for command in (configure, ['cmake', '--build', folder, '--target', '_cuda']):
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder / f'_cuda{sysconfig.get_config_var("EXT_SUFFIX")}'
 
 
