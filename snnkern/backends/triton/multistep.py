@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from snnkern.backends import checkpoint_count, checkpoint_interval, layout
-from snnkern.backends.triton.device import ACCESS, LANES, REGISTERS, WARPS, on_device
+from snnkern.backends.triton import device
+from snnkern.backends.triton.device import ACCESS, on_device
 from snnkern.charges import LIF
 from snnkern.fires import Integer
 from snnkern.neurons import SLOTS, Program
@@ -144,7 +145,7 @@ def _shape(x: Tensor, T: int, coefficients: Maybe, spec: str, widest: int) -> tu
     """The grid, and what both kernels need to know of tensors. A thread holds the widest vector that divides N."""
     N = x.numel() // x.shape[0]
     vector = math.gcd(N, widest)
-    block = LANES * WARPS * vector
+    block = device.threads() * vector
     channels = 1 if coefficients is None else coefficients.shape[2]
     options = {
         'vectors': N // vector,
@@ -155,9 +156,7 @@ def _shape(x: Tensor, T: int, coefficients: Maybe, spec: str, widest: int) -> tu
         'GROUP': short(T, VALUES * x.element_size() // ACCESS),
         'VECTOR': vector,
         'BLOCK': block,
-        'num_warps': WARPS,
-        'enable_fp_fusion': False,
-        **REGISTERS,
+        **device.options(),
     }
     return (-(-N // block),), options
 
