@@ -7,7 +7,7 @@ from torch import Tensor
 
 from snnkern.backends import layout
 from snnkern.backends.triton.device import ACCESS, on_device, options, threads
-from snnkern.backends.triton.multistep import VALUES, short
+from snnkern.backends.triton.multistep import GROUP, short
 
 
 def moments(x: Tensor, channel_dim: int) -> Tensor:
@@ -25,7 +25,7 @@ def moments(x: Tensor, channel_dim: int) -> Tensor:
                 each,
                 N // vector,
                 T,
-                GROUP=short(T, VALUES * x.element_size() // ACCESS),
+                GROUP=short(T, GROUP),
                 VECTOR=vector,
                 BLOCK=block,
                 **options(),
