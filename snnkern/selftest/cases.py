@@ -3,9 +3,11 @@
 `CASES` contains every pair of values of any two axes at least once, `FEW` is a handful for expensive checks.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations, product
 from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -206,7 +208,7 @@ class Case:
         return {name: row.reshape(shape).clone() for name, row in zip(self.neuron.coefficients, rows, strict=True)}
 
 
-def pairwise(*axes: tuple, tries: int = 60, allowed=lambda row: True) -> list[tuple]:
+def pairwise(*axes: tuple, tries: int = 60, allowed: Callable[[Any], bool] = lambda row: True) -> list[tuple]:
     """Few rows that hold every (allowed) pair of values of any two axes; greedy, the same rows every time."""
     random, rows = Random(0), []
     columns = list(combinations(range(len(axes)), 2))
@@ -238,7 +240,7 @@ def _possible(row: tuple) -> bool:
     return not (row[2].delayed and (row[1].extra or row[-1] == 'steps'))
 
 
-def _case(charge, fire, reset, surrogate, *rest) -> Case:
+def _case(charge: Any, fire: Any, reset: Any, surrogate: Any, *rest: Any) -> Case:
     return Case(Neuron(charge, fire, reset, surrogate), *rest)
 
 

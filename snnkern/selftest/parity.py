@@ -33,9 +33,12 @@ def results(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) ->
     """Everything that both directions give; backward takes the checkpoints of forward."""
     there = forward(backend, case, x, state)
     back = backward(backend, case, there[3] if case.sum else case.seen(x), state, there[4])
-    found = {name: Result(t) for name, t in zip(('spikes', 'last state', 'v', 'sum', 'checkpoints'), there, strict=True)}
+    found = {
+        name: Result(t) for name, t in zip(('spikes', 'last state', 'v', 'sum', 'checkpoints'), there, strict=True)
+    }
     names = 'gradient of x', 'gradient of the state', 'gradients of coefficients'
-    for name, t, tolerance in zip(names, back, (case.dtype, case.dtype, 'sums'), strict=True):
+    tolerances: tuple[torch.dtype | str, ...] = case.dtype, case.dtype, 'sums'
+    for name, t, tolerance in zip(names, back, tolerances, strict=True):
         found[name] = Result(t, tolerance)
     return found
 
@@ -52,7 +55,7 @@ def check(backend: ModuleType, case: Case, x: Tensor, state: Tensor | None) -> N
 
 @dataclass(frozen=True)
 class Recurrence:
-    """A call of neurons. odd: the inputs are `ODD` values in place of the case's own, from states of this number."""
+    """A call of neurons. odd: inputs are `ODD` values in place of the case's own, from potentials of this number."""
 
     case: Case
     odd: float | None = None
@@ -83,6 +86,7 @@ class Recurrence:
         if self.odd is not None:
             x = torch.tensor(ODD).repeat(self.case.T, 1)
             x[1:, 3:6] = torch.tensor([0.5, -0.0, torch.nan])
-            x, state = x.to(self.dtype), torch.full((len(self.case.neuron.states), len(ODD)), self.odd)
+            x, state = x.to(self.dtype), torch.zeros(len(self.case.neuron.states), len(ODD))
+            state[0] = self.odd
         x, state = on(device, x, state)  # type: ignore[assignment]
         return results(backends.module(backend), self.case, x, state)

@@ -15,7 +15,7 @@ FUNCTIONS: dict[str, Any] = {
     'plain': functional.max_pool2d,
 }
 # kernel_size, stride, padding, dilation, ceil_mode: tiles, overlaps, and what has all of them.
-WINDOWS: tuple[tuple, ...] = ((2,), (3, 2, 1), ((2, 3), (1, 2), (1, 0), (2, 1), True), (4, 3, 2, 1, True))
+WINDOWS: tuple[tuple[Any, ...], ...] = ((2,), (3, 2, 1), ((2, 3), (1, 2), (1, 0), (2, 1), True), (4, 3, 2, 1, True))
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PoolCase:
     """A call. window: kernel_size, stride, padding, dilation, ceil_mode; size: T, B, C, H, W."""
 
     mode: str
-    window: tuple
+    window: tuple[Any, ...]
     size: tuple[int, ...]
     dtype: torch.dtype = torch.float32
     last: bool = False  # channels-last
@@ -64,11 +64,11 @@ class PoolCase:
         g = torch.Generator().manual_seed(2)
         x = self.input().to(device).requires_grad_()
         if self.mode == 'plain':
-            out = functional.max_pool2d(x, *self.window, backend=backend)
+            out = FUNCTIONS['plain'](x, *self.window, backend=backend)
             grad = self.laid(torch.randn(out.shape, generator=g).to(self.dtype)).to(device)
             return out.detach(), None, *torch.autograd.grad(out, x, grad), None
-        start = torch.randint(-3, 4, (1, *self.size[1:]), generator=g).float()
-        start = self.laid(start)[0].to(device).requires_grad_() if self.state else None
+        counts = torch.randint(-3, 4, (1, *self.size[1:]), generator=g).float()
+        start = self.laid(counts)[0].to(device).requires_grad_() if self.state else None
         more: Any = {'scale': self.scale, 'state': start, 'return_state': True, 'backend': backend}
         out, last = FUNCTIONS[self.mode](x, *self.window, **more)
         outputs, inputs = [out], [x]
