@@ -1,6 +1,6 @@
 """What only a device has: graphs, streams, several devices, compiled calls, memory. Each check is a case, too.
 
-Its results are those of the same calls in the ordinary way, by the reference on the CPU.
+Its results are those of the same calls in the ordinary way (`plain`), by the reference on the CPU.
 """
 
 from collections.abc import Callable
@@ -105,16 +105,16 @@ class DeviceCase:
 
     def results(self, backend: str, device: torch.device) -> Results:
         """Of the device's way to run, or on the CPU of the ordinary one."""
-        here = torch.cuda.device(device) if device.type == 'cuda' else nullcontext()
-        with here:
-            return CHECKS[self.name](backend, device)
+        plain = device.type == 'cpu'
+        with nullcontext() if plain else torch.cuda.device(device):
+            return CHECKS[self.name](backend, device, plain)
 
 
-def graph_of_forward(name: str, backend: str, device: torch.device) -> Results:
+def graph_of_forward(name: str, backend: str, device: torch.device, plain: bool) -> Results:
     """Replayed with other inputs, a captured call gives what it gives on them."""
     call = partial(CALLS[name], backend=backend)
     xs = inputs(device)
-    if device.type == 'cpu':
+    if plain:
         return {f'replay {i}': Result(call(x)) for i, x in enumerate(xs)}
     x = torch.zeros_like(xs[0])
     out, replay = captured(call, x)
@@ -126,10 +126,10 @@ def graph_of_forward(name: str, backend: str, device: torch.device) -> Results:
     return found
 
 
-def graph_of_training(backend: str, device: torch.device) -> Results:
+def graph_of_training(backend: str, device: torch.device, plain: bool) -> Results:
     """A training step with its update, captured: steps on new inputs go on from the weights of the last."""
     xs, training = inputs(device), Training(device, backend)
-    if device.type == 'cpu':
+    if plain:
         return {f'step {i}': Result(training.step(x), 'sums') for i, x in enumerate(xs)}
     start, x = [p.detach().clone() for p in training.parameters], xs[0].clone()
     out, replay = captured(training.step, x)
@@ -143,12 +143,12 @@ def graph_of_training(backend: str, device: torch.device) -> Results:
     return found
 
 
-def streams(backend: str, device: torch.device) -> Results:
+def streams(backend: str, device: torch.device, plain: bool) -> Results:
     """Calls of several streams at once, on inputs that are written late: a kernel of another stream would be early."""
     xs = inputs(device, 4)
     found: Results = {}
     for i, new in enumerate(xs):
-        if device.type == 'cpu':
+        if plain:
             found |= both_ways(f'stream {i}: ', new, backend)
             continue
         stream = torch.cuda.Stream(device)
@@ -157,7 +157,7 @@ def streams(backend: str, device: torch.device) -> Results:
             x = torch.zeros_like(new)
             torch.cuda._sleep(SLEEP)
             found |= both_ways(f'stream {i}: ', x.copy_(new), backend)
-    if device.type != 'cpu':
+    if not plain:
         torch.cuda.synchronize(device)
     return found
 
@@ -170,27 +170,32 @@ def both_ways(name: str, x: Tensor, backend: str) -> Results:
     return {f'{name}spikes': Result(s), f'{name}gradient of x': Result(grad, torch.float32)}
 
 
-def devices(backend: str, device: torch.device) -> Results:
+def cuda(index: int) -> torch.device:
+    """The device of this index."""
+    return torch.device('cuda', index)
+
+
+def devices(backend: str, device: torch.device, plain: bool) -> Results:
     """On every device while another one is the current one."""
     (x,) = inputs(torch.device('cpu'), 1)
     found: Results = {}
     count = torch.cuda.device_count()
     for i in range(count):
-        if device.type == 'cpu':
+        if plain:
             found |= both_ways(f'cuda:{i}: ', x, backend)
             continue
-        with torch.cuda.device((i + 1) % count):
-            found |= both_ways(f'cuda:{i}: ', x.to(f'cuda:{i}'), backend)
+        with torch.cuda.device(cuda((i + 1) % count)):
+            found |= both_ways(f'cuda:{i}: ', x.to(cuda(i)), backend)
     return found
 
 
-def compiled(backend: str, device: torch.device) -> Results:
+def compiled(backend: str, device: torch.device, plain: bool) -> Results:
     """Forward and backward as one graph of torch.compile."""
 
     def call(x: Tensor) -> Tensor:
         return functional.lateral_pool2d(functional.multistep(2 * x, NEURON, backend=backend), 2, backend=backend)
 
-    run = torch.compile(call, fullgraph=True) if device.type == 'cuda' else call
+    run = call if plain else torch.compile(call, fullgraph=True)
     (x,) = inputs(device, 1)
     x.requires_grad_()
     out = run(x)
@@ -198,10 +203,10 @@ def compiled(backend: str, device: torch.device) -> Results:
     return {'outputs': Result(out), 'gradient of x': Result(grad, torch.float32)}
 
 
-def memory(backend: str, device: torch.device) -> Results:
+def memory(backend: str, device: torch.device, plain: bool) -> Results:
     """What is allocated after twenty more training steps than a few."""
     (x,), grown = inputs(device, 1), 0
-    if device.type == 'cuda':
+    if not plain:
         training, before = Training(device, backend), 0
         for i in range(23):
             training.step(x)
@@ -212,7 +217,7 @@ def memory(backend: str, device: torch.device) -> Results:
     return {'bytes more': Result(torch.tensor([grown]))}
 
 
-def again(backend: str, device: torch.device) -> Results:
+def again(backend: str, device: torch.device, plain: bool) -> Results:
     """The same call twice: how many bits differ."""
     (x,) = inputs(device, 1)
     differ = 0
@@ -231,7 +236,7 @@ def _gradients(name: str, x: Tensor, backend: str) -> tuple[Tensor, ...]:
     return out.detach(), *torch.autograd.grad(out.square().sum(), x)
 
 
-CHECKS: dict[str, Callable[[str, torch.device], Results]] = {
+CHECKS: dict[str, Callable[[str, torch.device, bool], Results]] = {
     **{f'CUDA graph: {name}': partial(graph_of_forward, name) for name in CALLS},
     'CUDA graph: training step': graph_of_training,
     'streams': streams,

@@ -18,6 +18,7 @@ from snnkern.selftest.compare import Results, compare
 
 CPU = torch.device('cpu')
 OnProgress = Callable[[str, float], None]
+DTYPES = tuple(str(dtype).removeprefix('torch.') for dtype in suite.DTYPES)
 DEAD = 'the device no longer answers: nothing after this was run'
 
 
@@ -63,7 +64,8 @@ def place(name: str) -> torch.device:
         raise ValueError(f'device {name}: torch {torch.__version__} sees no CUDA device')
     index = torch.cuda.current_device() if device.index is None else device.index
     if index >= count:
-        raise ValueError(f'device {name}: there are {count} CUDA devices, cuda:0 to cuda:{count - 1}')
+        there = 'is 1 CUDA device' if count == 1 else f'are {count} CUDA devices'
+        raise ValueError(f'device {name}: there {there}, the last is cuda:{count - 1}')
     return torch.device('cuda', index)
 
 
@@ -125,7 +127,9 @@ def run(settings: Settings, progress: OnProgress = lambda what, share: None) -> 
         if outcome.dead:
             break
     ops = list(dict.fromkeys(row.op for row in outcome.rows.values()))
-    rows = sorted(outcome.rows.values(), key=lambda row: (names.index(row.backend), ops.index(row.op)))
+    rows = sorted(
+        outcome.rows.values(), key=lambda row: (names.index(row.backend), ops.index(row.op), DTYPES.index(row.dtype))
+    )
     return {
         'passed': not outcome.failures,
         'device': settings.device,

@@ -76,7 +76,13 @@ def cases(quick: bool = False, compiles: bool = False) -> list[Comparison]:
     """
     chosen = CASES[:9] if quick else covering(CASES) if compiles else CASES
     found: list[Comparison] = [Recurrence(case) for case in (*chosen, *FEW, *_second(quick or compiles))]
-    return [*found, *_shapes(quick, compiles), *_special(quick or compiles), *_around(quick), *map(DeviceCase, CHECKS)]
+    return [
+        *found,
+        *_shapes(quick, compiles),
+        *_special(quick or compiles),
+        *_around(quick, compiles),
+        *map(DeviceCase, CHECKS),
+    ]
 
 
 def covering(given: list[Case]) -> list[Case]:
@@ -120,15 +126,15 @@ def _special(few: bool) -> Iterator[Comparison]:
         yield Recurrence(Case(neuron, dtype, 3, 12, v0=True, state=True), start)
 
 
-def _around(quick: bool) -> Iterator[Comparison]:
+def _around(quick: bool, compiles: bool) -> Iterator[Comparison]:
     """What stands around neurons."""
     for shape, dtype in product([(7, 5, 3), (5, 8, 4, 4, 4), (3, 2, 9, 33, 31)], DTYPES):
         yield from (Moments(dtype, shape, last) for last in (False, True)[: 1 + (len(shape) == 5)])
     for neuron, dtype, last in product(NORMED[: 1 if quick else None], DTYPES, (False, True)):
         yield BatchNorm(dtype, neuron, last=last)
-    modes, windows = tuple(FUNCTIONS), WINDOWS[: 2 if quick else None]
-    sizes = (3, 2, 3, 7, 6), (2, 1, 8, 6, 8), (4, 2, 9, 33, 31)
-    for mode, window, size, dtype, last, scale in pairwise(modes, windows, sizes, DTYPES, (False, True), (1.0, 0.7)):
+    kinds, windows = tuple(product(FUNCTIONS, DTYPES)), WINDOWS[: 2 if quick or compiles else None]
+    sizes = (3, 2, 3, 7, 6), (2, 1, 8, 6, 8), (4, 2, 9, 17, 15)
+    for (mode, dtype), window, size, last, scale in pairwise(kinds, windows, sizes, (False, True), (1.0, 0.7)):
         yield PoolCase(mode, window, size, dtype, last, mode != 'plain', 1.0 if mode == 'plain' else scale)
     for dtype in DTYPES:
         yield Poisson(dtype, (3, 7), 5, 2**32 + 9, 2**31)
