@@ -40,19 +40,22 @@ def readable(name: str) -> str:
     return name.partition('(')[0]
 
 
-def machine(facts: Any, arch: str, block: int = BLOCK) -> Row:
+def machine(facts: Any, arch: str, block: int = BLOCK, dynamic: int = 0) -> Row:
     """A row of one kernel: registers of a thread, threads that a multiprocessor holds, instructions, widths in bits.
 
-    What should be zero is there only if it is not: stack, local, shared (bytes) and spills (instructions).
+    What should be zero is there only if it is not: stack, local (bytes) and spills (instructions). dynamic: bytes of
+    shared memory that a launch adds.
     """
+    shared = facts.shared + dynamic
     row: Row = {
         'registers': facts.registers,
-        'threads': resident(arch, facts.registers, block, facts.shared),
+        'threads': resident(arch, facts.registers, block, shared),
         'size': facts.size - facts.count('NOP'),
         'loads': widths(facts.loads),
         'stores': widths(facts.stores),
     }
-    return row | {key: value for key in ('stack', 'local', 'shared', 'spills') if (value := getattr(facts, key))}
+    more = {'shared': shared} | {key: getattr(facts, key) for key in ('stack', 'local', 'spills')}
+    return row | {key: value for key, value in more.items() if value}
 
 
 def widths(counts: dict[str, int]) -> str:
@@ -80,7 +83,8 @@ def triton(architectures: tuple[str, ...]) -> Iterator[tuple[str, str, Row]]:
                     for launch in launches:
                         assert launch.cubin is not None
                         more = f': {launch.run.kernel.name}' if len(launches) > 1 else ''
-                        row = machine(emulated.facts(launch.cubin), arch, launch.run.block_size)
+                        size = launch.run.block_size, launch.run.dynamic_shared
+                        row = machine(emulated.facts(launch.cubin), arch, *size)
                         yield name + more, arch, row
 
 

@@ -4,7 +4,9 @@ The emulator counts PTX instructions. To carry its counts over, every basic bloc
 assembler keeps (`pmevent.mask`, in machine code PMTRIG), and a block of machine code was executed as often as the
 markers that it holds. The assembler's own blocks (around a division, say) have none and take their neighbours' count;
 what is behind a call, such as the division of subnormals, counts as never run. A loop that the assembler unrolls holds
-a marker several times, each of which gets its share.
+a marker several times, each of which gets its share. Behind a marker the assembler does not know that an address is the
+same for all threads: R2UR, which then fetches it anew, is not counted. What is left is within some per cent of the code
+without markers (`distortion`).
 """
 
 import re
@@ -26,6 +28,7 @@ LINE = re.compile(r'/\*([0-9a-f]{4,})\*/\s+(@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)\s*(
 TARGETED = re.compile(r'\.target\s+(\w+)')
 TARGET = re.compile(r'0x([0-9a-f]+)')
 REGISTER = re.compile(r'\bR(\d+)\b')
+NOT_COUNTED = ('NOP', 'PMTRIG', 'R2UR')
 ENDS = ('BRA', 'EXIT', 'RET', 'CALL', 'BRX', 'JMP', 'BREAK')
 BYTES = {'U8': 1, 'S8': 1, 'U16': 2, 'S16': 2, '64': 8, '128': 16, '256': 32}
 
@@ -213,5 +216,15 @@ def executed(ptx: str, run: Any) -> Executed:
     for block in blocks:
         for _, name, _ in block.lines:
             totals[name.split('.')[0]] += block.runs  # type: ignore[assignment]
-    instructions = sum(n for name, n in totals.items() if name not in ('NOP', 'PMTRIG'))
+    instructions = sum(n for name, n in totals.items() if name not in NOT_COUNTED)
     return Executed(instructions, totals['MUFU'], totals['LDG'], *in_flight(blocks))
+
+
+def distortion(ptx: str, kernel: Any) -> float:
+    """The size of a kernel's machine code with markers (which do not count) over that without."""
+    text, _ = marked(ptx, kernel)
+    arch, sizes = TARGETED.search(text)[1], []  # type: ignore[index]
+    for code in (text, alone(ptx, kernel.name)):
+        names = [name.split('.')[0] for _, _, name, _ in LINE.findall(machine_code(code, arch))]
+        sizes.append(sum(name not in NOT_COUNTED for name in names))
+    return sizes[0] / sizes[1]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import emulated, gpu_cases, gpu_facts
+from benchmarks import emulated, gpu_cases, gpu_facts, gpu_tables
 from benchmarks.gpu_facts import ARCHITECTURES, MAIN, Row
 
 FILE = Path(__file__).with_name('gpu_static.json')
@@ -113,13 +113,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='python -m benchmarks.gpu_static', description=__doc__)
     parser.add_argument('--json', metavar='FILE', type=Path, help='write the table there')
     parser.add_argument('--check', metavar='FILE', type=Path, help='compare with this table')
-    parser.add_argument('--table', action='store_true', help='print the tables of docs/gpu.md, from --json or measured')
+    parser.add_argument('--table', action='store_true', help='only print the tables of docs/gpu.md from the two files')
     parser.add_argument('--library', metavar='FILE', type=Path, help='_cuda with PTX, instead of building it')
     given = parser.parse_args(arguments)
-    if given.table and not (given.json or given.check):
-        from benchmarks import gpu_tables
-
-        print(gpu_tables.both(json.loads(FILE.read_text())))
+    if given.table:
+        print(gpu_tables.both(gpu_tables.load()))
         return 0
     table = json.loads(json.dumps(everything(given.library or emulated.library())))
     if given.json:
