@@ -1,7 +1,6 @@
-"""The PTX emulator, which proves GPU kernels where there is no GPU: its place, fixtures, and facts of machine code."""
+"""The PTX emulator (tests/ptxsim) proves GPU kernels where there is no GPU: its fixtures, and facts of machine code."""
 
 import gc
-import importlib
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import ptxsim
 import pytest
 import torch
 
@@ -20,17 +20,11 @@ from snnkern.backends import forget, layout, native
 from snnkern.backends.triton import device as triton_device
 
 ROOT = Path(__file__).parents[1]
-FOLDER = Path(os.environ.get('SNNKERN_PTXSIM') or Path(__file__).resolve().parents[2] / 'shared' / 'tools')
 
 
 def load() -> ModuleType:
-    """The package `ptxsim`; where it is absent, the calling test module is skipped."""
-    if not (FOLDER / 'ptxsim').is_dir():
-        reason = f'no PTX emulator in {FOLDER} (SNNKERN_PTXSIM may name another folder)'
-        pytest.skip(reason, allow_module_level=True)
-    if str(FOLDER) not in sys.path:
-        sys.path.append(str(FOLDER))
-    return importlib.import_module('ptxsim')
+    """The package `ptxsim`."""
+    return ptxsim
 
 
 def poison(t: torch.Tensor) -> torch.Tensor:
@@ -43,7 +37,7 @@ def facts(cubin: bytes) -> Any:
     with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
         file.write(cubin)
         file.flush()
-        (kernel,) = load().sass_facts(file.name).values()
+        (kernel,) = ptxsim.sass_facts(file.name).values()
     return kernel
 
 
@@ -52,7 +46,6 @@ def library() -> Path:
     """`_cuda` with a shared CUDA runtime (which the emulator replaces) and PTX for sm_75 and sm_90."""
     if find_spec('snnkern._cuda') is None:
         pytest.skip('snnkern._cuda is not built (no nvcc)')
-    load()
     folder = ROOT / 'build' / 'emulator'
     options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', '-DSNNKERN_CUDA_ARCHS=75-virtual;90-virtual']
     configure = ['cmake', '-G', 'Ninja', '-S', ROOT, '-B', folder, f'-DPython_EXECUTABLE={sys.executable}', *options]
@@ -66,18 +59,17 @@ def library() -> Path:
 @pytest.fixture(scope='session')
 def gpus(library: Path) -> Iterator[dict]:
     """One emulated GPU per architecture."""
-    texts = load().toolchain.embedded_ptx(library)
+    texts = ptxsim.toolchain.embedded_ptx(library)
     made = {}
     for arch in (75, 90):  # each reads its own PTX only
         own = [text for text in texts if f'.target sm_{arch}' in text]
-        made[arch] = load().FakeGPU.extension('snnkern._cuda', library, arch=arch, ptx=own)
+        made[arch] = ptxsim.FakeGPU.extension('snnkern._cuda', library, arch=arch, ptx=own)
     gc.collect()
     gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among millions of instructions
     yield made
     gc.unfreeze()
     for gpu in reversed(made.values()):
         gpu.close()
-        gpu._folder.cleanup()  # or its finalizer warns
 
 
 @pytest.fixture
@@ -104,7 +96,7 @@ def gpu(request, gpus, monkeypatch):
 @pytest.fixture
 def driver(request, monkeypatch):
     """Triton's driver is the emulator of an architecture (parameter, else 90); outputs are poisoned."""
-    with load().install_triton(getattr(request, 'param', 90)) as driver:
+    with ptxsim.install_triton(getattr(request, 'param', 90)) as driver:
 
         def poisoned(x, steps, dtype=None):
             strides, dtype = layout.strides_of(x), dtype or x.dtype
