@@ -80,7 +80,6 @@ def extensions(path: Path) -> Iterator[dict[int, Any]]:
         gc.unfreeze()
         for gpu in reversed(made.values()):
             gpu.close()
-            gpu._folder.cleanup()  # or its finalizer warns
 
 
 def poison(t: Tensor) -> Tensor:

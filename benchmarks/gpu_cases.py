@@ -15,6 +15,7 @@ from snnkern.backends import checkpoint_count, native, reference, triton
 BACKENDS = {'native': native, 'triton': triton}
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
 N, ODD = 4096, 4097
+ROLLED = 0.9  # code with markers over code without: below it, loops were unrolled
 NEURONS = {
     'LIF': Neuron(LIF(2.0), reset=Hard(), surrogate=ATan(2.0)),
     'LIF soft': Neuron(LIF(2.0), reset=Soft(), surrogate=ATan(2.0)),
@@ -38,7 +39,7 @@ class Case:
     run: Callable[[str], Iterator[Part]]
 
 
-def _multistep(neuron: Neuron, dtype: torch.dtype, T: int, N: int, backend: str) -> Iterator[Part]:
+def multistep(neuron: Neuron, dtype: torch.dtype, T: int, N: int, backend: str) -> Iterator[Part]:
     """v0 given and the last state wanted; bytes: x, spikes, both states, and in training the checkpoints."""
     module, e = BACKENDS[backend], dtype.itemsize
     g = torch.Generator().manual_seed(42)
@@ -103,10 +104,10 @@ def cases() -> list[Case]:
     for kind, neuron in NEURONS.items():
         for dtype in (F32, F16):
             for T in (4, 16):
-                found.append(Case(f'{kind} {_short(dtype)} T={T}', partial(_multistep, neuron, dtype, T, N)))
+                found.append(Case(f'{kind} {_short(dtype)} T={T}', partial(multistep, neuron, dtype, T, N)))
     lif = NEURONS['LIF']
-    found.append(Case('LIF bfloat16 T=16', partial(_multistep, lif, BF16, 16, N)))
-    found += [Case(f'LIF {_short(d)} T=16 N={ODD}', partial(_multistep, lif, d, 16, ODD)) for d in (F32, F16)]
+    found.append(Case('LIF bfloat16 T=16', partial(multistep, lif, BF16, 16, N)))
+    found += [Case(f'LIF {_short(d)} T=16 N={ODD}', partial(multistep, lif, d, 16, ODD)) for d in (F32, F16)]
     for dtype in (F32, F16):
         found.append(Case(f'moments {_short(dtype)}', partial(_moments, dtype)))
         found += [Case(f'spikes as {kind} {_short(dtype)}', partial(_pack, dtype, kind)) for kind in ('bits', 'counts')]
@@ -126,9 +127,9 @@ class Launch(NamedTuple):
     cubin: bytes | None = None
 
 
-def facts(launches: list[Launch], part: Part) -> dict[str, Any]:
+def facts(launches: list[Launch], part: Part, whole: bool = False) -> dict[str, Any]:
     """What the launches of a part do, per element-step where it is a sum. Everything but `sass`, `special` and the
-    loads in flight is exact."""
+    loads in flight is exact. whole: look, too, whether the assembler would unroll what the estimate has rolled."""
     moved = [launch.run.traffic() for launch in launches]
     bytes_moved = sum(m.load + m.store for m in moved)
     ran = [gpu_sass.executed(launch.ptx, launch.run) for launch in launches]
@@ -149,11 +150,13 @@ def facts(launches: list[Launch], part: Part) -> dict[str, Any]:
     }
     if len(launches) > 1:
         found['launches'] = len(launches)
+    if whole and min(gpu_sass.distortion(launch.ptx, launch.run.kernel) for launch in launches) < ROLLED:
+        found['rolled'] = True
     return found
 
 
 def measure(case: Case, backend: str, taken: Callable[[], list[Launch]]) -> Iterator[tuple[str, list[Launch], Part]]:
-    """Runs a case on a backend; name, launches and part of each of its parts. taken: the launches since its last call."""
+    """Runs a case on a backend; name, launches and part of each part. taken: gives the launches since its last call."""
     taken()
     for part in case.run(backend):
         yield f'{backend} {case.name} {part.name}'.strip(), taken(), part

@@ -18,7 +18,9 @@ ARCHITECTURES = ('sm_75', 'sm_80', 'sm_90', 'sm_100', 'sm_120')
 MAIN = 'sm_90'  # what launches are compiled for
 BLOCK = 128  # threads of a block of our CUDA kernels
 # The Triton kernels that are compiled for all architectures; launches of the other cases for MAIN only.
-EVERYWHERE = re.compile(r'(LIF|IF) float32 T=(4|16)$|LIF (soft float32|float16) T=16$|(moments|poisson|2x2) float16|bits')
+EVERYWHERE = re.compile(
+    r'(LIF|IF) float32 T=(4|16)$|LIF (soft float32|float16) T=16$|(moments|poisson|2x2) float16|bits'
+)
 Row = dict[str, Any]
 
 
@@ -88,38 +90,51 @@ def triton(architectures: tuple[str, ...]) -> Iterator[tuple[str, str, Row]]:
                         yield name + more, arch, row
 
 
+def of_gpu(gpu: Any, library: Path) -> Callable[[], list[Launch]]:
+    """What gives the launches of an emulated GPU since its last call. library: what it was made from."""
+
+    def taken() -> list[Launch]:
+        runs = list(gpu.runs)
+        gpu.runs.clear()
+        texts = emulated.texts(library, 90)
+        return [Launch(run, next(text for text in texts if run.kernel.name in text)) for run in runs]
+
+    return taken
+
+
+def of_driver(driver: Any) -> Callable[[], list[Launch]]:
+    """The same of an emulated Triton driver."""
+
+    def taken() -> list[Launch]:
+        runs = list(driver.runs)
+        driver.runs.clear()
+        return [Launch(run, compiled.asm['ptx'], compiled.asm['cubin']) for compiled, run in runs]
+
+    return taken
+
+
 @contextmanager
 def on_native(library: Path) -> Iterator[Callable[[], list[Launch]]]:
-    """The native backend on an emulated GPU; yields what gives the launches since its last call."""
+    """The native backend on an emulated GPU of sm_90."""
     with emulated.extensions(library) as gpus, emulated.on_gpu(gpus[90]) as gpu:
-
-        def taken() -> list[Launch]:
-            runs = list(gpu.runs)
-            gpu.runs.clear()
-            texts = emulated.texts(library, 90)
-            return [Launch(run, next(text for text in texts if run.kernel.name in text)) for run in runs]
-
-        yield taken
+        yield of_gpu(gpu, library)
 
 
 @contextmanager
 def on_triton(arch: str) -> Iterator[Callable[[], list[Launch]]]:
-    """The same of the Triton backend, compiled for `arch`."""
+    """The Triton backend, compiled for `arch`."""
     with emulated.on_triton(int(arch.removeprefix('sm_'))) as driver:
-
-        def taken() -> list[Launch]:
-            runs = list(driver.runs)
-            driver.runs.clear()
-            return [Launch(run, compiled.asm['ptx'], compiled.asm['cubin']) for compiled, run in runs]
-
-        yield taken
+        yield of_driver(driver)
 
 
-def launches(case: Case, backend: str, taken: Callable[[], list[Launch]], static: dict[str, Row]) -> dict[str, Row]:
-    """A row for each part of a case. static: rows of `native` for MAIN, which have the registers of its kernels."""
+def launches(
+    case: Case, backend: str, taken: Callable[[], list[Launch]], static: dict[str, Row], whole: bool = False
+) -> dict[str, Row]:
+    """A row for each part of a case. static: rows of `native` for MAIN, which have the registers of its kernels; whole:
+    see `gpu_cases.facts`."""
     found = {}
     for name, ran, part in gpu_cases.measure(case, backend, taken):
-        row = gpu_cases.facts(ran, part)
+        row = gpu_cases.facts(ran, part, whole)
         if backend == 'native':
             used = [static[f'native {readable(launch.run.kernel.name)}']['registers'] for launch in ran]
         else:

@@ -13,7 +13,7 @@ LATENCY = 700e-9  # s from a load to its value under load: an assumption
 
 
 class Limits(NamedTuple):
-    """Of a multiprocessor: threads, blocks, bytes of shared memory, the unit it is given in, bytes kept of each block."""
+    """Of a multiprocessor: threads, blocks, bytes of shared memory, its unit, and what is kept of it for each block."""
 
     threads: int
     blocks: int

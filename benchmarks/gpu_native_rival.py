@@ -1,8 +1,8 @@
 """SpikingJelly's CUDA kernels of LIF and IF, compiled from its own kernels.cuh without its PyTorch operators.
 
-What is ours is a file that names the instantiations which their operators launch on contiguous tensors, and the launches
-(grid, block and arguments as in their native.cu). Of native_layout.cuh only the layout of contiguous tensors is taken:
-the rest of it allocates torch tensors. The half type is torch's own, as in theirs.
+What is ours is a file that names the instantiations which their operators launch on contiguous tensors, and the
+launches (grid, block and arguments as in their native.cu). Of native_layout.cuh only the layout of contiguous tensors
+is taken: the rest of it allocates torch tensors. The half type is torch's own, as in theirs.
 """
 
 import re
@@ -24,6 +24,14 @@ ELEMENTS = {torch.float32: 'float', torch.float16: 'c10::Half'}
 LAYOUT = re.compile(r'struct SjLinearOffsets \{.*?\n\};.*?struct SjLinearLayout \{.*?\n\};', re.S)
 ATAN, BLOCK = 1, 256
 NUMBERS: dict[str, list[Any]] = {'lif': [2.0, 1], 'if': []}  # tau and decay_input
+
+
+def inputs(dtype: torch.dtype, T: int, n: int) -> dict[str, torch.Tensor]:
+    """x, v0, and for backward h and the gradients of spikes and of the last potential."""
+    g = torch.Generator().manual_seed(42)
+    x = (torch.randint(-5, 17, (T, n), generator=g) / 10).to(dtype)
+    h, gs = torch.rand(T, n, generator=g) * 1.5, torch.randn(T, n, generator=g).to(dtype)
+    return {'x': x, 'v': torch.rand(n, generator=g), 'h': h, 'gs': gs, 'gv': torch.randn(n, generator=g)}
 
 
 class Native:
@@ -50,13 +58,11 @@ class Native:
 
     def run(self, kind: str, dtype: torch.dtype, T: int, n: int, backend: str) -> Iterator[Part]:
         """Both directions, and LIF's backward as it is launched from 2^21 neurons on: two a thread."""
-        from benchmarks.gpu_rivals import inputs
-
         kind, t, e = kind.lower(), inputs(dtype, T, n), dtype.itemsize
         gpu = emulated.ptxsim().GPU()
         put = {name: gpu.put(value.numpy(), name) for name, value in t.items()}
-        made = {name: gpu.alloc(size, name) for name, size in
-                (('s', e * T * n), ('last', 4 * n), ('charged', 4 * T * n), ('gx', e * T * n), ('gv0', 4 * n))}  # fmt: skip
+        sizes = {'s': e * T * n, 'last': 4 * n, 'charged': 4 * T * n, 'gx': e * T * n, 'gv0': 4 * n}
+        made = {name: gpu.alloc(size, name) for name, size in sizes.items()}
         charge = NUMBERS[kind]
         forth = [put['x'], put['v'], made['s'], made['last'], made['charged'], T, n, *charge, 1.0, 0.0, 0, 0, b'\0']
         self._launch(gpu, kind, f'{kind}_forward', dtype, BLOCK, n, forth)

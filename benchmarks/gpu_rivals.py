@@ -1,15 +1,16 @@
 """SpikingJelly's GPU kernels, from their own code, by the same facts as ours: `python -m benchmarks.gpu_rivals`.
 
-[--json FILE]. Triton: the launchers of the installed spikingjelly, on CPU tensors. Native: kernels.cuh of its source release
-(downloaded with pip, or --sdist FILE), compiled by nvcc with the flags of its setup.py. ATan(2), hard reset to 0, not
-detached, tau = 2, no sequence of potentials. No GPU runs and no time is measured.
+[--json FILE]. Triton: the launchers of the installed spikingjelly, on CPU tensors. Native: kernels.cuh of its source
+release (downloaded with pip, or --sdist FILE), compiled by nvcc with the flags of its setup.py. ATan(2), hard reset,
+not detached, tau = 2, no sequence of potentials. No GPU runs and no time is measured.
 """
 
 import argparse
-import json
 import subprocess
 import sys
+import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -24,21 +25,13 @@ import torch
 from benchmarks import emulated, gpu_cases, gpu_facts, gpu_static
 from benchmarks.gpu_cases import F16, F32, ODD, Case, N, Part
 from benchmarks.gpu_facts import MAIN, Row
-from benchmarks.gpu_native_rival import Native
+from benchmarks.gpu_native_rival import Native, inputs
 
 VERSION = '2.0.0'
 FILE = Path(__file__).with_name('results') / 'gpu_rivals.json'
 ATAN, ALPHA, TAU, THRESHOLD, RESET = 1, 2.0, 2.0, 1.0, 0.0
 FOLDERS = {'LIF': 'lif', 'IF': 'if_'}
 MANY = range(1, 9)  # T of the count of variants
-
-
-def inputs(dtype: torch.dtype, T: int, n: int) -> dict[str, torch.Tensor]:
-    """x, v0, and for backward h and the gradients of spikes and of the last potential."""
-    g = torch.Generator().manual_seed(42)
-    x = (torch.randint(-5, 17, (T, n), generator=g) / 10).to(dtype)
-    h, gs = torch.rand(T, n, generator=g) * 1.5, torch.randn(T, n, generator=g).to(dtype)
-    return {'x': x, 'v': torch.rand(n, generator=g), 'h': h, 'gs': gs, 'gv': torch.randn(n, generator=g)}
 
 
 class Wide:
@@ -55,18 +48,19 @@ class Wide:
         return launch
 
 
-def triton(kind: str, dtype: torch.dtype, T: int, n: int, backend: str) -> Iterator[Part]:
-    """Both directions by their own launchers, and backward as for many neurons."""
+def triton(kind: str, dtype: torch.dtype, T: int, n: int, backend: str, many: bool = True) -> Iterator[Part]:
+    """Both directions by their own launchers; many: and LIF's backward as for many neurons."""
     module, t = import_module(f'spikingjelly._ops.{FOLDERS[kind]}.triton'), inputs(dtype, T, n)
     charge = (TAU, True) if kind == 'LIF' else ()
     numbers = *charge, THRESHOLD, RESET, False, ALPHA, False, ATAN
     # Their checks want CUDA tensors, and the launch its device.
-    with mock.patch.object(torch, '_check', lambda *_: None), mock.patch('torch.cuda.device', lambda _: nullcontext()):
+    checks, device = mock.patch('torch._check'), mock.patch('torch.cuda.device', return_value=nullcontext())
+    with checks, device:
         module._forward_impl(t['x'], t['v'], *numbers)
         yield Part('forward', T * n, None)
         module._backward_impl(t['gs'], t['gv'], t['h'], *numbers)
         yield Part('backward', T * n, None)
-        if kind == 'LIF' and T > 1:
+        if many and kind == 'LIF' and T > 1:
             module._backward_impl(t['gs'], t['gv'], t['h'], *numbers, _kernel_wrapper=Wide)
             yield Part('backward of many', T * n, None)
 
@@ -88,7 +82,7 @@ def of_triton() -> dict[str, Row]:
     found = {}
     with gpu_facts.on_triton(MAIN) as taken:
         for case in cases(triton):
-            found |= gpu_facts.launches(case, 'triton', taken, {})
+            found |= gpu_facts.launches(case, 'triton', taken, {}, True)
     return found
 
 
@@ -99,7 +93,7 @@ def of_native(source: Path) -> dict[str, Row]:
         found = {}
         for case in cases(native.run):
             for name, launches, part in gpu_cases.measure(case, 'native', native.taken):
-                found[name] = gpu_cases.facts(launches, part) | native.machine(launches)
+                found[name] = gpu_cases.facts(launches, part, True) | native.machine(launches)
         return found
 
 
@@ -107,21 +101,15 @@ def variants() -> dict[str, dict[str, int]]:
     """How many kernels Triton compiles for float32 LIF and IF over T = 1..8, theirs and ours, by kernel."""
     found: dict[str, dict[str, int]] = {}
     for kind in FOLDERS:
-        for whose, run in (('spikingjelly', partial(triton, kind)), ('snnkern', _ours(kind))):
+        ours = partial(gpu_cases.multistep, gpu_cases.NEURONS[kind])
+        for whose, run in (('SpikingJelly', partial(triton, kind, many=False)), ('snnkern', ours)):
             with emulated.on_triton(90) as driver:
                 for T in MANY:
-                    for _ in run(F32, T, 64, 'triton'):
-                        pass
-                made = {(c.metadata.name, c.hash) for c, run_ in driver.runs if run_.block_size}
-            count: dict[str, int] = {}
-            for name, _ in made:
-                count[name.strip('_').removesuffix('_kernel')] = count.get(name.strip('_').removesuffix('_kernel'), 0) + 1
-            found[f'{whose} {kind}'] = dict(sorted(count.items()))
+                    list(run(F32, T, 64, 'triton'))
+                made = {(compiled.metadata.name, compiled.hash) for compiled, _ in driver.runs}
+            names = Counter(name.strip('_').removesuffix('_kernel') for name, _ in made)
+            found[f'{whose} {kind}'] = dict(sorted(names.items()))
     return found
-
-
-def _ours(kind: str) -> Callable[..., Iterator[Part]]:
-    return partial(gpu_cases._multistep, gpu_cases.NEURONS[kind])
 
 
 def sdist() -> Path:
@@ -144,8 +132,6 @@ def main(arguments: list[str] | None = None) -> None:
     if version('spikingjelly') != VERSION:
         raise SystemExit(f'spikingjelly {VERSION} must be installed, got {version("spikingjelly")}')
     with tempfile.TemporaryDirectory() as folder:
-        import tarfile
-
         with tarfile.open(given.sdist or sdist()) as archive:
             archive.extractall(folder, filter='data')
         launches = of_native(Path(folder) / f'spikingjelly-{VERSION}')

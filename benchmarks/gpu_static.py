@@ -20,7 +20,8 @@ LESS_IS_BETTER = {'registers': 0.0, 'ptx': 0.02, 'sass': 0.02, 'special': 0.02, 
                   'stack': 0.0, 'local': 0.0, 'shared': 0.0, 'spills': 0.0, 'launches': 0.0}  # fmt: skip
 MORE_IS_BETTER = ('threads', 'narrowest', 'in_flight', 'bytes_in_flight', 'loads', 'stores')
 SAME = ('bytes', 'loaded')
-FORBIDDEN = ('stack', 'local', 'spills')
+# What does not depend on the compiler's version.
+LASTING = ('bytes', 'loaded', 'narrowest', 'sectors')
 
 
 def grouped(rows: list[tuple[str, str, Row]]) -> dict[str, Row]:
@@ -52,10 +53,10 @@ def everything(library: Path) -> dict[str, Any]:
     found: dict[str, Row] = {}
     with gpu_facts.on_native(library) as taken:
         for case in gpu_cases.cases():
-            found |= gpu_facts.launches(case, 'native', taken, split(native, MAIN))
+            found |= gpu_facts.launches(case, 'native', taken, split(native, MAIN), True)
     with gpu_facts.on_triton(MAIN) as taken:
         for case in gpu_cases.cases():
-            found |= gpu_facts.launches(case, 'triton', taken, {})
+            found |= gpu_facts.launches(case, 'triton', taken, {}, True)
     table = {'versions': gpu_facts.versions(), 'architectures': ARCHITECTURES, 'kernels': native | triton}
     return table | {'launches': dict(sorted(found.items()))}
 
@@ -65,17 +66,18 @@ def narrowest(value: Any) -> float:
     return min(map(int, value.split()), default=1 << 20) if isinstance(value, str) else value
 
 
-def compare(old: dict[str, Row], new: dict[str, Row]) -> tuple[list[str], list[str]]:
-    """What got worse and what got better, of the rows that are in both."""
+def compare(
+    old: dict[str, Row], new: dict[str, Row], only: tuple[str, ...] | None = None
+) -> tuple[list[str], list[str]]:
+    """What got worse and what got better, of the rows that are in both. only: the columns to look at, else all."""
     worse, better = [], []
     for name in sorted(old.keys() & new.keys()):
         before, after = old[name], new[name]
-        for key in dict.fromkeys([*before, *after]):
+        for key in only or dict.fromkeys([*before, *after]):
             a, b = narrowest(before.get(key, 0) or 0), narrowest(after.get(key, 0) or 0)
             text = f'{name}: {key} {before.get(key, 0)} -> {after.get(key, 0)}'
-            if key in SAME and a != b:
-                worse.append(text)
-            elif (key in LESS_IS_BETTER and b > a * (1 + LESS_IS_BETTER[key])) or (key in MORE_IS_BETTER and b < a):
+            grown, shrunk = key in LESS_IS_BETTER and b > a * (1 + LESS_IS_BETTER[key]), key in MORE_IS_BETTER and b < a
+            if grown or shrunk or (key in SAME and a != b):
                 worse.append(text)
             elif (key in LESS_IS_BETTER and b < a) or (key in MORE_IS_BETTER and b > a):
                 better.append(text)

@@ -31,9 +31,10 @@ Tables = dict[str, dict[str, Any]]
 
 
 def load() -> Tables:
-    """The launches of both, by whose they are."""
-    files = {'ours': HERE / 'gpu_static.json', 'theirs': HERE / 'results' / 'gpu_rivals.json'}
-    return {whose: json.loads(path.read_text())['launches'] for whose, path in files.items()}
+    """The launches of both, by whose they are, and the counts of variants."""
+    ours = json.loads((HERE / 'gpu_static.json').read_text())
+    theirs = json.loads((HERE / 'results' / 'gpu_rivals.json').read_text())
+    return {'ours': ours['launches'], 'theirs': theirs['launches'], 'variants': theirs['variants of T=1..8']}
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -103,6 +104,8 @@ def both(tables: Tables) -> str:
         parts += [f'### Facts: {direction}', facts(tables, direction)]
     for direction in ROWS:
         parts += [f'### Bounds, not measurements: {direction}', limits(tables, direction)]
+    rows = [[name, str(count['forward']), str(count['backward'])] for name, count in tables['variants'].items()]
+    parts += ['### Kernels that Triton compiles over T = 1 to 8, float32', markdown(['', 'forward', 'backward'], rows)]
     return '\n\n'.join(parts)
 
 
