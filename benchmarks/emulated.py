@@ -16,42 +16,47 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from snnkern.backends import forget, layout, native
 from snnkern.backends.triton import device as triton_device
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = [Path(os.environ.get('SNNKERN_PTXSIM') or ROOT / 'tests'), ROOT.parent / 'shared' / 'tools']
+TESTS = ROOT / 'tests'
 VIRTUAL = (75, 90)  # the architectures whose PTX the emulated library holds
 
 
 @cache
 def ptxsim() -> ModuleType:
-    """The emulator. Raises ImportError where it is absent (SNNKERN_PTXSIM may name its folder)."""
-    for folder in FOLDERS:
-        if (folder / 'ptxsim').is_dir():
-            if str(folder) not in sys.path:
-                sys.path.append(str(folder))
-            return importlib.import_module('ptxsim')
-    raise ImportError(f'no PTX emulator in {" or ".join(map(str, FOLDERS))} (SNNKERN_PTXSIM may name another folder)')
+    """The emulator, tests/ptxsim."""
+    if str(TESTS) not in sys.path:
+        sys.path.append(str(TESTS))
+    return importlib.import_module('ptxsim')
 
 
-def library() -> Path:
-    """`_cuda` with a shared CUDA runtime, which the emulator replaces, and PTX; built in build/emulator.
+def build(name: str, *archs: int) -> Path:
+    """`_cuda` in build/<name>, with PTX for some architectures and a shared CUDA runtime (the emulator replaces it).
 
     Raises RuntimeError with the end of the output if it does not build.
     """
-    folder = ROOT / 'build' / 'emulator'
-    archs = ';'.join(f'{arch}-virtual' for arch in VIRTUAL)
-    options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', f'-DSNNKERN_CUDA_ARCHS={archs}']
+    folder, targets = ROOT / 'build' / name, ';'.join(f'{arch}-virtual' for arch in archs)
+    options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', f'-DSNNKERN_CUDA_ARCHS={targets}']
     configure = ['cmake', '-G', 'Ninja', '-S', ROOT, '-B', folder, f'-DPython_EXECUTABLE={sys.executable}', *options]
     path = os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)])  # as setup.py does
-    for command in (configure, ['cmake', '--build', folder, '--target', '_cuda']):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, 'PATH': path})
-        if done.returncode:
-            raise RuntimeError(f'{folder} does not build:\n{done.stdout[-3000:]}{done.stderr[-3000:]}')
+    environment = {**os.environ, 'PATH': path}
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / 'lock'):  # tests run in several processes
+        for command in (configure, ['cmake', '--build', folder, '--target', '_cuda']):
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+            if done.returncode:
+                raise RuntimeError(f'{folder} does not build:\n{done.stdout[-3000:]}{done.stderr[-3000:]}')
     return folder / f'_cuda{sysconfig.get_config_var("EXT_SUFFIX")}'
+
+
+def library() -> Path:
+    """The library that is emulated, with PTX for VIRTUAL."""
+    return build('emulator', *VIRTUAL)
 
 
 def built() -> str | None:
@@ -62,23 +67,32 @@ def built() -> str | None:
 
 @cache
 def texts(path: Path, arch: int) -> tuple[str, ...]:
-    """The PTX of a library for one of VIRTUAL."""
+    """The PTX of a library for an architecture."""
     return tuple(text for text in ptxsim().toolchain.embedded_ptx(path) if f'.target sm_{arch}' in text)
 
 
-@contextmanager
-def extensions(path: Path) -> Iterator[dict[int, Any]]:
-    """One emulated GPU per architecture of the library at `path`; tensors must be made after it."""
-    made: dict[int, Any] = {}
-    for arch in VIRTUAL:  # each reads its own PTX only
-        made[arch] = ptxsim().FakeGPU.extension('snnkern._cuda', path, arch=arch, ptx=list(texts(path, arch)))
-    gc.collect()
-    gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among millions of instructions
-    try:
-        yield made
-    finally:
+class GPUs(dict[int, Any]):
+    """Emulated GPUs by architecture. Those of the library are made at once; any other when it is first asked for, from
+    a library of its own. Tensors must be made after them."""
+
+    def __init__(self, library: Path, *archs: int) -> None:
+        self.load(library, *archs)
+
+    def __missing__(self, arch: int) -> Any:
+        self.load(build(f'emulator_{arch}', arch), arch)
+        return self[arch]
+
+    def load(self, library: Path, *archs: int) -> None:
+        """Make the GPUs of these architectures; each reads its own PTX only."""
+        for arch in archs:
+            self[arch] = ptxsim().FakeGPU.extension('snnkern._cuda', library, arch=arch, ptx=list(texts(library, arch)))
+        gc.collect()
+        gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among so many instructions
+
+    def close(self) -> None:
+        """Put the real module back."""
         gc.unfreeze()
-        for gpu in reversed(made.values()):
+        for gpu in reversed(self.values()):
             gpu.close()
 
 
@@ -101,6 +115,7 @@ def on_gpu(gpu: Any) -> Iterator[Any]:
     native.DEVICES['cpu'] = native.Device(lambda: gpu.module, lambda x: (0, 0), new, partial=True)
     forget()
     gpu.runs.clear()
+    gpu.seed, gpu.devices = None, 1
     gc.freeze()  # nor among what other tests left, such as fake tensors, which have no memory
     try:
         with gpu.track(automatic=True):
