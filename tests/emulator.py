@@ -21,7 +21,8 @@ from snnkern.backends import forget, layout, native
 from snnkern.backends.triton import device as triton_device
 
 ROOT = Path(__file__).parents[1]
-EVERY_GPU = (75, 90, *(pytest.param(arch, marks=pytest.mark.slow) for arch in (80, 100, 120)))
+USUAL, OTHERS = (75, 90), (80, 100, 120)
+EVERY_GPU = (*USUAL, *(pytest.param(arch, marks=pytest.mark.slow) for arch in OTHERS))
 
 
 def load() -> ModuleType:
@@ -61,14 +62,13 @@ def build(name: str, *archs: int) -> Path:
 
 
 class GPUs(dict):
-    """Emulated GPUs by architecture. Those of the library are made at once; any other when it is first asked for, from
-    a library of its own."""
+    """Emulated GPUs by architecture: the usual ones at once, the others, of a second library, when one is asked for."""
 
-    def __init__(self, library: Path, *archs: int) -> None:
-        self.load(library, *archs)
+    def __init__(self, library: Path) -> None:
+        self.load(library, *USUAL)
 
     def __missing__(self, arch: int) -> ptxsim.FakeGPU:
-        self.load(build(f'emulator_{arch}', arch), arch)
+        self.load(build('emulator_others', *OTHERS), arch)
         return self[arch]
 
     def load(self, library: Path, *archs: int) -> None:
@@ -90,13 +90,13 @@ class GPUs(dict):
 @pytest.fixture(scope='session')
 def library() -> Path:
     """The library that the tests run, with PTX for sm_75 and sm_90."""
-    return build('emulator', 75, 90)
+    return build('emulator', *USUAL)
 
 
 @pytest.fixture(scope='session')
 def gpus(library: Path) -> Iterator[GPUs]:
     """One emulated GPU per architecture."""
-    made = GPUs(library, 75, 90)
+    made = GPUs(library)
     yield made
     made.close()
 

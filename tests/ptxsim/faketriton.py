@@ -14,7 +14,7 @@ from triton.runtime import driver
 from .hostmemory import HostBlock, HostMemory, extent
 from .machine import Run
 from .memory import GPU
-from .parser import Module
+from .module import Module
 from .ptxtypes import PtxError
 
 DEVICE = {
