@@ -1,4 +1,4 @@
-"""The library's own launch code, as the emulated runtime sees it: architectures, device, stream, errors, order of warps."""
+"""The library's own launch code, as the emulated runtime sees it: devices, streams, errors, the order of warps."""
 
 from dataclasses import replace
 
