@@ -3,6 +3,7 @@
 Its results are those of the same calls in the ordinary way (`plain`), by the reference on the CPU.
 """
 
+import gc
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -211,6 +212,7 @@ def memory(backend: str, device: torch.device, plain: bool) -> Results:
         for i in range(23):
             training.step(x)
             if i == 2:
+                gc.collect()
                 torch.cuda.synchronize(device)
                 before = torch.cuda.memory_allocated(device)
         grown = torch.cuda.memory_allocated(device) - before
