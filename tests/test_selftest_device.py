@@ -127,4 +127,7 @@ def test_refusals(monkeypatch):
     assert DeviceCase('devices').refusal(gpu) == 'needs two CUDA devices'
     assert DeviceCase('streams').refusal(gpu) is None
     monkeypatch.setattr(checks, 'find_spec', lambda name: None)
+    monkeypatch.setenv('PYTORCH_NO_CUDA_MEMORY_CACHING', '1')
+    assert 'caching allocator' in DeviceCase('CUDA graph: multistep').refusal(gpu)
+    assert DeviceCase('streams').refusal(gpu) is None
     assert DeviceCase('torch.compile').refusal(gpu).startswith('needs triton')

@@ -4,6 +4,7 @@ Its results are those of the same calls in the ordinary way (`plain`), by the re
 """
 
 import gc
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ class DeviceCase:
         """Why this cannot be checked there, or None."""
         if device.type != 'cuda':
             return 'needs a CUDA device'
+        if self.op == 'CUDA graph' and os.environ.get('PYTORCH_NO_CUDA_MEMORY_CACHING'):
+            return "needs torch's caching allocator, which PYTORCH_NO_CUDA_MEMORY_CACHING switches off"
         if self.op == 'devices' and torch.cuda.device_count() < 2:
             return 'needs two CUDA devices'
         if self.op == 'torch.compile' and find_spec('triton') is None:
