@@ -4,20 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD_REQUIRES := "setuptools>=77" "pybind11>=2.13" "cmake>=3.24" ninja
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*/*/*)
+# Four processes at most: each loads torch, and the emulated GPUs.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*/*/*) $(wildcard tests/ptxsim/*.c)
 
 # Installing builds too, in the same folder.
 .NOTPARALLEL:
-.PHONY: demo test test-all test-nir build bench sanitize lint format clean
+.PHONY: demo test test-slow test-all test-nir build bench sanitize gpu-table lint format clean
 
 demo: build $(VENV)/.installed
 	$(BIN)/snnkern demo --out demo
 
 test: build $(VENV)/.developer
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-slow: build $(VENV)/.developer
+	$(PYTEST) -m "slow and not exhaustive"
 
 test-all: build $(VENV)/.developer
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 # sinabs pins an old nir, SpikingJelly and snnTorch need a new one: the tests of NIR run with either.
 test-nir: build $(VENV)/.developer
@@ -38,6 +43,12 @@ sanitize: build $(VENV)/.developer
 	  || { echo "make sanitize needs a GPU: torch sees no CUDA device." >&2; exit 1; }
 	@for tool in memcheck racecheck initcheck synccheck; do echo "== $$tool"; \
 	  PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZER) --tool $$tool $(SANITIZER_FLAGS) $(SELFTEST) || exit 1; done
+
+# The facts of all GPU kernels, without a GPU, and the tables of docs/gpu.md; `rivals=1` compiles SpikingJelly's anew, too.
+gpu-table: build $(VENV)/.developer
+	$(if $(rivals),$(BIN)/python -m benchmarks.gpu_rivals)
+	$(BIN)/python -m benchmarks.gpu_static --json benchmarks/gpu_static.json
+	$(BIN)/python -m benchmarks.gpu_tables
 
 # ninja knows what has changed; nothing is compiled twice.
 build: $(VENV)/.tools

@@ -88,12 +88,7 @@ def apply(folder: Path) -> int:
 
 def run(folder: Path, *command: object) -> str:
     path = os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)])
-    env = {
-        **os.environ,
-        'PATH': path,
-        'PYTHONPATH': str(folder),
-        'SNNKERN_PTXSIM': str(ROOT.parent / 'shared' / 'tools'),
-    }
+    env = {**os.environ, 'PATH': path, 'PYTHONPATH': str(folder)}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

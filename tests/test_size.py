@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FILE_LINES = {'.py': 300, '.cpp': 400, '.cu': 400, '.h': 250, '.cuh': 250}
+FILE_LINES = {'.py': 300, '.c': 400, '.cpp': 400, '.cu': 400, '.h': 250, '.cuh': 250}
 FUNCTION_LINES = 40
 
 
