@@ -46,7 +46,8 @@ def cuda(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(checks, 'captured', captured)
     monkeypatch.setattr(checks, 'cuda', lambda index: CPU)
-    monkeypatch.setattr(torch, 'compile', lambda call, fullgraph: call)
+    traced = torch.compile
+    monkeypatch.setattr(torch, 'compile', lambda call, **options: traced(call, backend='aot_eager', **options))
     return asked
 
 
