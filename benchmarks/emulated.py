@@ -23,20 +23,19 @@ from snnkern.backends import forget, layout, native
 from snnkern.backends.triton import device as triton_device
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ROOT / 'tests'
-VIRTUAL = (75, 90)  # the architectures whose PTX the emulated library holds
+USUAL, OTHERS = (75, 90), (80, 100, 120)  # the architectures whose PTX the emulated library holds, and a second one
 
 
 @cache
 def ptxsim() -> ModuleType:
-    """The emulator, tests/ptxsim."""
-    if str(TESTS) not in sys.path:
-        sys.path.append(str(TESTS))
+    """The emulator. Raises ImportError where the repository's tests are not there."""
+    if str(ROOT / 'tests') not in sys.path:
+        sys.path.append(str(ROOT / 'tests'))
     return importlib.import_module('ptxsim')
 
 
-def build(name: str, *archs: int) -> Path:
-    """`_cuda` in build/<name>, with PTX for some architectures and a shared CUDA runtime (the emulator replaces it).
+def library(name: str = 'emulator', archs: tuple[int, ...] = USUAL) -> Path:
+    """`_cuda` in build/<name>, with PTX for some architectures and a shared CUDA runtime, which the emulator replaces.
 
     Raises RuntimeError with the end of the output if it does not build.
     """
@@ -54,11 +53,6 @@ def build(name: str, *archs: int) -> Path:
     return folder / f'_cuda{sysconfig.get_config_var("EXT_SUFFIX")}'
 
 
-def library() -> Path:
-    """The library that is emulated, with PTX for VIRTUAL."""
-    return build('emulator', *VIRTUAL)
-
-
 def built() -> str | None:
     """The path of the installed `_cuda`, which holds machine code; None where there was no nvcc."""
     found = find_spec('snnkern._cuda')
@@ -66,33 +60,42 @@ def built() -> str | None:
 
 
 @cache
-def texts(path: Path, arch: int) -> tuple[str, ...]:
-    """The PTX of a library for an architecture."""
-    return tuple(text for text in ptxsim().toolchain.embedded_ptx(path) if f'.target sm_{arch}' in text)
+def _all_texts(path: Path) -> list[str]:
+    return ptxsim().toolchain.embedded_ptx(path)
+
+
+def texts(path: Path, arch: int) -> list[str]:
+    """The PTX of a library for one architecture."""
+    return [text for text in _all_texts(path) if f'.target sm_{arch}' in text]
 
 
 class GPUs(dict[int, Any]):
-    """Emulated GPUs by architecture. Those of the library are made at once; any other when it is first asked for, from
-    a library of its own. Tensors must be made after them."""
+    """Emulated GPUs by architecture: the usual ones at once, the others, of a second library, when one is asked for.
+    Tensors must be made after it."""
 
-    def __init__(self, library: Path, *archs: int) -> None:
-        self.load(library, *archs)
+    def __init__(self, path: Path) -> None:
+        for arch in USUAL:
+            self._add(path, arch)
 
     def __missing__(self, arch: int) -> Any:
-        self.load(build(f'emulator_{arch}', arch), arch)
+        self._add(library('emulator_others', OTHERS), arch)
         return self[arch]
 
-    def load(self, library: Path, *archs: int) -> None:
-        """Make the GPUs of these architectures; each reads its own PTX only."""
-        for arch in archs:
-            self[arch] = ptxsim().FakeGPU.extension('snnkern._cuda', library, arch=arch, ptx=list(texts(library, arch)))
+    def _add(self, path: Path, arch: int) -> None:
+        self[arch] = ptxsim().FakeGPU.extension('snnkern._cuda', path, arch=arch, ptx=texts(path, arch))
         gc.collect()
-        gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among so many instructions
+        gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among all that is there now
 
-    def close(self) -> None:
-        """Put the real module back."""
+
+@contextmanager
+def extensions(path: Path) -> Iterator[GPUs]:
+    """The emulated GPUs of the library at `path`, for a while."""
+    made = GPUs(path)
+    try:
+        yield made
+    finally:
         gc.unfreeze()
-        for gpu in reversed(self.values()):
+        for gpu in reversed(made.values()):
             gpu.close()
 
 

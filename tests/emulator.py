@@ -3,25 +3,21 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
-import ptxsim
 import pytest
 
 from benchmarks import emulated
-from benchmarks.emulated import facts as facts  # for tests of Triton's machine code
+from benchmarks.emulated import OTHERS, USUAL, facts, poison
+from benchmarks.emulated import ptxsim as load
 
-EVERY_GPU = (75, 90, *(pytest.param(arch, marks=pytest.mark.slow) for arch in (80, 100, 120)))
+__all__ = ['EVERY_GPU', 'driver', 'facts', 'gpu', 'gpus', 'library', 'load', 'poison']
 
-
-def load() -> ModuleType:
-    """The package `ptxsim`."""
-    return ptxsim
+EVERY_GPU = (*USUAL, *(pytest.param(arch, marks=pytest.mark.slow) for arch in OTHERS))
 
 
 @pytest.fixture(scope='session')
 def library() -> Path:
-    """The library that the tests run, with PTX for sm_75 and sm_90."""
+    """`_cuda` with a shared CUDA runtime (which the emulator replaces) and PTX for sm_75 and sm_90."""
     if find_spec('snnkern._cuda') is None:
         pytest.skip('snnkern._cuda is not built (no nvcc)')
     return emulated.library()
@@ -30,9 +26,8 @@ def library() -> Path:
 @pytest.fixture(scope='session')
 def gpus(library: Path) -> Iterator[emulated.GPUs]:
     """One emulated GPU per architecture."""
-    made = emulated.GPUs(library, *emulated.VIRTUAL)
-    yield made
-    made.close()
+    with emulated.extensions(library) as gpus:
+        yield gpus
 
 
 @pytest.fixture
