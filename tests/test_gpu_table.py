@@ -165,13 +165,13 @@ def marked(often, in_ci):
 
 
 @needs_cuda
-@pytest.mark.parametrize('case', marked('LIF float(32 T=4|16 T=16)', 'IF float|LIF float32|bits|moments'))
+@pytest.mark.parametrize('case', [*marked('LIF float(32 T=4|16 T=16)', 'IF float16 T=16|LIF float32|bits float32')])
 def test_launches_of_cuda(gpu, library, case):
     verify_launches(case, 'native', gpu_facts.of_gpu(gpu, library), 'nvcc')
 
 
 @needs_triton
-@pytest.mark.parametrize('case', marked('LIF float32 T=16|moments float16', 'LIF float16 T=4|bits float32|poisson'))
+@pytest.mark.parametrize('case', [*marked('LIF float32 T=16|moments float16', 'LIF float16 T=4|bits float32|poisson float32')])
 def test_launches_of_triton(driver, case):
     verify_launches(case, 'triton', gpu_facts.of_driver(driver), 'triton')
 
