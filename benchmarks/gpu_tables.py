@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu_facts import VARIANTS
 from benchmarks.gpu_limits import ARCH_OF, Work, binding, bounds, resident
 
 HERE = Path(__file__).parent
@@ -34,7 +35,9 @@ def load() -> Tables:
     """The launches of both, by whose they are, and the counts of variants."""
     ours = json.loads((HERE / 'gpu_static.json').read_text())
     theirs = json.loads((HERE / 'results' / 'gpu_rivals.json').read_text())
-    return {'ours': ours['launches'], 'theirs': theirs['launches'], 'variants': theirs['variants of T=1..8']}
+    counts = {f'{who} {kind}': count for who, table in (('ours', ours), ('SJ', theirs))
+              for kind, count in table[VARIANTS].items()}  # fmt: skip
+    return {'ours': ours['launches'], 'theirs': theirs['launches'], 'variants': counts}
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:

@@ -76,9 +76,10 @@ def test_worse_and_better():
         worse, better = gpu_static.compare(old, {'a': {**old['a'], key: value}})
         assert (worse, len(better)) == ([], 1)
     table = {'kernels': gpu_static.grouped([('a', arch, {'registers': 1}) for arch in gpu_facts.ARCHITECTURES])}
-    table['launches'] = old
-    worse, better = gpu_static.differences(table, {'kernels': {}, 'launches': {'b': {}, **old}})
-    assert (worse, better) == (['a is gone'], ['b is new'])
+    table |= {'launches': old, gpu_facts.VARIANTS: {'LIF': {'forward': 2}}}
+    new = {'kernels': {}, 'launches': {'b': {}, **old}, gpu_facts.VARIANTS: {'LIF': {'forward': 3}}}
+    worse, better = gpu_static.differences(table, new)
+    assert (worse, better) == (['LIF: forward 2 -> 3', 'a is gone'], ['b is new'])
 
 
 def test_nothing_in_local_memory():
@@ -171,7 +172,9 @@ def test_launches_of_cuda(gpu, library, case):
 
 
 @needs_triton
-@pytest.mark.parametrize('case', [*marked('LIF float32 T=16|moments float16', 'LIF float16 T=4|bits float32|poisson float32')])
+@pytest.mark.parametrize(
+    'case', [*marked('LIF float32 T=16|moments float16', 'LIF float16 T=4|bits float32|poisson float32')]
+)
 def test_launches_of_triton(driver, case):
     verify_launches(case, 'triton', gpu_facts.of_driver(driver), 'triton')
 
