@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -127,7 +127,7 @@ def of_driver(driver: Any) -> Callable[[], list[Launch]]:
 @contextmanager
 def on_native(library: Path) -> Iterator[Callable[[], list[Launch]]]:
     """The native backend on an emulated GPU of sm_90."""
-    with closing(emulated.GPUs(library, 90)) as gpus, emulated.on_gpu(gpus[90]) as gpu:
+    with emulated.extensions(library) as gpus, emulated.on_gpu(gpus[90]) as gpu:
         yield of_gpu(gpu, library)
 
 
