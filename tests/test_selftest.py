@@ -192,7 +192,9 @@ def test_every_kind_is_there(compiles):
     assert {case.needs for case in chosen} == {*backends.OPS} - {backends.CUSTOM}
     assert {case.name for case in chosen if isinstance(case, DeviceCase)} == set(CHECKS)
     for op in {case.op for case in chosen if not isinstance(case, DeviceCase)}:
-        assert {case.dtype for case in chosen if case.op == op} == set(suite.DTYPES), op
+        dtypes = {case.dtype for case in chosen if case.op == op}
+        assert torch.float32 in dtypes
+        assert dtypes == set(suite.DTYPES) or compiles, op
 
 
 def test_a_broken_device_ends_the_run(few, monkeypatch):
@@ -239,7 +241,8 @@ class TestEmulated:
     @pytest.mark.slow
     def test_triton(self, driver, monkeypatch):
         pytest.importorskip('triton')
-        chosen = [case for case in one_of_each(compiles=True) if case.dtype == torch.float32]
+        kinds = {'multistep', 'coefficients', 'layouts', 'moments', 'max_pool2d', 'poisson', 'pack_spikes'}
+        chosen = [c for c in one_of_each(compiles=True) if c.op in kinds and c.dtype == torch.float32]
         monkeypatch.setattr(suite, 'cases', lambda *options: chosen)
         report = run(Settings('cpu', ('triton',)))
         assert report['failures'] == []
