@@ -16,41 +16,40 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from snnkern.backends import forget, layout, native
 from snnkern.backends.triton import device as triton_device
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = [Path(os.environ.get('SNNKERN_PTXSIM') or ROOT / 'tests'), ROOT.parent / 'shared' / 'tools']
-VIRTUAL = (75, 90)  # the architectures whose PTX the emulated library holds
+USUAL, OTHERS = (75, 90), (80, 100, 120)  # the architectures whose PTX the emulated library holds, and a second one
 
 
 @cache
 def ptxsim() -> ModuleType:
-    """The emulator. Raises ImportError where it is absent (SNNKERN_PTXSIM may name its folder)."""
-    for folder in FOLDERS:
-        if (folder / 'ptxsim').is_dir():
-            if str(folder) not in sys.path:
-                sys.path.append(str(folder))
-            return importlib.import_module('ptxsim')
-    raise ImportError(f'no PTX emulator in {" or ".join(map(str, FOLDERS))} (SNNKERN_PTXSIM may name another folder)')
+    """The emulator. Raises ImportError where the repository's tests are not there."""
+    if str(ROOT / 'tests') not in sys.path:
+        sys.path.append(str(ROOT / 'tests'))
+    return importlib.import_module('ptxsim')
 
 
-def library() -> Path:
-    """`_cuda` with a shared CUDA runtime, which the emulator replaces, and PTX; built in build/emulator.
+def library(name: str = 'emulator', archs: tuple[int, ...] = USUAL) -> Path:
+    """`_cuda` in build/<name>, with PTX for some architectures and a shared CUDA runtime, which the emulator replaces.
 
     Raises RuntimeError with the end of the output if it does not build.
     """
-    folder = ROOT / 'build' / 'emulator'
-    archs = ';'.join(f'{arch}-virtual' for arch in VIRTUAL)
-    options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', f'-DSNNKERN_CUDA_ARCHS={archs}']
+    folder, targets = ROOT / 'build' / name, ';'.join(f'{arch}-virtual' for arch in archs)
+    options = ['-DSNNKERN_CUDA=ON', '-DSNNKERN_CUDART=shared', f'-DSNNKERN_CUDA_ARCHS={targets}']
     configure = ['cmake', '-G', 'Ninja', '-S', ROOT, '-B', folder, f'-DPython_EXECUTABLE={sys.executable}', *options]
     path = os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)])  # as setup.py does
-    for command in (configure, ['cmake', '--build', folder, '--target', '_cuda']):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, 'PATH': path})
-        if done.returncode:
-            raise RuntimeError(f'{folder} does not build:\n{done.stdout[-3000:]}{done.stderr[-3000:]}')
+    environment = {**os.environ, 'PATH': path}
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / 'lock'):  # tests run in several processes
+        for command in (configure, ['cmake', '--build', folder, '--target', '_cuda']):
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+            if done.returncode:
+                raise RuntimeError(f'{folder} does not build:\n{done.stdout[-3000:]}{done.stderr[-3000:]}')
     return folder / f'_cuda{sysconfig.get_config_var("EXT_SUFFIX")}'
 
 
@@ -61,19 +60,37 @@ def built() -> str | None:
 
 
 @cache
-def texts(path: Path, arch: int) -> tuple[str, ...]:
-    """The PTX of a library for one of VIRTUAL."""
-    return tuple(text for text in ptxsim().toolchain.embedded_ptx(path) if f'.target sm_{arch}' in text)
+def _all_texts(path: Path) -> list[str]:
+    return ptxsim().toolchain.embedded_ptx(path)
+
+
+def texts(path: Path, arch: int) -> list[str]:
+    """The PTX of a library for one architecture."""
+    return [text for text in _all_texts(path) if f'.target sm_{arch}' in text]
+
+
+class GPUs(dict[int, Any]):
+    """Emulated GPUs by architecture: the usual ones at once, the others, of a second library, when one is asked for.
+    Tensors must be made after it."""
+
+    def __init__(self, path: Path) -> None:
+        for arch in USUAL:
+            self._add(path, arch)
+
+    def __missing__(self, arch: int) -> Any:
+        self._add(library('emulator_others', OTHERS), arch)
+        return self[arch]
+
+    def _add(self, path: Path, arch: int) -> None:
+        self[arch] = ptxsim().FakeGPU.extension('snnkern._cuda', path, arch=arch, ptx=texts(path, arch))
+        gc.collect()
+        gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among all that is there now
 
 
 @contextmanager
-def extensions(path: Path) -> Iterator[dict[int, Any]]:
-    """One emulated GPU per architecture of the library at `path`; tensors must be made after it."""
-    made: dict[int, Any] = {}
-    for arch in VIRTUAL:  # each reads its own PTX only
-        made[arch] = ptxsim().FakeGPU.extension('snnkern._cuda', path, arch=arch, ptx=list(texts(path, arch)))
-    gc.collect()
-    gc.freeze()  # the emulator looks for tensors among all objects at each launch: not among millions of instructions
+def extensions(path: Path) -> Iterator[GPUs]:
+    """The emulated GPUs of the library at `path`, for a while."""
+    made = GPUs(path)
     try:
         yield made
     finally:
@@ -101,6 +118,7 @@ def on_gpu(gpu: Any) -> Iterator[Any]:
     native.DEVICES['cpu'] = native.Device(lambda: gpu.module, lambda x: (0, 0), new, partial=True)
     forget()
     gpu.runs.clear()
+    gpu.seed, gpu.devices = None, 1
     gc.freeze()  # nor among what other tests left, such as fake tensors, which have no memory
     try:
         with gpu.track(automatic=True):
