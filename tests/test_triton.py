@@ -228,6 +228,9 @@ def test_offsets_beyond_32_bits(driver):
         windows[name, t] = gpu.window(address, 32, f'{name}{t}', written=False)
         if name == 'x':
             windows[name, t].fill(x[t].numpy())
+            gpu.window(values[name] + 4 * t * N, 16, f'first{t}').fill(
+                x[t, :4].numpy()
+            )  # what lanes beyond the last neuron read
     given = [values[name] for name in kernel.arg_names if name in values]
     arguments = [struct.pack('<f', v) if isinstance(v, float) else v for v in given]
     gpu.launch(module, 'forward', -(-N // block), 128, [*arguments, 0, 0], blocks=[N // block])
