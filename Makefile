@@ -4,20 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD_REQUIRES := "setuptools>=77" "pybind11>=2.13" "cmake>=3.24" ninja
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Four processes at most: each loads torch, and the emulated GPUs.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*/*/*) $(wildcard tests/ptxsim/*.c)
 
 # Installing builds too, in the same folder.
 .NOTPARALLEL:
-.PHONY: demo test test-all test-nir build bench lint format clean
+.PHONY: demo test test-slow test-all test-nir build bench lint format clean
 
 demo: build $(VENV)/.installed
 	$(BIN)/snnkern demo --out demo
 
 test: build $(VENV)/.developer
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-slow: build $(VENV)/.developer
+	$(PYTEST) -m "slow and not exhaustive"
 
 test-all: build $(VENV)/.developer
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 # sinabs pins an old nir, SpikingJelly and snnTorch need a new one: the tests of NIR run with either.
 test-nir: build $(VENV)/.developer

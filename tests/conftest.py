@@ -1,5 +1,6 @@
 """What all tests share: a seed, deterministic property tests, this machine's instruction sets, poison."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,9 @@ from snnkern.backends import layout, native
 
 settings.register_profile('snnkern', derandomize=True, deadline=None, max_examples=25, database=None)
 settings.load_profile('snnkern')
+
+if 'PYTEST_XDIST_WORKER' in os.environ:  # the cores are taken by the other processes of tests
+    torch.set_num_threads(1)
 
 CPU = native.DEVICES['cpu'].load()
 INSTRUCTION_SETS = () if isinstance(CPU, str) else tuple(CPU.instruction_sets())

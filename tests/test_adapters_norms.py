@@ -179,6 +179,29 @@ def test_what_goes_around_torch_functions_is_an_error():
         y + 1
 
 
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 2 * grad
+
+
+@pytest.mark.parametrize('view', [lambda y: y, lambda y: y.unsqueeze(0)], ids=['itself', 'view'])
+def test_a_handwritten_function_is_an_error_rather_than_no_gradient(view):
+    _, ours = pair()
+    y = view(ours.seq(torch.randn(X)))
+    assert isinstance(y, Handed)
+    doubled = Doubled.apply(y)
+    assert torch.equal(doubled, 2 * y.normalised())
+    with pytest.raises(RuntimeError, match=r'autograd\.Function .*norms=False'):
+        doubled.sum().backward()
+    with torch.no_grad():
+        assert not Doubled.apply(ours.seq(torch.randn(X))).requires_grad
+
+
 def test_classes_made_of_ours():
     net = nn.Sequential(nn.BatchNorm2d(4), neuron.LIFNode(step_mode='m')).eval()
     ours = adapters.accelerate(net)

@@ -72,9 +72,11 @@ OPTIONS = [
     {'spike_grad': surrogate.straight_through_estimator()},
     {'spike_grad': surrogate.heaviside()},
 ]
+# Without addresses of functions, which differ from process to process.
+OPTION_NAMES = [re.sub(' at 0x[0-9a-f]+', '', str(options)) for options in OPTIONS]
 
 
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('options', OPTIONS, ids=OPTION_NAMES)
 def test_leaky(options):
     x = drive(6, 10)
     same(snn.Leaky(0.8, **options), x)
@@ -288,7 +290,7 @@ def check_many(layer, x, start):
     assert fast.many(x, *start, trace=False)[1:] == (None,) * len(start)
 
 
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('options', OPTIONS, ids=OPTION_NAMES)
 def test_many_steps_at_once(options):
     for beta in (0.8, torch.rand(10)):
         check_many(snn.Leaky(beta, **options), drive(6, 10), [torch.rand(6, 10) * 2])

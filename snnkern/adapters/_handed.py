@@ -27,6 +27,14 @@ VIEWS = {
 }
 
 
+def refused(grad: Tensor) -> None:
+    """A hand-written `autograd.Function` takes a tensor around torch functions: its gradient would stop here."""
+    raise RuntimeError(
+        'an autograd.Function was applied to the output of a BatchNorm that its neuron computes, which has no gradient '
+        'of its own: accelerate(net, norms=False)'
+    )
+
+
 class Handed(Tensor):
     """A tensor without memory: what goes around torch functions raises an error.
 
@@ -48,6 +56,10 @@ class Handed(Tensor):
         made: Any = Tensor._make_wrapper_subclass(Handed, raw.shape, raw.stride(), dtype=raw.dtype, device=raw.device)  # type: ignore[attr-defined]
         made.raw, made.norm, made.channel_dim, made.value, made.consumed = raw, norm, channel_dim, None, False
         made.source, made.view = made if source is None else source, view
+        parameters = made.source.norm.parameters()
+        if torch.is_grad_enabled() and (raw.requires_grad or any(p.requires_grad for p in parameters)):
+            with torch._C.DisableTorchFunctionSubclass():
+                made.requires_grad_().register_hook(refused)
         return made  # type: ignore[no-any-return]
 
     def normalised(self) -> Tensor:

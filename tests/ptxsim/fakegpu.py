@@ -32,6 +32,8 @@ LAUNCH = ctypes.CFUNCTYPE(
     *[ctypes.c_uint] * 6,
     ctypes.POINTER(ctypes.c_void_p),
     ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_void_p,
 )
 MEMORY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _numbers = itertools.count()
@@ -54,8 +56,9 @@ class FakeGPU:
     """A compiled library, loaded so that its kernel launches are interpreted.
 
     lib: the library (ctypes.CDLL), or None for an extension module; module: the extension module, or None;
-    runs: the `Run` of every launch; error: the exception of the latest failed launch; automatic: let pointers
-    into any live CPU tensor through, registered or not; race, seed: passed to every launch.
+    runs: the `Run` of every launch, with its `device` and `stream`; error: the exception of the latest failed launch;
+    automatic: let pointers into any live CPU tensor through, registered or not; race, seed: passed to every launch, and
+    may be changed between launches (seed: a random order of warps); devices: how many the runtime pretends to have.
 
     A launch that fails makes the CUDA call return error 719. Raises ToolError if a program or the PTX is
     missing.
@@ -70,6 +73,7 @@ class FakeGPU:
         race: bool = True,
         seed: int | None = None,
         module_name: str | None = None,
+        devices: int = 1,
     ) -> None:
         path = Path(library).resolve()
         self.kernels = best_kernels(ptx or toolchain.embedded_ptx(path), arch)
@@ -84,7 +88,7 @@ class FakeGPU:
         self._previous: ModuleType | None = None
         with tempfile.TemporaryDirectory(prefix='ptxsim-') as folder:  # what is loaded needs no file
             patched, runtime = toolchain.with_fake_cudart(path, Path(folder))
-            self._connect(runtime)
+            self._connect(runtime, devices)
             if module_name:
                 self._load_module(module_name, path, patched)
             else:
@@ -106,11 +110,12 @@ class FakeGPU:
             path = spec.origin
         return cls(path, module_name=name, **options)
 
-    def _connect(self, runtime: Path) -> None:
+    def _connect(self, runtime: Path, devices: int) -> None:
         self.runtime = ctypes.CDLL(str(runtime), os.RTLD_NOW | os.RTLD_LOCAL)
         self._callbacks = LAUNCH(self._on_launch), MEMORY(self._on_memory)
         self.runtime.fake_set(*self._callbacks)
         self.runtime.fake_set_capability(self.arch)
+        self.devices = devices
 
     def _load_module(self, name: str, path: Path, patched: Path) -> None:
         """Import the patched copy of an extension and put it in the place of the real module.
@@ -175,6 +180,30 @@ class FakeGPU:
         """The data races of all launches so far."""
         return [race for run in self.runs for race in run.races]
 
+    @property
+    def devices(self) -> int:
+        """How many devices the runtime has; they share the memory."""
+        return self.runtime.fake_devices()
+
+    @devices.setter
+    def devices(self, count: int) -> None:
+        self.runtime.fake_set_devices(count)
+
+    @property
+    def current_device(self) -> int:
+        """The calling thread's device."""
+        return self.runtime.fake_current_device()
+
+    def fail_next(self, function: str, error: int) -> None:
+        """Make the next call of a CUDA function, such as 'cudaLaunchKernel', do nothing and return an error.
+
+        Launches are calls of cudaLaunchKernel, however the host code spells them. `track` raises PtxError if the call
+        does not come. Raises PtxError for a function that the runtime does not have.
+        """
+        if not function.startswith('cuda') or not hasattr(self.runtime, function):
+            raise PtxError(f'the stand-in runtime has no function {function}')
+        self.runtime.fake_fail_next(function.encode(), error)
+
     def register(self, array: object, name: str = '', written: bool = True) -> ctypes.c_void_p:
         """Let kernels access a CPU tensor's storage or a numpy array; returns its data pointer.
 
@@ -196,10 +225,11 @@ class FakeGPU:
         """Register arrays for the duration of a block, and raise what went wrong in it.
 
         unwritten: outputs, which kernels must not read before writing them; automatic: see the class.
-        Raises PtxError if a launch failed or, unless allow_races, if one raced.
+        Raises PtxError if a launch failed, if a call of `fail_next` did not come or, unless allow_races, if one raced.
         """
         before, first, previous = dict(self.memory.blocks), len(self.runs), self.automatic
         self.error = None
+        self.runtime.fake_forget_failures()
         self.automatic = previous if automatic is None else automatic
         for group, written in ((arrays, True), (unwritten, False)):
             for array in group:
@@ -218,6 +248,8 @@ class FakeGPU:
         races = [race for run in self.runs[first:] for race in run.races]
         if races and not allow_races:
             raise PtxError(races[0])
+        if count := self.runtime.fake_forget_failures():
+            raise PtxError(f'{count} calls that were to fail did not come')
 
     def _on_memory(self, pointer: int, size: int, event: int) -> None:
         if event == ALLOCATED:
@@ -227,15 +259,17 @@ class FakeGPU:
         else:
             self.memory.forget(pointer)
 
-    def _on_launch(self, name: bytes, gx, gy, gz, bx, by, bz, arguments, shared: int) -> int:
+    def _on_launch(self, name: bytes, gx, gy, gz, bx, by, bz, arguments, shared: int, device: int, stream) -> int:
         try:
-            self._launch(name.decode(), (gx, gy, gz), (bx, by, bz), arguments, shared)
+            run = self._launch(name.decode(), (gx, gy, gz), (bx, by, bz), arguments, shared)
         except Exception as error:  # must not escape into C: the caller sees error 719
             self.error = error
             return LAUNCH_FAILURE
+        run.device, run.stream = device, stream or 0
+        self.runs.append(run)
         return 0
 
-    def _launch(self, name: str, grid: tuple, block: tuple, arguments, shared: int) -> None:
+    def _launch(self, name: str, grid: tuple, block: tuple, arguments, shared: int) -> Run:
         if name not in self.kernels:
             raise PtxError(f'the library has no PTX for kernel {name}')
         module = self.kernels[name]
@@ -251,6 +285,6 @@ class FakeGPU:
         finally:
             mine = {id(allocation) for _, allocation in copies}
             self.device.allocations = [a for a in self.device.allocations if id(a) not in mine]
-        self.runs.append(run)
         for host, allocation in copies:
             host.from_device(allocation)
+        return run

@@ -34,9 +34,11 @@ class Run(Meetings):
     """One kernel launch and, once `execute` returns, its record.
 
     races: descriptions of data races (at most 20); steps: instructions stepped through by groups of threads;
-    counts: warps that executed each instruction, by position; warp_instructions: their sum; memory: the
-    checks and traffic counters.
+    counts: warps that executed each instruction, by position; warp_instructions: their sum; memory: the checks and
+    traffic counters; device, stream: where host code launched it (0 for launches without host code).
     """
+
+    device = stream = 0
 
     def __init__(
         self,

@@ -3,12 +3,12 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ptxsim import ToolError
+from ptxsim import FakeGPU, ToolError
 from ptxsim.toolchain import c_compiler, cuda_tool, patchelf
 
 HERE = Path(__file__).parent
@@ -89,3 +89,10 @@ def sample_library(sample_object: Path) -> Path:
     target = sample_object.with_name('liblif.so')
     compile_with_nvcc(['-shared', '-cudart', 'shared', str(sample_object), '-o', str(target)])
     return target
+
+
+@pytest.fixture
+def gpu(sample_library: Path) -> Iterator[FakeGPU]:
+    """The sample library, loaded."""
+    with FakeGPU(sample_library) as gpu:
+        yield gpu

@@ -1,11 +1,12 @@
 """Inputs, launches and the reference of the sample kernels."""
 
+import ctypes
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from ptxsim import GPU, Module, Run
+from ptxsim import GPU, FakeGPU, Module, Run
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 NAMES = ['If', 'I6__half', 'I13__nv_bfloat16']
@@ -106,6 +107,13 @@ def run_cuda(module: Module, case: Case, **options) -> tuple[list[str], Run, Run
 
     total = gpu.get(gd, np.float32)[0]
     return case.wrong(result(s), result(h), result(v)[0], result(gx), total), forward, backward
+
+
+def pack(gpu: FakeGPU, x: object, out: object, n: int, stream: int = 0) -> int:
+    """Run k_pack for 4 steps on tensors or arrays; the CUDA error."""
+    pointers = [a.data_ptr() if isinstance(a, torch.Tensor) else a.ctypes.data for a in (x, out)]
+    real, pointer = ctypes.c_float, ctypes.c_void_p
+    return gpu.lib.k_pack(*map(pointer, pointers), real(0.5), real(1), 4, n, pointer(stream))
 
 
 def packed_reference(x: np.ndarray, decay: float = 0.5) -> np.ndarray:

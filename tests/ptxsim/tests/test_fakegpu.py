@@ -14,15 +14,9 @@ from ptxsim import FakeGPU, PtxError, ToolError
 from ptxsim.toolchain import fake_cudart, patchelf, run_program
 
 from .conftest import KERNELS, compile_with_nvcc
-from .lif import ALPHA, DTYPES, THRESHOLD, Case, numbers, packed_reference, unpack
+from .lif import ALPHA, DTYPES, THRESHOLD, Case, numbers, pack, packed_reference, unpack
 
 REAL = ctypes.c_float
-
-
-@pytest.fixture
-def gpu(sample_library: Path) -> FakeGPU:
-    """The sample library, loaded."""
-    return FakeGPU(sample_library)
 
 
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
@@ -44,12 +38,6 @@ def test_library(gpu: FakeGPU, dtype: torch.dtype, steps: int, neurons: int) -> 
     assert case.wrong(numbers(s), numbers(h), numbers(v), numbers(gx), gd.item()) == []
     assert len(gpu.runs) == 2
     assert gpu.races == []
-
-
-def pack(gpu: FakeGPU, x: object, out: object, n: int) -> int:
-    """Call k_pack on tensors or arrays."""
-    pointers = [a.data_ptr() if isinstance(a, torch.Tensor) else a.ctypes.data for a in (x, out)]
-    return gpu.lib.k_pack(*map(ctypes.c_void_p, pointers), REAL(0.5), REAL(1), 4, n, None)
 
 
 def test_failures_become_cuda_errors_and_exceptions(gpu: FakeGPU) -> None:
