@@ -2,6 +2,7 @@
 kernels, and the emulator runs their last blocks."""
 
 import ctypes
+import struct
 from math import prod
 from types import SimpleNamespace
 
@@ -83,6 +84,7 @@ class Huge:
 
     def launch(self, gpu):
         """In place of the emulated GPU's own."""
+
         def _launch(name, grid, block, arguments, shared):
             module = gpu.kernels[name]
             sizes = [p.size for p in module.kernels[name].parameters]
@@ -90,6 +92,24 @@ class Huge:
             return self.run(module, name, grid, block, raw, shared)
 
         return _launch
+
+    def call(self):
+        """In place of a Triton launcher's __call__."""
+
+        def __call__(launcher, gx, gy, gz, stream, function, metadata, launch_metadata, enter, leave, *arguments):
+            values = []
+            for (_, kind), value in zip(launcher.source.signature.items(), arguments, strict=True):
+                if isinstance(value, torch.Tensor):
+                    values.append(value.data_ptr())
+                elif kind != 'constexpr':
+                    values.append(struct.pack('<f', value) if kind == 'fp32' else value)
+            module = ptxsim.Module(launcher.compiled.asm['ptx'])
+            (kernel,) = module.kernels.values()
+            values += [0] * (len(kernel.parameters) - len(values))
+            meta = launcher.metadata
+            self.run(module, kernel.name, (gx, gy, gz), 32 * meta.num_warps, values, meta.shared)
+
+        return __call__
 
     @property
     def torch(self) -> SimpleNamespace:

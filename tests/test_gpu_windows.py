@@ -1,30 +1,76 @@
 """Every GPU kernel beyond 2^31 and 2^32 elements, by its own launch code: the last block of arrays that only addresses hold."""
 
+import sys
+from importlib.util import find_spec
+
 import gpuwindows
 import pytest
 import torch
 from cases import Case
 
-from snnkern.backends import layout, native, reference
+from snnkern.backends import layout, native, reference, triton
 from snnkern.charges import Affine, Synaptic
 from snnkern.fires import SignedMemory
 from snnkern.neurons import Neuron
 from snnkern.resets import Soft
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
+RARE = pytest.mark.slow, pytest.mark.exhaustive
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
 
 
+def on_cuda(request, monkeypatch):
+    gpu = request.getfixturevalue('gpu')
+
+    def install(huge):
+        device = native.Device(lambda: gpu.module, lambda x: (0, 0), huge.new, partial=True)
+        monkeypatch.setitem(native.DEVICES, 'cpu', device)
+        monkeypatch.setattr(gpu, '_launch', huge.launch(gpu))
+        monkeypatch.setattr(native.pool, 'torch', huge.torch)
+
+    return native, install
+
+
+class Laid:
+    """snnkern.backends.layout with another `new_like`."""
+
+    def __init__(self, new):
+        self.new_like = new
+
+    def __getattr__(self, name):
+        return getattr(layout, name)
+
+
+def on_triton(request, monkeypatch):
+    pytest.importorskip('triton')
+    from ptxsim.faketriton import Launcher
+
+    request.getfixturevalue('driver')
+
+    def install(huge):
+        for name in ('multistep', 'moments', 'pool', 'pack', 'encode'):
+            monkeypatch.setattr(sys.modules[f'snnkern.backends.triton.{name}'], 'layout', Laid(huge.new))
+        monkeypatch.setattr(sys.modules['snnkern.backends.triton.pool'], 'torch', huge.torch)
+        monkeypatch.setattr(Launcher, '__call__', huge.call())
+
+    return triton, install
+
+
+@pytest.fixture(params=[on_cuda, on_triton])
+def backend(request, monkeypatch):
+    """A backend, and what puts a gpuwindows.Huge under it."""
+    if request.param is on_cuda and find_spec('snnkern._cuda') is None:
+        pytest.skip('snnkern._cuda is not built (no nvcc)')
+    return request.param(request, monkeypatch)
+
+
 @pytest.fixture
-def huge(gpu, monkeypatch):
-    """huge(size, tail): a gpuwindows.Huge on the emulated GPU."""
+def huge(backend):
+    """huge(size, tail): a gpuwindows.Huge under the backend."""
 
     def make(size, tail):
         made = gpuwindows.Huge(size, tail)
-        device = native.Device(lambda: gpu.module, lambda x: (0, 0), made.new, partial=True)
-        monkeypatch.setitem(native.DEVICES, 'cpu', device)
-        monkeypatch.setattr(gpu, '_launch', made.launch(gpu))
-        monkeypatch.setattr(native.pool, 'torch', made.torch)
+        backend[1](made)
         return made
 
     return make
@@ -32,7 +78,12 @@ def huge(gpu, monkeypatch):
 
 # dtype, samples, C, inner: more threads than 2^32 in vectors, and one by one. A last block of one sample, whatever the
 # number of warps of a block is.
-SHAPES = [(F32, 3 * 2**31 + 1, 4, 2), (F16, 3 * 2**32 + 1, 4, 2), (F32, 3 * 2**28 + 1, 5, 3), (BF16, 3 * 2**28 + 1, 5, 3)]
+SHAPES = [
+    (F32, 3 * 2**31 + 1, 4, 2),
+    (F16, 3 * 2**32 + 1, 4, 2),
+    (F32, 3 * 2**28 + 1, 5, 3),
+    (BF16, 3 * 2**28 + 1, 5, 3),
+]
 SHAPES += [(F32, 3 * 2**27 + 1, 4, 2)]  # rows of more than 2^31 elements, and less than 2^32
 STATES = Neuron(Synaptic(0.75, decay=0.5), SignedMemory(0.5, 4), Soft())
 ROWS = Neuron(Affine(0.9, 0.7, -0.05), SignedMemory(0.5, 4), Soft())
@@ -72,9 +123,51 @@ def multistep(huge, backend, case, samples, C, inner, monkeypatch):
     return huge
 
 
-@pytest.mark.parametrize('rows', ['', 'each', 'steps'])
+# Triton's compiler takes minutes for all of them.
+KINDS = [
+    pytest.param(run, rows, *shape, marks=() if often else RARE if run is on_triton else pytest.mark.slow)
+    for run in (on_cuda, on_triton)
+    for i, rows in enumerate(('', 'each', 'steps'))
+    for j, shape in enumerate(SHAPES)
+    for often in [i == j % 3 and (run is on_cuda or i == j == 0)]
+]
+
+
+@pytest.mark.parametrize(('backend', 'rows', 'dtype', 'samples', 'C', 'inner'), KINDS, indirect=['backend'])
+def test_multistep(huge, backend, rows, dtype, samples, C, inner):
+    case = Case(
+        ROWS if rows else STATES, dtype, 18, C * inner, *[True] * 2, v_seq=True, rows=rows, connect='ms', sum=True
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        multistep(huge, backend[0], case, samples, C, inner, patch)
+
+
 @pytest.mark.parametrize(('dtype', 'samples', 'C', 'inner'), SHAPES)
-def test_multistep_cuda(gpu, huge, rows, dtype, samples, C, inner, monkeypatch):
-    case = Case(ROWS if rows else STATES, dtype, 18, C * inner, *[True] * 2, v_seq=True, rows=rows, connect='ms', sum=True)
-    with monkeypatch.context() as patch:
-        multistep(huge, native, case, samples, C, inner, patch)
+def test_moments(huge, backend, dtype, samples, C, inner, monkeypatch):
+    huge, x = huge(samples * C * inner, C * inner), torch.randn(5, 1, C, inner).to(dtype)
+    monkeypatch.setattr(layout, 'channel_moments', lambda each, *rest: each)
+    mean, deviation = huge.get(backend[0].moments(huge.put(x, samples), 2), x)
+    assert_grads_close(mean.double(), x.double().mean(0), F32)
+    assert_grads_close(deviation.double(), x.double().var(0, correction=0) * 5, F32)
+
+
+@pytest.mark.parametrize(('dtype', 'samples', 'C', 'inner'), SHAPES)
+@pytest.mark.parametrize('last', [False, True])
+def test_poisson(huge, backend, dtype, samples, C, inner, last):
+    huge, x = huge(samples * C * inner, C * inner), torch.rand(1, C, 1, inner).to(dtype)
+    x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if last else x
+    large = huge.put(x.unsqueeze(0), samples)[0]
+    found = huge.get(backend[0].poisson(large, 6, 3, 5), x)
+    assert_spikes_equal(found, reference.poisson(x, 6, 3, 5 + (samples - 1) * C * inner)[:, 0])
+
+
+@pytest.mark.parametrize('kind', ['bits', 'counts', 'signed'])
+@pytest.mark.parametrize(('dtype', 'n'), [(F32, 2**35 + 8), (F16, 2**36 + 8), (BF16, 2**35 + 5), (F32, 2**31 + 7)])
+def test_pack(huge, backend, kind, dtype, n):
+    huge, count = huge(n, n % 16), n % 16
+    x = torch.randint(0, 2, (count,)).to(dtype)
+    large = huge.addresses(n, dtype)
+    huge.window(large, n - count, count).fill(x.view(torch.uint8).numpy())
+    packed = backend[0].pack_spikes(large, kind, 1.0, False)
+    assert huge.get(packed)[0].equal(reference.pack_spikes(x, kind, 1.0, False))
+    assert huge.get(backend[0].unpack_spikes(packed, kind, 1.0, n, dtype))[0].equal(x)
