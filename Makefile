@@ -10,7 +10,7 @@ CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*
 
 # Installing builds too, in the same folder.
 .NOTPARALLEL:
-.PHONY: demo test test-slow test-all test-nir build bench lint format clean
+.PHONY: demo test test-slow test-all test-nir build bench gpu-table lint format clean
 
 demo: build $(VENV)/.installed
 	$(BIN)/snnkern demo --out demo
@@ -31,6 +31,12 @@ test-nir: build $(VENV)/.developer
 
 bench: build $(VENV)/.developer
 	$(BIN)/python -m benchmarks.run
+
+# The facts of all GPU kernels, without a GPU, and the tables of docs/gpu.md; `rivals=1` compiles SpikingJelly's anew, too.
+gpu-table: build $(VENV)/.developer
+	$(if $(rivals),$(BIN)/python -m benchmarks.gpu_rivals)
+	$(BIN)/python -m benchmarks.gpu_static --json benchmarks/gpu_static.json
+	$(BIN)/python -m benchmarks.gpu_tables
 
 # ninja knows what has changed; nothing is compiled twice.
 build: $(VENV)/.tools

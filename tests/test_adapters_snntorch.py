@@ -36,6 +36,13 @@ def run(layer, x, given=()):
     return outputs, grads
 
 
+def same_gradients(found, expected):
+    for actual, other in zip(found, expected, strict=True):
+        assert (actual is None) == (other is None)
+        if other is not None:
+            assert_grads_close(actual, other, 'sums')
+
+
 def same(layer, x, given=()):
     """An accelerated copy gives what the layer gives."""
     fast = adapters.accelerate(layer)
@@ -45,10 +52,7 @@ def same(layer, x, given=()):
     assert outputs[0].count_nonzero() > 0.02 * outputs[0].numel()
     for actual, expected in zip(found, outputs, strict=True):
         assert_spikes_equal(actual, expected)
-    for actual, expected in zip(found_grads, grads, strict=True):
-        assert (actual is None) == (expected is None)
-        if expected is not None:
-            assert_grads_close(actual, expected, 'sums')
+    same_gradients(found_grads, grads)
     assert_spikes_equal(fast.mem, layer.mem)
     assert_spikes_equal(fast.reset, layer.reset)
     return fast
@@ -72,11 +76,10 @@ OPTIONS = [
     {'spike_grad': surrogate.straight_through_estimator()},
     {'spike_grad': surrogate.heaviside()},
 ]
-# Without addresses of functions, which differ from process to process.
-OPTION_NAMES = [re.sub(' at 0x[0-9a-f]+', '', str(options)) for options in OPTIONS]
+NAMES = [re.sub(' at 0x[0-9a-f]+', '', str(options)) for options in OPTIONS]  # the same in every process
 
 
-@pytest.mark.parametrize('options', OPTIONS, ids=OPTION_NAMES)
+@pytest.mark.parametrize('options', OPTIONS, ids=NAMES)
 def test_leaky(options):
     x = drive(6, 10)
     same(snn.Leaky(0.8, **options), x)
@@ -112,10 +115,7 @@ def test_a_convolution_over_time_is_a_recurrence_here(kind):
     torch.testing.assert_close(found[1], potentials, rtol=1e-5, atol=1e-5)
     wanted = torch.autograd.grad(potentials.square().sum(), list(layer.parameters()), allow_unused=True)
     grads = torch.autograd.grad(found[1].square().sum(), list(fast.parameters()), allow_unused=True)
-    for actual, expected in zip(grads, wanted, strict=True):
-        assert (actual is None) == (expected is None)
-        if expected is not None:
-            assert_grads_close(actual, expected, 'sums')
+    same_gradients(grads, wanted)
 
 
 REFUSED = [
@@ -283,14 +283,11 @@ def check_many(layer, x, start):
         assert_spikes_equal(actual, expected)
     draw = torch.Generator().manual_seed(1)
     sum((o * torch.randn(o.shape, generator=draw)).sum() for o in found if o.requires_grad).backward()
-    for actual, expected in zip([t.grad for t in (*given, *fast.parameters())], grads, strict=True):
-        assert (actual is None) == (expected is None)
-        if expected is not None:
-            assert_grads_close(actual, expected, 'sums')
+    same_gradients([t.grad for t in (*given, *fast.parameters())], grads)
     assert fast.many(x, *start, trace=False)[1:] == (None,) * len(start)
 
 
-@pytest.mark.parametrize('options', OPTIONS, ids=OPTION_NAMES)
+@pytest.mark.parametrize('options', OPTIONS, ids=NAMES)
 def test_many_steps_at_once(options):
     for beta in (0.8, torch.rand(10)):
         check_many(snn.Leaky(beta, **options), drive(6, 10), [torch.rand(6, 10) * 2])

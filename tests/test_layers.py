@@ -21,7 +21,7 @@ LAYERS = (
     {'_arguments', 'functional'},
     {'nn'},
     {'snnkern', 'testing', 'data', 'encode', 'models', 'convert', 'engine', 'adapters'},
-    {'recipes'},
+    {'recipes', 'selftest'},
     {'cli', '__main__'},
 )
 LAYER = {name: row for row, names in enumerate(LAYERS) for name in names}

@@ -96,7 +96,7 @@ def run(folder: Path, *command: object) -> str:
 
 @pytest.mark.slow
 def test_a_new_charge_in_five_steps(tmp_path):
-    for name in ('csrc', 'snnkern', 'tests'):
+    for name in ('csrc', 'snnkern', 'tests', 'benchmarks'):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns('*.so', '__pycache__'))
     for name in ('CMakeLists.txt', 'pyproject.toml'):
         shutil.copy(ROOT / name, tmp_path)

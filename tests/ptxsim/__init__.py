@@ -9,7 +9,7 @@ from .bound import DEVICES, Device, TimeBound, time_bound
 from .fakegpu import FakeGPU
 from .machine import Run
 from .memory import GPU, Allocation
-from .parser import Module
+from .module import Module
 from .program import Kernel
 from .ptxtypes import PtxError
 from .sass import SassFacts, sass_facts

@@ -21,7 +21,7 @@ from . import toolchain
 from .hostmemory import HostMemory, extent
 from .machine import Run
 from .memory import GPU
-from .parser import Module
+from .module import Module
 from .ptxtypes import PtxError
 
 LAUNCH_FAILURE = 719

@@ -14,7 +14,7 @@ from triton.runtime import driver
 from .hostmemory import HostBlock, HostMemory, extent
 from .machine import Run
 from .memory import GPU
-from .parser import Module
+from .module import Module
 from .ptxtypes import PtxError
 
 DEVICE = {
@@ -84,6 +84,7 @@ class Launcher:
             race=active.race,
             seed=active.seed,
         )
+        run.stream = stream
         active.finished(self.compiled, run)
         for host, allocation in copies:
             host.from_device(allocation)
@@ -111,11 +112,12 @@ class Launcher:
 class FakeDriver(DriverBase):
     """The driver: `runs` are the (compiled kernel, Run) of every launch, `races` all data races found.
 
+    race, seed, and the number `stream` of the current stream may be changed between launches.
     Use it as a context manager, or call `uninstall`, to give Triton its previous driver back.
     """
 
     def __init__(self, arch: int = 90, race: bool = True, seed: int | None = None) -> None:
-        self.arch, self.race, self.seed = arch, race, seed
+        self.arch, self.race, self.seed, self.stream = arch, race, seed, 0
         self.utils, self.launcher_cls = Utils(), Launcher
         self.runs: list[tuple[CompiledKernel, Run]] = []
         self.races: list[str] = []
@@ -194,8 +196,8 @@ class FakeDriver(DriverBase):
         """There is only one."""
 
     def get_current_stream(self, device: int) -> int:
-        """The default stream."""
-        return 0
+        """The stream that launches go to; runs have it as `stream`."""
+        return self.stream
 
     def get_device_interface(self) -> object:
         """torch's interface to the device."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from .meetings import NEVER, RUNNING, Meetings
 from .memory import GPU, Allocation, MemorySystem
+from .module import Module
 from .ops import HANDLERS
-from .parser import Module
 from .program import BARRIER, BRANCH, COLLECTIVE, EXIT, PLAIN, Instruction, Kernel, Parameter
 from .ptxtypes import PtxError
 from .state import Lanes

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .parser import Module
+from .module import Module
 from .program import Instruction
 from .ptxtypes import GLOBAL_BASE, LOCAL_BASE, SHARED_BASE
 from .races import RaceTracker, Shadow

@@ -1,111 +1,21 @@
-"""Reads PTX text, as nvcc and Triton write it, into kernels of decoded instructions."""
+"""Reads a kernel's PTX, as nvcc and Triton write it, into decoded instructions."""
 
 import re
 
-import numpy as np
-
 from .modifiers import supported
-from .operands import (
-    FloatBits,
-    Immediate,
-    Memory,
-    Negated,
-    Pair,
-    Register,
-    Sink,
-    Special,
-    Symbol,
-    Vector,
-)
-from .program import BARRIER, BRANCH, COLLECTIVE, EXIT, PLAIN, Instruction, Kernel, Parameter, SharedVariable
+from .operands import FloatBits, Immediate, Memory, Negated, Pair, Register, Sink, Special, Symbol, Vector
+from .program import BARRIER, BRANCH, COLLECTIVE, EXIT, PLAIN, Instruction, Kernel, Parameter
 from .ptxtypes import WIDTH, PtxError
-from .syntax import (
-    alignment,
-    array_length,
-    fill,
-    round_up,
-    skip_braces,
-    skip_function,
-    split_operands,
-    strip_comments,
-)
+from .syntax import alignment, array_length, round_up, split_operands
 
 SPECIAL = re.compile(
     r'%(?:(?:tid|ntid|ctaid|nctaid)\.[xyz]|laneid|warpid|lanemask_(?:lt|le|eq|gt|ge)'
     r'|clock|clock64|smid|nsmid|dynamic_smem_size|total_smem_size)$'
 )
-DIRECTIVE = re.compile(
-    r'(?:\.(?:visible|extern|weak|common)\s+)*'
-    r'\.(entry|func|global|const|shared|section|version|target|address_size)\b'
-)
 VARIABLE = re.compile(r'\.(?:b|u|s|f)(\d+)\s+([\w$]+)\s*((?:\[\s*\d*\s*\])*)')
 ADDRESS = re.compile(r'\[\s*([%\w$]+)\s*(?:([+-])\s*(-?\w+))?\s*\]$')
 SPACES = ('global', 'shared', 'local', 'param', 'const')
 WARP_WIDE = ('shfl', 'vote', 'match', 'redux', 'elect', 'ldmatrix', 'stmatrix')
-
-
-class Module:
-    """The kernels and module-level variables of one PTX text.
-
-    `kernels` maps names to `Kernel`; `target` is the number of the .target line (90 for sm_90).
-    Raises PtxError when the text cannot be parsed. Instructions that are not modelled are only refused when
-    they are executed, so that the other kernels of a file stay usable.
-    """
-
-    def __init__(self, text: str) -> None:
-        self.kernels: dict[str, Kernel] = {}
-        self.globals: dict[str, np.ndarray] = {}
-        self.unsupported_globals: dict[str, str] = {}
-        self.shared: list[SharedVariable] = []
-        target = re.search(r'^\s*\.target\s+sm_(\d+)', text, re.M)
-        self.target = int(target[1]) if target else 0
-        self._parse(strip_comments(text))
-
-    def find(self, name: str) -> Kernel:
-        """The kernel of that name, or the only one whose name contains it. Raises PtxError otherwise."""
-        if name in self.kernels:
-            return self.kernels[name]
-        matches = [k for k in self.kernels if name in k]
-        if len(matches) != 1:
-            raise PtxError(f'{len(matches)} kernels match {name!r}; the module has {sorted(self.kernels)}')
-        return self.kernels[matches[0]]
-
-    def _parse(self, text: str) -> None:
-        position = 0
-        while found := DIRECTIVE.search(text, position):
-            word, after = found[1], found.end()
-            if word in ('version', 'target', 'address_size'):
-                position = text.index('\n', after)
-            elif word == 'section':
-                position = skip_braces(text, after)
-            elif word in ('global', 'const', 'shared'):
-                position = text.index(';', after) + 1
-                self._variable(word, text[found.start() : position - 1])
-            elif word == 'func':
-                position = skip_function(text, after)
-            else:
-                position = skip_braces(text, after)
-                brace = text.index('{', after)
-                kernel = KernelParser(text[after:brace], text[brace + 1 : position - 1]).parse()
-                self.kernels[kernel.name] = kernel
-
-    def _variable(self, space: str, text: str) -> None:
-        declared = VARIABLE.search(text)
-        if not declared:
-            raise PtxError(f'cannot parse the variable {text.strip()[:100]}')
-        bits, name = int(declared[1]), declared[2]
-        size = array_length(declared[3]) * bits // 8
-        if space == 'shared':
-            self.shared.append(SharedVariable(name, size, alignment(text)))
-            return
-        data = np.zeros(max(size, 1), np.uint8)
-        initial = re.search(r'=\s*\{?(.*?)\}?\s*$', text, re.S)
-        try:
-            if initial:
-                fill(data, bits // 8, initial[1])
-            self.globals[name] = data
-        except ValueError:
-            self.unsupported_globals[name] = text.strip()[:100]
 
 
 class KernelParser:

@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,13 +11,22 @@ from snnkern.backends import CUSTOM
 
 DEVICES: tuple[str, ...] = ('cuda',)  # also ROCm's name; tests add "cpu" while an emulator is Triton's driver
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-LANES = 64 if torch.version.hip else 32
 WARPS = 4
 ACCESS = 16  # bytes of one load or store of a thread
-# Without a stated ceiling ptxas spills a few bytes where that lets one more block run.
-REGISTERS = {} if torch.version.hip else {'maxnreg': 255}
 # The ops that have kernels.
 OPS = ('multistep', 'moments', 'poisson', 'pack_spikes', 'pool2d')
+
+
+class Machine(NamedTuple):
+    """What launches depend on: threads of a warp, and options that only its compiler knows."""
+
+    lanes: int
+    options: dict[str, int]
+
+
+# Without a stated ceiling ptxas spills a few bytes where that lets one more block run.
+NVIDIA, AMD = Machine(32, {'maxnreg': 255}), Machine(64, {})
+MACHINE = AMD if torch.version.hip else NVIDIA  # tests put the other one here
 
 
 def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -38,3 +47,13 @@ def refusal(op: str, device: torch.device, dtype: torch.dtype) -> str | None:
 def on_device(x: Tensor) -> Any:
     """Triton launches on the current device."""
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
+
+
+def threads() -> int:
+    """Of a program."""
+    return WARPS * MACHINE.lanes
+
+
+def options() -> dict[str, Any]:
+    """How every kernel is compiled: no contraction, so that results equal the reference's."""
+    return {'num_warps': WARPS, 'enable_fp_fusion': False, **MACHINE.options}

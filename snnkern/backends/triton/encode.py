@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from snnkern.backends import layout
-from snnkern.backends.triton.device import ACCESS, LANES, REGISTERS, WARPS, on_device
+from snnkern.backends.triton.device import ACCESS, on_device, options, threads
 
 MOST = 1024  # blocks that share out the steps of few elements
 
@@ -16,10 +16,10 @@ def poisson(x: Tensor, T: int, seed: int, first: int) -> Tensor:
 
         n, (channels, inner) = x.numel(), layout.order(x)
         vector = next(v for v in (ACCESS // x.element_size(), 1) if n % v == 0)
-        block = LANES * WARPS * vector
+        block = threads() * vector
         across = -(-n // block)
         grid = across, min(-(-T // 4), max(1, MOST // across))
-        options = {'ORDERED': channels == 1, 'VECTOR': vector, 'BLOCK': block, 'num_warps': WARPS, **REGISTERS}
+        kind = {'ORDERED': channels == 1, 'VECTOR': vector, 'BLOCK': block, **options()}
         with on_device(x):
-            draw[grid](x, s, n // vector, T, seed, first, channels, inner, **options)
+            draw[grid](x, s, n // vector, T, seed, first, channels, inner, **kind)
     return s

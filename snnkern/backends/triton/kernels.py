@@ -10,21 +10,23 @@ nothing. Steps at or behind T are masked.
 import triton
 import triton.language as tl
 
+from snnkern.backends.triton.loops import recompute, steps_back, steps_on
 from snnkern.backends.triton.rows import (
     add_line,
-    add_values,
     block_of,
-    choose,
+    further,
+    keep,
     load_chunk,
     load_line,
     load_states,
     load_steps,
     load_values,
     repeat,
+    row_of,
     store_states,
     store_values,
 )
-from snnkern.backends.triton.step import Numbers, State, Values, step, step_back
+from snnkern.backends.triton.step import Numbers, Values
 
 # Not specialised: T = 1 or a multiple of 16 would be variants of their own.
 RUN_TIME = ['T', 'levels', 'vectors', 'inner', 'channels', 'nothing']
@@ -76,118 +78,18 @@ def forward(
     own = Values(a, b, c, theta, 0.0)
     w = load_values(own, coefficients, 0, at, KIND)
     now = load_states(state, 0, v_reset, at, KIND)
+    neuron, xs, tensors = (own, w, n, at), (), (x, residual, coefficients, s, v_seq, total)
     if CONSTANT:
-        xs = repeat(tl.load(x + at.offsets, at.inside, 0.0), GROUP)
-    for first in range(0, T, GROUP):
-        if checkpoints is not None:
-            row = (first // K - 1) * (1 + KIND.CURRENT + KIND.MEMORY)
-            store_states(checkpoints, row, now, at, (first > 0) & (first % K == 0), KIND)
-        if not CONSTANT:
-            xs = load_steps(x, first, at, GROUP)
-        if residual is not None:
-            more = load_steps(residual, first, at, GROUP)
-        for j in tl.static_range(GROUP):
-            t, seen = first + j, xs[j]
-            place, inside = t * at.N + at.offsets, at.inside & (t < T)
-            if KIND.VARYING:
-                w = load_values(own, coefficients, t, at, KIND)
-            if residual is not None and CONNECT == 'ms':
-                seen = (seen.to(tl.float32) + more[j].to(tl.float32)).to(seen.dtype)
-            if total is not None:
-                tl.store(total + place, seen, inside)
-            _, out, new, _, _ = step(now, seen.to(tl.float32), w, n, KIND)
-            now = choose(t < T, new, now, KIND)
-            if residual is not None and CONNECT == 'sew':
-                out += more[j].to(tl.float32)
-            tl.store(s + place, out.to(s.dtype.element_ty), inside)
-            if v_seq is not None:
-                tl.store(v_seq + place, now.v, inside)
+        xs = repeat(tl.load(x + at.offsets), GROUP)
+    whole = T // GROUP * GROUP
+    for first in range(0, whole, GROUP):
+        keep(checkpoints, now, first, at, KIND, K)
+        now = steps_on(tensors, xs, now, first, neuron, KIND, CONNECT, CONSTANT, GROUP, True)
+    if whole < T:
+        keep(checkpoints, now, whole, at, KIND, K)
+        now = steps_on(tensors, xs, now, whole, neuron, KIND, CONNECT, CONSTANT, GROUP, False)
     if last is not None:
         store_states(last, 0, now, at, True, KIND)
-
-
-@triton.jit
-def recompute(
-    x,
-    xs,
-    coefficients,
-    now,
-    first,
-    own,
-    w,
-    n,
-    at,
-    KIND: tl.constexpr,
-    CONSTANT: tl.constexpr,
-    K: tl.constexpr,
-    GROUP: tl.constexpr,
-):
-    """Of each of K steps from `first` on: h, the state before, dh/da, dh/db and x. now: the state before them all."""
-    kept = ()
-    for start in tl.static_range(0, K, GROUP):
-        if not CONSTANT:
-            xs = load_steps(x, first + start, at, GROUP)
-        for j in tl.static_range(GROUP):
-            if KIND.VARYING:
-                w = load_values(own, coefficients, first + start + j, at, KIND)
-            before = now
-            h, _, now, by_a, by_b = step(before, xs[j].to(tl.float32), w, n, KIND)
-            kept += ((h, before, by_a, by_b, xs[j]),)
-    return kept
-
-
-@triton.jit
-def steps_back(
-    grad_s,
-    grad_v_seq,
-    grad_sum,
-    coefficients,
-    line,
-    grad_x,
-    partials,
-    kept,
-    first,
-    sums,
-    own,
-    w,
-    n,
-    one,
-    at,
-    KIND: tl.constexpr,
-    CONSTANT: tl.constexpr,
-    START: tl.constexpr,
-    GROUP: tl.constexpr,
-):
-    """GROUP steps from `first` on, which are kept[START], ...; sums: dL/d of the state, of a constant x, of values."""
-    back, total, added = sums
-    gs, row = load_steps(grad_s, first, at, GROUP), first * at.N
-    if grad_v_seq is not None:
-        gvs = load_steps(grad_v_seq, first, at, GROUP)
-    if grad_sum is not None:
-        more = load_steps(grad_sum, first, at, GROUP)
-    for j in tl.static_range(GROUP - 1, -1, -1):
-        t, there = first + j, first + j < at.T
-        if KIND.VARYING:
-            w = load_values(own, coefficients, t, at, KIND)
-        h, before, by_a, by_b, seen = kept[START + j]
-        before = State(before.v * one, before.i, before.m * one)
-        after = back if grad_v_seq is None else State(back.v + gvs[j], back.i, back.m)
-        gx, new, values = step_back(gs[j].to(tl.float32), after, h * one, before, by_a, by_b, w, n, KIND)
-        back = choose(there, new, back, KIND)
-        if partials is not None and KIND.VARYING:
-            store_values(partials, values, t, at, there, KIND)
-        elif partials is not None:
-            added = add_values(added, values, there)
-        if grad_sum is not None:
-            gx += more[j].to(tl.float32)
-        if CONSTANT:
-            total += tl.where(there, gx, 0.0)
-        elif grad_x is not None:
-            if line is not None:
-                gx = add_line(gx, line, seen)
-            place = (row + j * at.N) + at.offsets
-            tl.store(grad_x + place, gx.to(grad_x.dtype.element_ty), at.inside & there)
-    return back, total, added
 
 
 @triton.jit(do_not_specialize=RUN_TIME)
@@ -236,27 +138,36 @@ def backward(
     """Where they are wanted grad_x, grad_state [S, N] and partials; chunks of K steps, the last one first.
 
     nothing: 0, which the compiler cannot know. Else it keeps what the two passes over a chunk have in common, such
-    as counts of spikes and places in memory, in registers: up to 568 spills, with it none.
+    as comparisons with theta and places in memory, in registers: up to 568 spills, with it none.
     """
     at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND.ALIKE)
     n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, v_min, low, high)
     own, one = Values(a, b, c, theta, alpha), (nothing + 1).to(tl.float32)
     w = load_values(own, coefficients, 0, at, KIND)
-    none, xs = tl.zeros((BLOCK,), tl.float32), ()
+    neuron, xs = (own, w, n, at), ()
+    again = Values(a, b, c, theta * one, alpha), Values(w.a, w.b, w.c, w.theta * one, w.alpha), n, at
+    none = tl.zeros((BLOCK,), tl.float32)
     sums = load_states(grad_last, 0, 0.0, at, KIND), none, Values(none, none, none, none, none)
     if CONSTANT:
-        xs = repeat(tl.load(x + at.offsets, at.inside, 0.0), GROUP)
+        xs = repeat(tl.load(x + at.offsets), 1)
     if line is not None:
         line = load_line(line, at, KIND)
+    tensors = grad_v_seq, grad_sum, coefficients, line, grad_x, partials
     for i in range(0, T, K):
         first = (T - 1) // K * K - i
         now = load_chunk(state, checkpoints, first // K, v_reset, at, KIND)
-        kept = recompute(x, xs, coefficients, now, first, own, w, n, at, KIND, CONSTANT, K, GROUP)
-        tensors = grad_s, grad_v_seq, grad_sum, coefficients, line, grad_x, partials
+        kept = recompute(x, xs, coefficients, now, first, neuron, KIND, CONSTANT, K)
+        group = first + (K - GROUP) + nothing
+        place, to = row_of(grad_s, group, at), None if CONSTANT else row_of(grad_x, group + (GROUP - 1), at)
+        ahead = load_steps(place, group, at, GROUP)
         for start in tl.static_range(K - GROUP, -1, -GROUP):
-            group = first + start + nothing
+            gs = ahead
+            if start > 0:
+                place -= GROUP * at.N
+                ahead = load_steps(place, group - GROUP, at, GROUP)
             if group < T:
-                sums = steps_back(*tensors, kept, group, sums, own, w, n, one, at, KIND, CONSTANT, start, GROUP)
+                sums = steps_back(tensors, gs, kept, group, to, sums, again, KIND, CONSTANT, start, GROUP)
+            group, to = group - GROUP, further(to, -GROUP * at.N)
     back, total, added = sums
     if CONSTANT and grad_x is not None:
         if line is not None:
@@ -279,7 +190,7 @@ def moments(x, out, vectors, T, GROUP: tl.constexpr, VECTOR: tl.constexpr, BLOCK
     origin = tl.zeros((BLOCK,), tl.float32)
     mean, deviation = origin, origin
     for first in range(0, T, GROUP):
-        xs = load_steps(x, first, at, GROUP)
+        xs = load_steps(row_of(x, first, at), first, at, GROUP)
         origin = tl.where(first == 0, xs[0].to(tl.float32), origin)
         for j in tl.static_range(GROUP):
             t = first + j

@@ -40,6 +40,13 @@ def divide(a, b, POWER_OF_2: tl.constexpr):
 
 
 @triton.jit
+def reciprocal(x):
+    """1 / x of a positive x but for its last bits: enough for gradients, and a fifth of a division."""
+    root = tl.rsqrt(x)
+    return root * root
+
+
+@triton.jit
 def current(i, x, n, KIND: tl.constexpr):
     """What charges v, and the current after the step."""
     if KIND.CHARGE == 'Synaptic':
@@ -62,20 +69,29 @@ def current_back(gu, gi, n, KIND: tl.constexpr):
 
 
 @triton.jit
+def rested(v, n, KIND: tl.constexpr):
+    """v above its rest."""
+    return v - n.v_rest if KIND.REST else v
+
+
+@triton.jit
 def charge(v, x, w, n, KIND: tl.constexpr):
     """The potential before firing."""
     if KIND.CHARGE == 'IF':
         h = v + x
     elif KIND.CHARGE == 'LIF':
-        if KIND.DECAY_INPUT:
-            h = v + divide(x - (v - n.v_rest), n.tau, KIND.POWER_OF_2_TAU)
+        if KIND.DECAY_INPUT and KIND.FUSED:
+            h = tl.fma(x - rested(v, n, KIND), tl.div_rn(1.0, n.tau), v)
+        elif KIND.DECAY_INPUT:
+            h = v + divide(x - rested(v, n, KIND), n.tau, KIND.POWER_OF_2_TAU)
         else:
-            h = v - divide(v - n.v_rest, n.tau, KIND.POWER_OF_2_TAU) + x
+            h = v - divide(rested(v, n, KIND), n.tau, KIND.POWER_OF_2_TAU) + x
     elif KIND.CHARGE == 'PLIF':
-        h = v + (x - (v - n.v_rest)) * w.a if KIND.DECAY_INPUT else v - (v - n.v_rest) * w.a + x
+        above = rested(v, n, KIND)
+        h = v + (x - above) * w.a if KIND.DECAY_INPUT else v - above * w.a + x
     else:
         h = w.a * v + w.b * x
-    return h + w.c
+    return h + w.c if KIND.C else h
 
 
 @triton.jit
@@ -95,7 +111,7 @@ def charge_back(gh, w, n, KIND: tl.constexpr):
 def charge_slopes(v, x, n, KIND: tl.constexpr):
     """dh/da and dh/db (dh/dc is 1)."""
     if KIND.CHARGE == 'PLIF':
-        by_a = x - (v - n.v_rest) if KIND.DECAY_INPUT else n.v_rest - v
+        by_a = x - rested(v, n, KIND) if KIND.DECAY_INPUT else -rested(v, n, KIND)
     else:
         by_a = v
     return by_a, x
@@ -187,7 +203,7 @@ def reset(h, up, down, w, n, KIND: tl.constexpr, RESET: tl.constexpr):
     if RESET == 'Hard':
         v = tl.where(up + down > 0 if KIND.SIGNED else up > 0, n.v_reset, h)
     elif RESET == 'Soft' or RESET == 'Bounded':
-        v = h - up * w.theta
+        v = h - (tl.where(up > 0, w.theta, 0.0) if KIND.SINGLE else up * w.theta)
         if KIND.SIGNED:
             v += down * (w.theta * n.spacing)
         if RESET == 'Bounded':
@@ -214,7 +230,8 @@ def reset_back(gs, gv, h, m, w, n, KIND: tl.constexpr, RESET: tl.constexpr):
     if RESET == 'Hard':
         past = tl.where(fired(h, m, w, n, KIND), 0.0, gv)
         if not KIND.DETACH:
-            up, down = gs - gv * (h - n.v_reset), gs + gv * (h - n.v_reset)
+            lost = n.v_reset - h if KIND.V_RESET else -h
+            up, down = tl.fma(gv, lost, gs), tl.fma(gv, -lost, gs)
     elif (RESET == 'Soft' or RESET == 'Bounded') and not KIND.DETACH:
         up, down = gs - gv * w.theta, gs - gv * (w.theta * n.spacing)
     return up, down, past
@@ -231,29 +248,33 @@ def soft_by_theta(h, m, w, n, KIND: tl.constexpr):
 def slopes(h, m, w, n, KIND: tl.constexpr):
     """The sums over the levels; negative ones are open where the memory holds enough."""
     FIRST: tl.constexpr = 0.5 if KIND.FIRE == 'Integer' else 1.0
-    none = tl.zeros_like(h)
-    p = Slopes(none, none, none, none, none, none)
     if KIND.SINGLE or KIND.FIRE == 'MultiSpike':
         bar = w.theta + n.beta * m if KIND.FIRE == 'Adaptive' else w.theta
-        p = add_slopes(p, h - bar, -h - n.first * w.theta, 0, FIRST, n.first, m, w, n, KIND)
+        p = slopes_of(h - bar, -h - n.first * w.theta, 0, FIRST, n.first, m, w, n, KIND)
     else:
+        none = tl.zeros_like(h)
+        p = Slopes(none, none, none, none, none, none)
         for k in range(0, n.levels):
             up, down = FIRST + k, n.first + k * n.spacing
-            p = add_slopes(p, h - up * w.theta, -h - down * w.theta, k, up, down, m, w, n, KIND)
+            q = slopes_of(h - up * w.theta, -h - down * w.theta, k, up, down, m, w, n, KIND)
+            ups = p.up + q.up, p.up_level + q.up_level, p.up_alpha + q.up_alpha
+            downs = p.down + q.down, p.down_level + q.down_level, p.down_alpha + q.down_alpha
+            p = Slopes(ups[0], ups[1], ups[2], downs[0], downs[1], downs[2])
     return p
 
 
 @triton.jit
-def add_slopes(p, z_up, z_down, k, up, down, m, w, n, KIND: tl.constexpr):
-    """The sums p and the k-th level of either side: z from the spike, level."""
+def slopes_of(z_up, z_down, k, up, down, m, w, n, KIND: tl.constexpr):
+    """Those of the k-th level of either side: z from the spike, level."""
     slope, by_alpha = surrogate(z_up, w.alpha, n, KIND)
-    q = Slopes(p.up + slope, p.up_level + up * slope, p.up_alpha + by_alpha, p.down, p.down_level, p.down_alpha)
+    none = tl.zeros_like(slope)
+    p = Slopes(slope, up * slope, by_alpha, none, none, none)
     if KIND.SIGNED:
-        slope, by_alpha = surrogate(z_down, w.alpha, n, KIND)
+        back, back_alpha = surrogate(z_down, w.alpha, n, KIND)
         if KIND.MEMORY:
-            slope, by_alpha = tl.where(m > k, slope, 0.0), tl.where(m > k, by_alpha, 0.0)
-        q = Slopes(q.up, q.up_level, q.up_alpha, p.down + slope, p.down_level + down * slope, p.down_alpha + by_alpha)
-    return q
+            back, back_alpha = tl.where(m > k, back, 0.0), tl.where(m > k, back_alpha, 0.0)
+        p = Slopes(p.up, p.up_level, p.up_alpha, back, down * back, back_alpha)
+    return p
 
 
 @triton.jit
@@ -262,11 +283,12 @@ def surrogate(z, alpha, n, KIND: tl.constexpr):
     by_alpha = tl.zeros_like(z)
     if KIND.SURROGATE == 'ATan':
         u = 1.5707963267948966 * alpha * z
-        grad = alpha / 2 / (1 + u * u)
-        by_alpha = z / 2 / (1 + u * u)
+        share = reciprocal(tl.fma(u, u, 1.0))
+        grad = 0.5 * alpha * share
+        by_alpha = 0.5 * z * share
     elif KIND.SURROGATE == 'Sigmoid':
-        y = tl.sigmoid(alpha * z)
-        grad = alpha * (1 - y) * y
+        e = tl.exp(-tl.abs(alpha * z))  # even in z: the smaller power never overflows
+        grad = alpha * e * reciprocal((1 + e) * (1 + e))
     elif KIND.SURROGATE == 'Triangle':
         grad = tl.maximum(alpha - alpha * alpha * tl.abs(z), 0.0)
     elif KIND.SURROGATE == 'Rectangle':
@@ -280,10 +302,10 @@ def surrogate(z, alpha, n, KIND: tl.constexpr):
         grad = tl.zeros_like(z) + 1
     elif KIND.SURROGATE == 'FastSigmoid' or KIND.SURROGATE == 'SuperSpike':
         y = 1 + tl.abs(z) * (alpha if KIND.SURROGATE == 'FastSigmoid' else 1.0)
-        grad = (1.0 if KIND.SURROGATE == 'FastSigmoid' else alpha) / (y * y)
+        grad = (1.0 if KIND.SURROGATE == 'FastSigmoid' else alpha) * reciprocal(y * y)
     elif KIND.SURROGATE == 'SoftSign':
         y = 1 + tl.abs(alpha * z)
-        grad = alpha / 2 / (y * y)
+        grad = 0.5 * alpha * reciprocal(y * y)
     elif KIND.SURROGATE == 'Erf':
         grad = 0.5641895835477563 * alpha * tl.exp(-(alpha * z) * (alpha * z))
     else:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from snnkern.backends import layout
-from snnkern.backends.triton.device import ACCESS, LANES, REGISTERS, WARPS, on_device
-from snnkern.backends.triton.multistep import VALUES, short
+from snnkern.backends.triton.device import ACCESS, on_device, options, threads
+from snnkern.backends.triton.multistep import GROUP, short
 
 
 def moments(x: Tensor, channel_dim: int) -> Tensor:
@@ -18,18 +18,16 @@ def moments(x: Tensor, channel_dim: int) -> Tensor:
 
         N = x.numel() // T
         vector = math.gcd(N, ACCESS // x.element_size())
-        block = LANES * WARPS * vector
+        block = threads() * vector
         with on_device(x):
             kernel[(-(-N // block),)](
                 x,
                 each,
                 N // vector,
                 T,
-                GROUP=short(T, VALUES * x.element_size() // ACCESS),
+                GROUP=short(T, GROUP),
                 VECTOR=vector,
                 BLOCK=block,
-                num_warps=WARPS,
-                enable_fp_fusion=False,
-                **REGISTERS,
+                **options(),
             )
     return layout.channel_moments(each, T, channel_dim)

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from snnkern.backends import checkpoint_count, checkpoint_interval, layout
-from snnkern.backends.triton.device import ACCESS, LANES, REGISTERS, WARPS, on_device
+from snnkern.backends.triton import device
+from snnkern.backends.triton.device import ACCESS, on_device
 from snnkern.charges import LIF
 from snnkern.fires import Integer
 from snnkern.neurons import SLOTS, Program
 
-VALUES = 16  # values that a thread loads at once, as float32 one register each
+GROUP = 4  # loads of a thread under way at once
 KEPT = 160  # numbers that a thread of backward may keep; where there are more, its accesses are half as wide
 Maybe = Tensor | None
 
@@ -26,7 +27,7 @@ class Kind(NamedTuple):
     """What is chosen at compile time: the parts, and what is a yes or no about them.
 
     LATE: the current of the step before charges. CURRENT, MEMORY: there is a state i, m. SIGNED: there are negative
-    spikes. SINGLE: one level, no division. OPEN: the lowest negative level itself is not crossed. ROWS: of the
+    spikes. REST, C, V_RESET: these are not 0, which saves adding them. SINGLE: one level, no division. OPEN: the lowest negative level itself is not crossed. ROWS: of the
     coefficients, by slot, or -1. VARYING: one a step. ALIKE: one for all neurons.
     """
 
@@ -35,6 +36,9 @@ class Kind(NamedTuple):
     RESET: str
     SURROGATE: str
     DECAY_INPUT: bool
+    REST: bool
+    C: bool
+    V_RESET: bool
     LATE: bool
     CURRENT: bool
     MEMORY: bool
@@ -46,6 +50,7 @@ class Kind(NamedTuple):
     DETACH: bool
     DETACH_V: bool
     POWER_OF_2_TAU: bool
+    FUSED: bool
     POWER_OF_2_THETA: bool
     ROWS: tuple[int, ...]
     VARYING: bool
@@ -80,6 +85,9 @@ def _kind(spec: str, varying: bool, alike: bool) -> Kind:
         RESET=type(reset).__name__,
         SURROGATE=type(surrogate).__name__,
         DECAY_INPUT=getattr(charge, 'decay_input', False),
+        REST=getattr(charge, 'v_rest', 0.0) != 0,
+        C=rows[SLOTS['c']] >= 0 or charge.c != 0,
+        V_RESET=reset.v_start != 0,
         LATE=getattr(charge, 'delayed', False),
         CURRENT=charge.extra,
         MEMORY=fire.extra,
@@ -91,6 +99,7 @@ def _kind(spec: str, varying: bool, alike: bool) -> Kind:
         DETACH=reset.detach,
         DETACH_V=reset.detach_v,
         POWER_OF_2_TAU=isinstance(charge, LIF) and _power_of_2(charge.tau),
+        FUSED=isinstance(charge, LIF) and _power_of_2(charge.tau),
         POWER_OF_2_THETA=own_theta and not single and powers,
         ROWS=rows,
         VARYING=varying,
@@ -101,7 +110,7 @@ def _kind(spec: str, varying: bool, alike: bool) -> Kind:
 @lru_cache(maxsize=1024)
 def _forward_kind(*arguments: Any) -> Kind:
     """The same without what only backward knows."""
-    return _kind(*arguments)._replace(SURROGATE='', DETACH=False, DETACH_V=False)
+    return _kind(*arguments)._replace(SURROGATE='', DETACH=False, DETACH_V=False, FUSED=False)
 
 
 @lru_cache(maxsize=1024)
@@ -144,7 +153,7 @@ def _shape(x: Tensor, T: int, coefficients: Maybe, spec: str, widest: int) -> tu
     """The grid, and what both kernels need to know of tensors. A thread holds the widest vector that divides N."""
     N = x.numel() // x.shape[0]
     vector = math.gcd(N, widest)
-    block = LANES * WARPS * vector
+    block = device.threads() * widest
     channels = 1 if coefficients is None else coefficients.shape[2]
     options = {
         'vectors': N // vector,
@@ -152,12 +161,10 @@ def _shape(x: Tensor, T: int, coefficients: Maybe, spec: str, widest: int) -> tu
         'inner': x.stride(Program.parse(spec).channel_dim) if channels > 1 else 1,
         'channels': channels,
         'CONSTANT': x.shape[0] < T,
-        'GROUP': short(T, VALUES * x.element_size() // ACCESS),
+        'GROUP': GROUP,
         'VECTOR': vector,
         'BLOCK': block,
-        'num_warps': WARPS,
-        'enable_fp_fusion': False,
-        **REGISTERS,
+        **device.options(),
     }
     return (-(-N // block),), options
 
@@ -196,8 +203,7 @@ def multistep_fwd(
         from snnkern.backends.triton.kernels import forward
 
         grid, options = _shape(x, T, coefficients, spec, _widest(x, v_seq))
-        options['K'] = checkpoint_interval(x.dtype) if checkpoints is not None else 1
-        options |= {'KIND': _forward_kind(spec, *_of(coefficients)), 'CONNECT': program.connect}
+        options |= {'K': checkpoint_interval(x.dtype), 'KIND': _forward_kind(spec, *_of(coefficients)), 'CONNECT': program.connect}
         tensors = x, state, coefficients, residual, s, last, v_seq, total, checkpoints
         with on_device(x):
             forward[grid](*tensors, **_numbers(spec), **options)
@@ -249,7 +255,7 @@ def multistep_bwd(
 
         kind = _kind(spec, *_of(coefficients))
         grad_sum, line = (grad_sum, line) if want_x else (None, None)
-        K = short(T, checkpoint_interval(x.dtype))
+        K = max(GROUP, short(T, checkpoint_interval(x.dtype)))
         width = _width(_widest(x, grad_v_seq), K, kind, want_coefficients, line is not None)
         grid, options = _shape(x, T, coefficients, spec, width)
         options |= {'K': K, 'KIND': kind} | _numbers(spec) | _surrogate_numbers(spec)

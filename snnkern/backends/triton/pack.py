@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from snnkern.backends import layout
-from snnkern.backends.triton.device import REGISTERS, WARPS, on_device
+from snnkern.backends.triton.device import on_device, options
 
 BLOCK = 1024  # values of a program: eight of a thread
 WORDS = {4: torch.int32, 2: torch.int16}
@@ -16,7 +16,7 @@ def _launch(kernel: Any, x: Tensor, *arguments: Any) -> None:
     if x.numel():
         grid = (-(-x.numel() // BLOCK),)
         with on_device(x):
-            kernel[grid](*arguments, x.numel(), BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False, **REGISTERS)
+            kernel[grid](*arguments, x.numel(), BLOCK=BLOCK, **options())
 
 
 def _numbers(scale: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

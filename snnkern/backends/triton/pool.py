@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from snnkern.backends import layout
-from snnkern.backends.triton.device import REGISTERS, WARPS, on_device
+from snnkern.backends.triton.device import on_device, options
 from snnkern.backends.window import Pool
 
 FEW = 9  # cells of a window whose counts stay in registers
@@ -22,9 +22,9 @@ def _geometry(x: Tensor, pool: Pool) -> tuple[int, ...]:
     return *size, *out, *stride, *padding, *dilation, x.shape[-3] if layout.channels_last(x) else 1
 
 
-def _launch(kernel: Any, n: int, *arguments: Any, **options: Any) -> None:
+def _launch(kernel: Any, n: int, *arguments: Any, **kind: Any) -> None:
     grid = (-(-n // BLOCK),)
-    kernel[grid](*arguments, **options, BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False, **REGISTERS)
+    kernel[grid](*arguments, **kind, BLOCK=BLOCK, **options())
 
 
 def _steps(x: Tensor, pool: Pool) -> tuple[int, int, int]:

@@ -11,11 +11,15 @@ from snnkern.backends.triton.step import State, Values
 
 
 class Block(NamedTuple):
-    """The neurons of a program: N of all, their offsets in a row, whether they exist; T; columns of coefficients."""
+    """The neurons of a program: N of all, their offsets in a row, whether they exist, how many steps they have (0 if
+    they do not); T; columns of coefficients. Those that do not exist have the first ones' offsets, so that loads need
+    no mask, which would set registers to 0 beforehand.
+    """
 
     N: Any
     offsets: Any
     inside: Any
+    steps: Any
     T: Any
     channels: Any
     columns: Any
@@ -33,7 +37,10 @@ def block_of(vectors, T, inner, channels, VECTOR: tl.constexpr, BLOCK: tl.conste
         size, wide = inner.to(tl.int64), channels.to(tl.int64)
         first, passed = start // size % wide, crossings(start % size, size, tl.arange(0, BLOCK))
         columns = first + passed - crossings(first, wide, passed) * wide
-    return Block(N, offsets, offsets < N, T, wide, columns)
+    inside = offsets < N
+    offsets = tl.where(inside, offsets, tl.arange(0, BLOCK) % VECTOR)
+    offsets = tl.max_contiguous(tl.multiple_of(offsets, VECTOR), VECTOR)
+    return Block(N, offsets, inside, tl.where(inside, T, 0), T, wide, columns)
 
 
 @triton.jit
@@ -53,11 +60,11 @@ def load_states(p, first, v_start, at, KIND: tl.constexpr):
     if KIND.MEMORY:
         m = tl.zeros_like(v)
     if p is not None:
-        v = tl.load(p + first * at.N + at.offsets, at.inside, 0.0)
+        v = tl.load(p + first * at.N + at.offsets)
         if KIND.CURRENT:
-            i = tl.load(p + (first + 1) * at.N + at.offsets, at.inside, 0.0)
+            i = tl.load(p + (first + 1) * at.N + at.offsets)
         if KIND.MEMORY:
-            m = tl.load(p + (first + 1 + KIND.CURRENT) * at.N + at.offsets, at.inside, 0.0)
+            m = tl.load(p + (first + 1 + KIND.CURRENT) * at.N + at.offsets)
     return State(v, i, m)
 
 
@@ -85,19 +92,44 @@ def store_states(p, first, states, at, condition, KIND: tl.constexpr):
 
 
 @triton.jit
-def choose(condition, new, old, KIND: tl.constexpr):
-    """New states where the condition holds, else old ones."""
-    i = tl.where(condition, new.i, old.i) if KIND.CURRENT else old.i
-    m = tl.where(condition, new.m, old.m) if KIND.MEMORY else old.m
-    return State(tl.where(condition, new.v, old.v), i, m)
+def keep(checkpoints, now, first, at, KIND: tl.constexpr, K: tl.constexpr):
+    """The states before step `first` to their rows of the checkpoints, if it is one of K, 2K, ..."""
+    if checkpoints is not None:
+        row = (first // K - 1) * (1 + KIND.CURRENT + KIND.MEMORY)
+        store_states(checkpoints, row, now, at, (first > 0) & (first % K == 0), KIND)
 
 
 @triton.jit
-def load_steps(p, first, at, COUNT: tl.constexpr):
-    """COUNT steps of p [T, N] as a tuple."""
-    steps, row = (), first * at.N
+def row_of(p, t, at):
+    """Where the neurons' values of step t are in p [T, N], or None without it."""
+    return p if p is None else p + t * at.N + at.offsets
+
+
+@triton.jit
+def further(place, N):
+    """The place in the next row."""
+    return place if place is None else place + N
+
+
+@triton.jit
+def load_steps(place, first, at, COUNT: tl.constexpr, WHOLE: tl.constexpr = False):
+    """COUNT steps as a tuple, of which `first` is at a place; what lies behind T is undefined. WHOLE: all are there."""
+    if WHOLE:
+        steps = load_rows(place, COUNT, at, COUNT, True)
+    elif first + COUNT <= at.T:
+        steps = load_rows(place, COUNT, at, COUNT, True)
+    else:
+        steps = load_rows(place, at.T - first, at, COUNT, False)
+    return steps
+
+
+@triton.jit
+def load_rows(place, there, at, COUNT: tl.constexpr, WHOLE: tl.constexpr):
+    """COUNT rows from a place on, or those `there` are."""
+    steps = ()
     for j in tl.static_range(COUNT):
-        steps += (tl.load(p + (row + j * at.N) + at.offsets, at.inside & (first + j < at.T), 0.0),)
+        steps += (tl.load(place, None if WHOLE else j < there),)
+        place += at.N
     return steps
 
 
@@ -117,9 +149,9 @@ def load_value(own, coefficients, t, at, SLOT: tl.constexpr, KIND: tl.constexpr)
     if KIND.ROWS[SLOT] >= 0:
         row = KIND.ROWS[SLOT] * at.T + t if KIND.VARYING else KIND.ROWS[SLOT]
         if KIND.ALIKE:
-            value = tl.load(coefficients + row, t < at.T, 0.0)
+            value = tl.load(coefficients + row, t < at.T)
         else:
-            value = tl.load(coefficients + row * at.channels + at.columns, at.inside & (t < at.T), 0.0)
+            value = tl.load(coefficients + row * at.channels + at.columns, t < at.T)
     return value
 
 
@@ -129,8 +161,8 @@ def load_line(line, at, KIND: tl.constexpr):
     if KIND.ALIKE:
         slope, start = tl.load(line), tl.load(line + 1)
     else:
-        slope = tl.load(line + at.columns, at.inside, 0.0)
-        start = tl.load(line + at.channels + at.columns, at.inside, 0.0)
+        slope = tl.load(line + at.columns)
+        start = tl.load(line + at.channels + at.columns)
     return slope, start
 
 
@@ -162,12 +194,12 @@ def store_values(p, values, t, at, condition, KIND: tl.constexpr):
 
 
 @triton.jit
-def add_values(sums, values, condition):
-    """Sums of values where the condition holds."""
+def add_values(sums, values):
+    """Their sums."""
     return Values(
-        sums.a + tl.where(condition, values.a, 0.0),
-        sums.b + tl.where(condition, values.b, 0.0),
-        sums.c + tl.where(condition, values.c, 0.0),
-        sums.theta + tl.where(condition, values.theta, 0.0),
-        sums.alpha + tl.where(condition, values.alpha, 0.0),
+        sums.a + values.a,
+        sums.b + values.b,
+        sums.c + values.c,
+        sums.theta + values.theta,
+        sums.alpha + values.alpha,
     )

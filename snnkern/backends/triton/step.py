@@ -67,15 +67,14 @@ def step_back(g, after, h, before, by_a, by_b, w, n, KIND: tl.constexpr):
     gs = g * w.theta if KIND.REAL_UNITS else g
     if KIND.FIRE == 'Adaptive':
         gs += after.m
-    through, past, theta, alpha = fire_back(gs, after.v, h, before.m, w, n, KIND, KIND.RESET)
+    gh, through, theta, alpha = fire_back(gs, after.v, h, before.m, w, n, KIND, KIND.RESET)
     if KIND.REAL_UNITS:
         up, down = math.counts(h, before.m, w, n, KIND)
         theta += g * math.signed(up, down, KIND)
-    gh = through + past
     gv, gu = math.charge_back(gh, w, n, KIND)
     if KIND.RESET == 'Delayed':
         none = tl.zeros_like(gh)
-        through_v, _, theta_v, alpha_v = fire_back(none, gh, before.v, before.m, w, n, KIND, 'Soft')
+        _, through_v, theta_v, alpha_v = fire_back(none, gh, before.v, before.m, w, n, KIND, 'Soft')
         gv, theta, alpha = gv + through_v, theta + theta_v, alpha + alpha_v
     if KIND.DETACH_V:
         gv = tl.zeros_like(gv)
@@ -86,13 +85,14 @@ def step_back(g, after, h, before, by_a, by_b, w, n, KIND: tl.constexpr):
 
 @triton.jit
 def fire_back(gs, gv, h, m, w, n, KIND: tl.constexpr, RESET: tl.constexpr):
-    """dL/dh through the spikes and past them, dL/dtheta and dL/dalpha; gs: dL/ds, gv: dL/dv after the reset."""
+    """dL/dh, its part through the spikes, dL/dtheta and dL/dalpha; gs: dL/ds, gv: dL/dv after the reset."""
     gv = math.passed(gv, h, m, w, n, KIND, RESET)
     up, down, past = math.reset_back(gs, gv, h, m, w, n, KIND, RESET)
     p = math.slopes(h, m, w, n, KIND)
-    through, theta, alpha = up * p.up, -(up * p.up_level), up * p.up_alpha
+    gh, through, theta, alpha = tl.fma(up, p.up, past), up * p.up, -(up * p.up_level), up * p.up_alpha
     if KIND.SIGNED:
-        through, theta, alpha = through + down * p.down, theta + down * p.down_level, alpha - down * p.down_alpha
+        gh, through = tl.fma(down, p.down, gh), through + down * p.down
+        theta, alpha = theta + down * p.down_level, alpha - down * p.down_alpha
     if RESET == 'Soft' or RESET == 'Bounded':
         theta += gv * math.soft_by_theta(h, m, w, n, KIND)
-    return through, past, theta, alpha
+    return gh, through, theta, alpha

@@ -1,6 +1,7 @@
 """Minimum, maximum and sign of floating-point numbers and integers."""
 
 from collections.abc import Callable
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def extremum(run: 'Run', ins: Instruction, lanes: Lanes, choose: Callable, integer: Callable) -> None:
-    """min and max of two operands."""
-    if len(ins.operands) != 3:
-        run.fail(ins, 'three-operand min and max are not supported')
+    """min and max of two operands, of float32 also of three (sm_100 and later)."""
     ptype = ins.types[-1]
+    if len(ins.operands) != 3 and (len(ins.operands), ptype) != (4, 'f32'):
+        run.fail(ins, 'min and max of so many operands are not supported')
     if not is_float(ptype) and ptype not in PACKED:
         a, b = (run.value(s, ptype, lanes) for s in ins.operands[1:])
         run.write(ins.operands[0], integer(a, b), lanes)
         return
 
     def pick(*values: np.ndarray) -> np.ndarray:
-        return choose(*values, propagate_nan='NaN' in ins.modifiers)
+        return reduce(partial(choose, propagate_nan='NaN' in ins.modifiers), values)
 
     elementwise(run, ins, lanes, pick, pick)
 

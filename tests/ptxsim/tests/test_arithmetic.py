@@ -195,6 +195,17 @@ def test_minimum_and_maximum() -> None:
     assert np.isnan(strict[2:5]).all()
 
 
+@pytest.mark.parametrize('name', ['min', 'max'])
+def test_minimum_and_maximum_of_three(name: str) -> None:
+    operands = [A, B, C]
+    ignore, spread = (np.fmin, np.minimum) if name == 'min' else (np.fmax, np.maximum)
+    got = evaluate(f'{name}.f32 %f8, %f0, %f1, %f2;', operands, np.float32)
+    assert same(got, ignore.reduce(operands))
+    assert same(evaluate(f'{name}.NaN.f32 %f8, %f0, %f1, %f2;', operands, np.float32), spread.reduce(operands))
+    zeros = [np.array(signs * 128, np.float32) for signs in ([0.0, -0.0], [0.0, 0.0], [-0.0, 0.0])]
+    assert np.signbit(evaluate(f'{name}.f32 %f8, %f0, %f1, %f2;', zeros, np.float32)).all() == (name == 'min')
+
+
 @pytest.mark.parametrize('name', ['eq', 'ne', 'lt', 'ge', 'neu', 'ltu', 'num', 'nan'])
 def test_comparisons(name: str) -> None:
     body = f'setp.{name}.f32 %p1, %f0, %f1; selp.b32 %r8, 1, 0, %p1;'

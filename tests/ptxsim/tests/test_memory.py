@@ -157,6 +157,21 @@ def test_coalescing_is_counted() -> None:
     assert t.sector_ratio == 8.0
 
 
+@pytest.mark.parametrize(('vector', 'names'), [('v8.f32', 'f'), ('v4.b64', 'rd')])
+def test_accesses_of_32_bytes(vector: str, names: str) -> None:
+    count = int(vector[1])
+    listed = ', '.join(f'%{names}{k + (10 if names == "rd" else 1)}' for k in range(count))
+    body = 'mul.wide.u32 %rd9, %r13, 32; add.s64 %rd7, %rd0, %rd9; add.s64 %rd8, %rd1, %rd9;'
+    body += f'ld.global.{vector} {{{listed}}}, [%rd7]; st.global.{vector} [%rd8], {{{listed}}};'
+    data = np.arange(512, dtype=np.float32)
+    gpu, (_, out), record = run(body, [data, 2048], block=64)
+    assert np.array_equal(gpu.get(out, np.float32), data)
+    t = record.traffic()
+    assert (t.load, t.store, t.min_width, t.sector_ratio) == (2048, 2048, 32, 1.0)
+    with pytest.raises(PtxError, match='misaligned 32-byte access'):
+        run(body.replace('[%rd7]', '[%rd7+16]'), [data, 2048], block=1)
+
+
 def test_bank_conflicts_are_counted() -> None:
     def waves(stride: int) -> int:
         body = '.shared .align 16 .b8 tile[4096];\nmov.u32 %r1, tile; '

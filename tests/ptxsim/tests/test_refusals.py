@@ -39,7 +39,9 @@ UNMODELLED = [
     'call.uni foo, (%rd0);',
     'brx.idx %r1, table;',
     'mov.u64 %rd1, %globaltimer;',
-    'min.f32 %f1, %f2, %f3, %f4;',
+    'min.s32 %r1, %r2, %r3, %r4;',
+    'min.f64 %fd1, %fd2, %fd3, %fd4;',
+    'max.f32 %f1, %f2, %f3, %f4, %f5;',
 ]
 
 

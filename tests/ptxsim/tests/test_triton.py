@@ -96,3 +96,17 @@ def test_unwritten_memory_is_noticed() -> None:
         v, s, h = driver.empty(512), torch.empty(2, 512), torch.empty(2, 512)
         with pytest.raises(PtxError, match='never written in v'):
             triton_lif.lif_fwd[(1,)](case.x, v, s, h, 512, 0.5, 1.0, STEPS=2, BLOCK=BLOCK)
+
+
+def test_streams_and_the_order_of_warps() -> None:
+    from . import triton_lif
+
+    case, steps = Case(torch.float32, 3, 1040), []
+    with install_triton(90) as driver:
+        for seed in (None, 1, 2, 1):
+            driver.seed, driver.stream = seed, len(steps)
+            assert run_triton(driver, triton_lif, case) == []
+            assert [run.stream for _, run in driver.runs[-2:]] == [len(steps)] * 2
+            steps.append(driver.runs[-1][1].steps)
+    assert steps[0] < min(steps[1:])
+    assert steps[1] == steps[3] != steps[2]
