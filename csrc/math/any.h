@@ -95,14 +95,15 @@ struct AnyReset {
     return bounded ? bound_.passed(fire, gv, h, s) : gv;
   }
   template <class Fire>
-  SNN_HD float blame_up(const Fire& fire, float gv, float gh, float h) const {
-    return hard ? hard_.blame_up(fire, gv, gh, h) : soft_.blame_up(fire, delayed ? gh : gv, gh, h);
+  SNN_HD float by_up(const Fire& fire, float h) const {
+    return hard ? hard_.by_up(fire, h) : soft_.by_up(fire, h);
   }
   template <class Fire>
-  SNN_HD float blame_down(const Fire& fire, float gv, float gh, float h) const {
-    return hard ? hard_.blame_down(fire, gv, gh, h) : soft_.blame_down(fire, delayed ? gh : gv, gh, h);
+  SNN_HD float by_down(const Fire& fire, float h) const {
+    return hard ? hard_.by_down(fire, h) : soft_.by_down(fire, h);
   }
-  SNN_HD float keep(float s) const { return hard ? hard_.keep(s) : soft_.keep(s); }
+  SNN_HD float reached(float gv, float gh) const { return delayed ? gh : gv; }
+  SNN_HD float kept(float gv, float s) const { return hard ? hard_.kept(gv, s) : soft_.kept(gv, s); }
   template <class Fire>
   SNN_HD float by_theta(const Fire& fire, float gv, float gh, float s) const {
     return hard ? hard_.by_theta(fire, gv, gh, s) : soft_.by_theta(fire, delayed ? gh : gv, gh, s);

@@ -30,6 +30,7 @@ struct OneSided {
   SNN_HD OneSided(float v_threshold, float real_units) : theta(v_threshold), real(real_units != 0.f ? 1.f : 0.f) {}
   // What one spike is worth in the output: theta or 1.
   SNN_HD float unit() const { return select(real != 0.f, theta, 1.f); }
+  SNN_HD float emitted(float s) const { return s * unit(); }
   SNN_HD float bar(float) const { return theta; }
   SNN_HD float drop(float s) const { return s * theta; }
   SNN_HD float drop_down() const { return theta; }
@@ -53,6 +54,21 @@ struct Binary : OneSided {
     return f;
   }
   SNN_HD float spikes(float h, float) const { return (strict ? h > theta : h >= theta) ? 1.f : 0.f; }
+  SNN_HD Levels positive() const { return {1.f, 1.f, 1}; }
+};
+
+// Binary in the fewest instructions: it fires from one number on, since h > theta is h >= the next float.
+struct Reaching : OneSided {
+  float least, worth;
+
+  explicit Reaching(const float* values)
+      : OneSided(values[0], values[1]),
+        least(values[2] != 0.f ? __builtin_nextafterf(theta, __builtin_inff()) : theta),
+        worth(OneSided::unit()) {}
+  SNN_HD float unit() const { return worth; }
+  SNN_HD float spikes(float h, float) const { return h >= least ? 1.f : 0.f; }
+  SNN_HD float emitted(float s) const { return select(s != 0.f, unit(), 0.f); }
+  SNN_HD float drop(float s) const { return select(s != 0.f, theta, 0.f); }
   SNN_HD Levels positive() const { return {1.f, 1.f, 1}; }
 };
 
@@ -129,6 +145,7 @@ struct TwoSided {
   SNN_HD TwoSided<StrictUp, StrictDown, Memory, Division> at(float own) const { return {*this, own}; }
 
   SNN_HD float unit() const { return select(real != 0.f, theta, 1.f); }
+  SNN_HD float emitted(float s) const { return s * unit(); }
   SNN_HD float bar(float) const { return theta; }
   SNN_HD float spikes(float h, float m) const {
     const float quotient = divisor.divide(h);

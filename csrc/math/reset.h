@@ -1,8 +1,8 @@
 // Reset: the potential after the step, and its part in backward. Formulas as in snnkern/resets.py.
 //
-// `before` is what a delayed reset does to the charged potential. `blame_up` and `blame_down` are what the gradient of
-// a positive (negative) spike loses through the reset: -dv/ds times gv, dL/dv after the step, or gh, dL/dh of
-// the next step (times 0 if detached). `passed` is what of gv a bound on v lets through, `keep` is dv/dh at fixed s;
+// `before` is what a delayed reset does to the charged potential. `by_up` and `by_down` are dv/ds of a positive
+// (negative) spike, 0 if detached: what the gradient `reached` (gv, dL/dv after the step, or gh, dL/dh of the next
+// step) adds to dL/ds. `passed` is what of gv a bound on v lets through, `kept` is gv * dv/dh at fixed s;
 // `by_theta` what dL/dtheta gets through the amount that is subtracted; `carry` is 0 where no gradient flows from a
 // step into the potential before it.
 #pragma once
@@ -30,18 +30,19 @@ struct Hard {
     return select(s != 0.f, v_reset, h);
   }
   template <class Fire>
-  SNN_HD float blame_up(const Fire&, float gv, float, float h) const {
-    return live * gv * (h - v_reset);
+  SNN_HD float by_up(const Fire&, float h) const {
+    return mul_add(-live, h, live * v_reset);
   }
   template <class Fire>
-  SNN_HD float blame_down(const Fire&, float gv, float, float h) const {
-    return live * gv * (v_reset - h);
+  SNN_HD float by_down(const Fire& fire, float h) const {
+    return -by_up(fire, h);
   }
+  SNN_HD float reached(float gv, float) const { return gv; }
   template <class Fire>
   SNN_HD float passed(const Fire&, float gv, float, float) const {
     return gv;
   }
-  SNN_HD float keep(float s) const { return s != 0.f ? 0.f : 1.f; }
+  SNN_HD float kept(float gv, float s) const { return select(s != 0.f, 0.f, gv); }
   template <class Fire>
   SNN_HD float by_theta(const Fire&, float, float, float) const {
     return 0.f;
@@ -49,11 +50,13 @@ struct Hard {
 };
 
 // Soft: values: detach, detach_v. NoReset: values: detach_v; strength is 0.
-struct Soft {
+template <class Strength>
+struct Subtracting {
   static constexpr bool delayed = false;
-  float strength, live, carry;
+  Strength strength;
+  float live, carry;
 
-  SNN_HD Soft(float amount, bool detach, bool detach_v)
+  SNN_HD Subtracting(float amount, bool detach, bool detach_v)
       : strength(amount), live(detach ? 0.f : amount), carry(detach_v ? 0.f : 1.f) {}
   SNN_HD float start() const { return 0.f; }
   template <class Fire>
@@ -65,23 +68,26 @@ struct Soft {
     return h - strength * fire.drop(s);
   }
   template <class Fire>
-  SNN_HD float blame_up(const Fire& fire, float gv, float, float) const {
-    return live * gv * fire.theta;
+  SNN_HD float by_up(const Fire& fire, float) const {
+    return -live * fire.theta;
   }
   template <class Fire>
-  SNN_HD float blame_down(const Fire& fire, float gv, float, float) const {
-    return live * gv * fire.drop_down();
+  SNN_HD float by_down(const Fire& fire, float) const {
+    return -live * fire.drop_down();
   }
+  SNN_HD float reached(float gv, float) const { return gv; }
   template <class Fire>
   SNN_HD float passed(const Fire&, float gv, float, float) const {
     return gv;
   }
-  SNN_HD float keep(float) const { return 1.f; }
+  SNN_HD float kept(float gv, float) const { return gv; }
   template <class Fire>
   SNN_HD float by_theta(const Fire& fire, float gv, float, float s) const {
     return -strength * gv * fire.dropped(s);
   }
 };
+
+using Soft = Subtracting<float>;
 
 // values: v_min, detach, detach_v.
 struct Bounded : Soft {
@@ -119,18 +125,19 @@ struct Delayed {
     return h;
   }
   template <class Fire>
-  SNN_HD float blame_up(const Fire& fire, float, float gh, float) const {
-    return live * gh * fire.theta;
+  SNN_HD float by_up(const Fire& fire, float) const {
+    return -live * fire.theta;
   }
   template <class Fire>
-  SNN_HD float blame_down(const Fire& fire, float, float gh, float) const {
-    return live * gh * fire.drop_down();
+  SNN_HD float by_down(const Fire& fire, float) const {
+    return -live * fire.drop_down();
   }
+  SNN_HD float reached(float, float gh) const { return gh; }
   template <class Fire>
   SNN_HD float passed(const Fire&, float gv, float, float) const {
     return gv;
   }
-  SNN_HD float keep(float) const { return 1.f; }
+  SNN_HD float kept(float gv, float) const { return gv; }
   template <class Fire>
   SNN_HD float by_theta(const Fire& fire, float, float gh, float s) const {
     return -gh * fire.dropped(s);

@@ -45,15 +45,17 @@ struct Firing {
   // grad: dL/d(emitted); h: as forward left it; m: before the step. Returns dL/dh; g.v stays for the charge.
   SNN_HD float backward(float grad, const Slopes& p, float h, float m, Adjoint& g, FireSums& sums) const {
     const float s = fire.spikes(h, m);
-    const float gs = grad * fire.unit() + fire.by_memory(g.m);
+    float gs = grad * fire.unit();
+    if (Fire::remembers) gs += fire.by_memory(g.m);
     const float gv = reset.passed(fire, g.v, h, s);
-    const float up = gs - reset.blame_up(fire, gv, g.h, h);
-    float gh = up * p.up + gv * reset.keep(s);
+    const float reached = reset.reached(gv, g.h);
+    const float up = mul_add(reached, reset.by_up(fire, h), gs);
+    float gh = mul_add(up, p.up, reset.kept(gv, s));
     sums.theta += reset.by_theta(fire, gv, g.h, s) + fire.real * grad * s - up * p.up_level;
     sums.alpha += up * p.up_alpha;
     if (Fire::negative_side) {
-      const float down = gs - reset.blame_down(fire, gv, g.h, h);
-      gh += down * p.down;
+      const float down = mul_add(reached, reset.by_down(fire, h), gs);
+      gh = mul_add(down, p.down, gh);
       sums.theta += down * p.down_level;
       sums.alpha -= down * p.down_alpha;
     }

@@ -20,8 +20,9 @@ struct ATan {
   SNN_HD explicit ATan(const float* values) : ATan(values[0]) {}
   SNN_HD explicit ATan(float a) : alpha(a), slope(1.57079632679f * a) {}
   SNN_HD ATan at(float own) const { return ATan(own); }
-  SNN_HD float grad(float z) const { return ratio(0.5f * alpha, 1.f + slope * z * (slope * z)); }
-  SNN_HD float by_alpha(float z) const { return ratio(0.5f * z, 1.f + slope * z * (slope * z)); }
+  SNN_HD float grad(float z) const { return ratio(0.5f * alpha, squared(slope * z)); }
+  SNN_HD float by_alpha(float z) const { return ratio(0.5f * z, squared(slope * z)); }
+  SNN_HD float squared(float y) const { return mul_add(y, y, 1.f); }
 };
 
 struct Sigmoid : FixedAlpha {

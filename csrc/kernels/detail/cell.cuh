@@ -56,7 +56,7 @@ __device__ __forceinline__ void step(const Cell<C>& cell, const Numbers<V, Rows>
     for (int j = 0; j < V; ++j) {
       const auto own = numbers.fire(fire, j);
       const Firing<std::decay_t<decltype(own)>, AnyReset> firing = {own, cell.reset};
-      s[j] = firing.forward(h[j], now.v[j], now.m[j]) * own.unit();
+      s[j] = own.emitted(firing.forward(h[j], now.v[j], now.m[j]));
     }
   });
 }

@@ -6,15 +6,6 @@
 namespace snn::gpu {
 namespace {
 
-// Of two rows, rounded as a tensor of theirs would be.
-template <class E, int V>
-__device__ __forceinline__ Vector<E, V> total(const Vector<E, V>& row, const Vector<E, V>& other, bool bfloat) {
-  float sum[V];
-  widen(row, bfloat, sum);
-  add_row(other, bfloat, sum);
-  return narrow<E>(sum, bfloat);
-}
-
 template <class E, int V, bool Rows, class C>
 __global__ void __launch_bounds__(kThreads, kForwardBlocks<Rows, V>)
     forward(const ForwardArgs args, const Cell<C> cell, const Table table) {

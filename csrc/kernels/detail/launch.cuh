@@ -79,6 +79,9 @@ bool can_be_vectors(const MultistepArgs& args, const P*... p) {
 // Neurons with coefficients, and gradients with a line, have kernels of their own, compiled beside the others.
 void multistep_fwd_rows(const ForwardArgs& args, cudaStream_t stream);
 void multistep_bwd_rows(const BackwardArgs& args, cudaStream_t stream);
+// Common neurons, too. False: it is none of theirs, nothing was launched.
+bool multistep_fwd_quick(const ForwardArgs& args, cudaStream_t stream);
+bool multistep_bwd_quick(const BackwardArgs& args, cudaStream_t stream);
 
 inline unsigned blocks_for(std::int64_t n, int width, int threads) {
   const std::int64_t per_block = std::int64_t{threads} * width;

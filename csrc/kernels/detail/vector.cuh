@@ -26,7 +26,8 @@ __device__ __forceinline__ Vector<E, V> load(const E* from) {
 
 // A vector as one piece. Halves that wait in registers would be shifted about one by one.
 template <class E, int V>
-using Whole = std::conditional_t<sizeof(E) * V == 16, uint4, std::conditional_t<sizeof(E) == 4, float, unsigned short>>;
+using Whole = std::conditional_t<sizeof(E) * V == 16, std::conditional_t<sizeof(E) == 4, float4, uint4>,
+                                 std::conditional_t<sizeof(E) == 4, float, unsigned short>>;
 
 // Neurons first, first + 1, ... of a row. bfloat: what kind of Half.
 template <int W, int V>
@@ -77,6 +78,15 @@ __device__ __forceinline__ void add_row(const Vector<E, V>& row, bool bfloat, fl
   widen(row, bfloat, more);
 #pragma unroll
   for (int j = 0; j < V; ++j) to[j] += more[j];
+}
+
+// Of two rows, rounded as a tensor of theirs would be.
+template <class E, int V>
+__device__ __forceinline__ Vector<E, V> total(const Vector<E, V>& row, const Vector<E, V>& other, bool bfloat) {
+  float sum[V];
+  widen(row, bfloat, sum);
+  add_row(other, bfloat, sum);
+  return narrow<E>(sum, bfloat);
 }
 
 // Rows of a tensor, one after the other, asked for kAhead steps before they are used: a streaming kernel lives by
