@@ -45,12 +45,14 @@ def differentiated(outputs: list[Tensor | None], inputs: list[Tensor], exact: in
 
 @dataclass(frozen=True)
 class Layer:
-    """A neuron. rows: steps of its coefficients, 0: none; connect: of a residual; constant: one x for all steps."""
+    """A neuron. rows: steps of its coefficients, 0: none; connect: of a residual; constant: one x for all steps;
+    traced: the potentials of all steps are wanted."""
 
     neuron: Neuron
     rows: int = 0
     connect: str = ''
     constant: bool = False
+    traced: bool = True
 
     def coefficients(self, x: Tensor) -> dict[str, Tensor]:
         """Powers of two around 1, of each channel."""
@@ -73,7 +75,13 @@ class Layer:
         seen = x.expand(T, *x.shape[1:]) if self.constant else x
         options |= {'coefficients': rows} if rows else {}
         found = functional.multistep(
-            seen, self.neuron, v0=v0, return_state=True, return_v_seq=not rows, backend=backend, **options
+            seen,
+            self.neuron,
+            v0=v0,
+            return_state=True,
+            return_v_seq=self.traced and not rows,
+            backend=backend,
+            **options,
         )
         return differentiated(list(found), [*inputs, *rows.values()], len(found))
 
@@ -129,6 +137,9 @@ def draws(x: Tensor, backend: str) -> tuple[list, list]:
 SIGNED = Signed(0.5, 3, True, -1.5, 0.5)
 # All of multistep's optional tensors, each with and without; states: one, two and three.
 FAMILIES: dict[str, Run] = {
+    'quick': Layer(Neuron(LIF(2.0), Binary(), Hard(), ATan()), traced=False),
+    'soft quick': Layer(Neuron(LIF(4.0, decay_input=False), Binary(0.5, True, True), Soft(), Sigmoid()), traced=False),
+    'taking': Layer(Neuron(IF(), SignedMemory(0.5, 4), Soft()), traced=False),
     'neuron': Layer(Neuron(LIF(2.0), Binary(), Hard(), ATan())),
     'burst': Layer(Neuron(IF(), Burst(0.5, 3, real_units=True), Soft(), Sigmoid())),
     'states': Layer(Neuron(Synaptic(0.5, decay=0.5), SignedMemory(0.5, 4), Soft()), connect='ms'),

@@ -24,6 +24,7 @@ class Huge:
         self.parts: dict[int, list[Allocation]] = {}
         self.keep: list[torch.Tensor] = []
         self.next = NOWHERE
+        self.scratch = lambda flat: flat  # gives memory that kernels share among themselves its windows
         self.runs: list = []
 
     def addresses(self, count: int, dtype: torch.dtype) -> torch.Tensor:
@@ -39,12 +40,13 @@ class Huge:
         return made
 
     def rows(self, t: torch.Tensor) -> torch.Tensor:
-        """t with the end of each row (of the one row of a vector) unwritten."""
+        """t with the end of each row (of the one row of a vector) unwritten, and 16 bytes at its beginning."""
         rows = t.shape[0] if t.dim() > 1 else 1
         each = t.numel() // rows
         count = -(-each * self.tail // self.size)
         for row in range(rows):
             self.window(t, (row + 1) * each - count, count)
+            self.device.allocations.append(Allocation(t.data_ptr() + row * each * t.itemsize, 16, 'first', True))
         return t
 
     def new(self, x: torch.Tensor, steps: int, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -53,7 +55,7 @@ class Huge:
         return self.rows(memory.as_strided((steps, *x.shape[1:]), layout.strides_of(x)))
 
     def put(self, small: torch.Tensor, samples: int | None = None) -> torch.Tensor:
-        """[T, samples, ...] in the layout of small [T, 1, ...], whose values end each row; no samples: small as it is."""
+        """[T, samples, ...] in the layout of small [T, 1, ...], the ends of rows; no samples: small itself."""
         if samples is None:
             self.device.allocations.append(made := Allocation(small.data_ptr(), small.nbytes, 'small', True))
             made.fill(small.numpy())
@@ -96,7 +98,7 @@ class Huge:
     def call(self):
         """In place of a Triton launcher's __call__."""
 
-        def __call__(launcher, gx, gy, gz, stream, function, metadata, launch_metadata, enter, leave, *arguments):
+        def call(launcher, gx, gy, gz, stream, function, metadata, launch_metadata, enter, leave, *arguments):
             values = []
             for (_, kind), value in zip(launcher.source.signature.items(), arguments, strict=True):
                 if isinstance(value, torch.Tensor):
@@ -109,14 +111,14 @@ class Huge:
             meta = launcher.metadata
             self.run(module, kernel.name, (gx, gy, gz), 32 * meta.num_warps, values, meta.shared)
 
-        return __call__
+        return call
 
     @property
     def torch(self) -> SimpleNamespace:
         """In place of torch, where the library asks it for memory."""
 
         def empty(size, dtype, device):
-            flat = self.addresses(prod(size) if isinstance(size, tuple) else size, dtype)
-            return self.rows(flat.view(size)) if isinstance(size, tuple) else flat
+            flat = self.addresses(prod(size) if isinstance(size, tuple) else max(1, size), dtype)
+            return self.rows(flat.view(size)) if isinstance(size, tuple) else self.scratch(flat)
 
         return SimpleNamespace(**{**vars(torch), 'empty': empty})

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from itertools import combinations, cycle, islice
 from random import Random
 
-import emulator
 import gpucases
 import pytest
 import torch
@@ -16,6 +15,7 @@ from cases import Case
 from gpucases import FAMILIES, LAYOUTS
 from parity import check
 
+from benchmarks.emulated import OTHERS, USUAL
 from snnkern.backends import native, triton
 from snnkern.charges import IF, LIF, Affine, Synaptic
 from snnkern.encode import poisson
@@ -25,20 +25,18 @@ from snnkern.resets import Delayed, Hard, Soft
 from snnkern.surrogates import Sigmoid
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
-ptxsim = emulator.load()
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # Nothing, one; vectors of 4 and 8 +- 1; a warp +- 1; more than one block, and such a number that is odd.
 SIZES = (0, 1, 3, 4, 5, 7, 8, 9, 31, 33, 1031, 1288)
-BUILT = (75, 90)  # the emulator's library holds PTX of these
-ARCHITECTURES = (75, 80, 90, 100, 120)
+ARCHITECTURES = (*USUAL, *OTHERS)
 SEEDS = (None, 1)
 EXHAUSTIVE = (pytest.mark.slow, pytest.mark.exhaustive)
 needs_nvcc = pytest.mark.skipif(find_spec('snnkern._cuda') is None, reason='snnkern._cuda is not built (no nvcc)')
 
 
-def rows(architectures):
+def rows():
     """Every size of every family, with architectures, dtypes, layouts and orders shuffled."""
-    random, axes = Random(0), (architectures, DTYPES, LAYOUTS, SEEDS)
+    random, axes = Random(0), (ARCHITECTURES, DTYPES, LAYOUTS, SEEDS)
     for family in FAMILIES:
         columns = [list(islice(cycle(axis), len(SIZES))) for axis in axes]
         for column in columns:
@@ -50,26 +48,25 @@ def name(value):
     return str(value).removeprefix('torch.').replace(' ', '_')
 
 
-def marked(found, often, in_ci):
-    """Rows as parameters; often, in_ci: one of how many runs by default, and in CI. Families begin at different ones."""
-    for i, row in enumerate(found):
-        turn = i + i // len(SIZES)
-        marks = () if turn % often == 0 else pytest.mark.slow if turn % in_ci == 0 else EXHAUSTIVE
+def marked(often, in_ci, usual=ARCHITECTURES):
+    """Rows as parameters; one of `often` runs by default if its architecture is a usual one, one of `in_ci` in CI."""
+    for i, row in enumerate(rows()):
+        turn = i + i // len(SIZES)  # families begin at different sizes
+        always = turn % often == 0 and row[2] in usual
+        marks = () if always else pytest.mark.slow if turn % in_ci == 0 else EXHAUSTIVE
         yield pytest.param(row[2], row, id='-'.join(map(name, row)), marks=marks)
 
 
-CUDA = list(marked(rows(BUILT), 4, 1))
-TRITON = list(marked(rows(ARCHITECTURES), 40, 10))
+CUDA = list(marked(2, 1, USUAL))
+TRITON = list(marked(40, 10))
 
 
 def test_rows_hold_every_pair():
     """Of any two of family, architecture, dtype, size, layout and order."""
-    for archs in (BUILT, ARCHITECTURES):
-        found = list(rows(archs))
-        axes = FAMILIES, SIZES, archs, DTYPES, LAYOUTS, SEEDS
-        for i, j in combinations(range(len(axes)), 2):
-            missing = {(a, b) for a in axes[i] for b in axes[j]} - {(row[i], row[j]) for row in found}
-            assert not missing
+    axes = FAMILIES, SIZES, ARCHITECTURES, DTYPES, LAYOUTS, SEEDS
+    for i, j in combinations(range(len(axes)), 2):
+        missing = {(a, b) for a in axes[i] for b in axes[j]} - {(row[i], row[j]) for row in rows()}
+        assert not missing
 
 
 @needs_nvcc

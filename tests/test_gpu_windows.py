@@ -1,16 +1,19 @@
 """Every GPU kernel beyond 2^31 and 2^32 elements, by its own launch code: the last block of arrays that only addresses hold."""
 
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
+import gpucases
 import gpuwindows
 import pytest
 import torch
 from cases import Case
 
 from snnkern.backends import layout, native, reference, triton
-from snnkern.charges import Affine, Synaptic
-from snnkern.fires import SignedMemory
+from snnkern.backends.window import Pool
+from snnkern.charges import LIF, Affine, Synaptic
+from snnkern.fires import Binary, SignedMemory
 from snnkern.neurons import Neuron
 from snnkern.resets import Soft
 from snnkern.testing import assert_grads_close, assert_spikes_equal
@@ -85,6 +88,7 @@ SHAPES = [
     (BF16, 3 * 2**28 + 1, 5, 3),
 ]
 SHAPES += [(F32, 3 * 2**27 + 1, 4, 2)]  # rows of more than 2^31 elements, and less than 2^32
+QUICK = Neuron(LIF(2.0), Binary(), Soft())
 STATES = Neuron(Synaptic(0.75, decay=0.5), SignedMemory(0.5, 4), Soft())
 ROWS = Neuron(Affine(0.9, 0.7, -0.05), SignedMemory(0.5, 4), Soft())
 
@@ -103,18 +107,21 @@ def multistep(huge, backend, case, samples, C, inner, monkeypatch):
     rows = None if rows is None else rows[:, :, :C].contiguous()
     line = None if rows is None else torch.randn(2, C)
     rest = case.spec.replace('@1', '@2'), case.T
-    expected = reference.multistep_fwd(x, state, rows, residual, *rest, True, True, True, True)
+    wants = True, case.state, case.v_seq, case.sum
+    expected = reference.multistep_fwd(x, state, rows, residual, *rest, *wants)
     large = [None if t is None else huge.put(t, samples) for t in (x, state, residual, *grads)]
     small = [None if t is None else huge.put(t) for t in (rows, line)]
-    found = backend.multistep_fwd(large[0], large[1], small[0], large[2], *rest, True, True, True, True)
+    found = backend.multistep_fwd(large[0], large[1], small[0], large[2], *rest, *wants)
     for actual, wanted in zip(found, expected, strict=True):
-        assert_spikes_equal(huge.get(actual, wanted), wanted)
+        if wanted is not None:
+            assert_spikes_equal(huge.get(actual, wanted), wanted)
     wants = True, True, rows is not None
     monkeypatch.setattr(layout, 'channel_sums', lambda partial, *rest: partial)
-    seen = huge.put(expected[3], samples)
+    x = expected[3] if case.sum else x
+    seen = huge.put(x, samples)
     actual = backend.multistep_bwd(*large[3:], seen, large[1], small[0], found[4], small[1], *rest, *wants)
     monkeypatch.undo()
-    wanted = reference.multistep_bwd(*grads, expected[3], state, rows, None, line, *rest, *wants)
+    wanted = reference.multistep_bwd(*grads, x, state, rows, None, line, *rest, *wants)
     assert_grads_close(huge.get(actual[0], wanted[0]), wanted[0])
     assert_grads_close(huge.get(actual[1], wanted[1]), wanted[1], case.dtype)
     if rows is not None:
@@ -127,17 +134,18 @@ def multistep(huge, backend, case, samples, C, inner, monkeypatch):
 KINDS = [
     pytest.param(run, rows, *shape, marks=() if often else RARE if run is on_triton else pytest.mark.slow)
     for run in (on_cuda, on_triton)
-    for i, rows in enumerate(('', 'each', 'steps'))
+    for i, rows in enumerate(('quick', '', 'each', 'steps'))
     for j, shape in enumerate(SHAPES)
-    for often in [i == j % 3 and (run is on_cuda or i == j == 0)]
+    for often in [i == j % 4 and (run is on_cuda or i == j == 0)]
 ]
 
 
 @pytest.mark.parametrize(('backend', 'rows', 'dtype', 'samples', 'C', 'inner'), KINDS, indirect=['backend'])
 def test_multistep(huge, backend, rows, dtype, samples, C, inner):
-    case = Case(
-        ROWS if rows else STATES, dtype, 18, C * inner, *[True] * 2, v_seq=True, rows=rows, connect='ms', sum=True
-    )
+    case = Case(QUICK, dtype, 18, C * inner, True, True)
+    if rows != 'quick':
+        more = {'neuron': ROWS if rows else STATES, 'v_seq': True, 'connect': 'ms', 'sum': True}
+        case = replace(case, rows=rows, **more)
     with pytest.MonkeyPatch.context() as patch:
         multistep(huge, backend[0], case, samples, C, inner, patch)
 
@@ -171,3 +179,52 @@ def test_pack(huge, backend, kind, dtype, n):
     packed = backend[0].pack_spikes(large, kind, 1.0, False)
     assert huge.get(packed)[0].equal(reference.pack_spikes(x, kind, 1.0, False))
     assert huge.get(backend[0].unpack_spikes(packed, kind, 1.0, n, dtype))[0].equal(x)
+
+
+def meta(x):
+    """x's shape and layout alone."""
+    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device='meta')
+
+
+WINDOWS = {
+    'tiles': ('lateral', (2, 2), (2, 2), (0, 0)),
+    'overlapping': ('lateral', (3, 3), (2, 2), (1, 1)),
+    'large': ('spike_max', (4, 4), (3, 3), (2, 2)),
+    'plain': ('plain', (3, 3), (2, 2), (1, 1)),
+}
+
+
+@pytest.mark.parametrize(('dtype', 'last'), [(F32, False), (F32, True), (F16, True)], ids=str)
+@pytest.mark.parametrize('window', WINDOWS)
+def test_pools(huge, backend, window, dtype, last, monkeypatch):
+    """2^28 + 1 samples of 128 cells and 32 windows."""
+    mode, kernel, stride, padding = WINDOWS[window]
+    samples, cells, windows, T = 2**28 + 1, 128, 32, 1 if mode == 'plain' else 2
+    pool = Pool(mode, kernel, stride, padding, (1, 1), False, 0.5)
+    huge, pooled = huge(samples * cells, cells), layout.pooled
+    monkeypatch.setattr(layout, 'pooled', lambda x, *size: pooled(meta(x) if x.shape[1] > 1 else x, *size))
+
+    def scratch(flat):
+        counts = 4 * samples * cells if window == 'large' else 0
+        if counts and flat.numel() > 1:
+            huge.window(flat, counts - 4 * cells, 4 * cells)
+        for end in range(counts + samples * windows, flat.numel() + 1, samples * windows):
+            huge.window(flat, end - windows, windows)
+        return flat
+
+    huge.scratch = scratch
+    x = torch.randint(0, 4, (T, 1, 8, 4, 4)).mul(0.5).to(dtype)
+    x = gpucases.laid(x, 'channels_last' if last else 'contiguous')
+    start = None if mode == 'plain' else torch.empty_like(x[:1], dtype=F32).copy_(torch.randint(0, 5, (1, 1, 8, 4, 4)))
+    large = [huge.put(x, samples), start if start is None else huge.put(start, samples)]
+    out, counts = reference.pool2d_fwd(x, start, pool, pool.counts)
+    found = backend[0].pool2d_fwd(*large, pool, pool.counts)
+    assert_spikes_equal(huge.get(found[0], out), out)
+    if pool.counts:
+        assert_spikes_equal(huge.get(found[1], counts), counts)
+    grad = torch.empty_like(out).copy_(torch.randint(-4, 5, out.shape))
+    wanted = reference.pool2d_bwd(grad, None, x, counts, pool, mode == 'lateral')
+    actual = backend[0].pool2d_bwd(huge.put(grad, samples), None, large[0], found[1], pool, mode == 'lateral')
+    for gradient, expected in zip(actual, wanted, strict=True):
+        if expected is not None:
+            assert_grads_close(huge.get(gradient, expected), expected)
