@@ -10,7 +10,7 @@ CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*
 
 # Installing builds too, in the same folder.
 .NOTPARALLEL:
-.PHONY: demo test test-slow test-all test-nir build bench gpu-table lint format clean
+.PHONY: demo test test-slow test-all test-nir build bench sanitize gpu-table lint format clean
 
 demo: build $(VENV)/.installed
 	$(BIN)/snnkern demo --out demo
@@ -31,6 +31,18 @@ test-nir: build $(VENV)/.developer
 
 bench: build $(VENV)/.developer
 	$(BIN)/python -m benchmarks.run
+
+# Each tensor is an allocation of its own, so that what lies beyond it is seen; only our kernels are looked at.
+SANITIZER := $(or $(shell command -v compute-sanitizer),$(wildcard /usr/local/cuda/bin/compute-sanitizer))
+SANITIZER_FLAGS := --error-exitcode 1 --kernel-regex kns=3snn
+SELFTEST := $(BIN)/python -m snnkern selftest --quick --device cuda --backend native
+
+sanitize: build $(VENV)/.developer
+	@test -n "$(SANITIZER)" || { echo "make sanitize needs compute-sanitizer of the CUDA toolkit in PATH." >&2; exit 1; }
+	@$(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())" \
+	  || { echo "make sanitize needs a GPU: torch sees no CUDA device." >&2; exit 1; }
+	@for tool in memcheck racecheck initcheck synccheck; do echo "== $$tool"; \
+	  PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZER) --tool $$tool $(SANITIZER_FLAGS) $(SELFTEST) || exit 1; done
 
 # The facts of all GPU kernels, without a GPU, and the tables of docs/gpu.md; `rivals=1` compiles SpikingJelly's anew, too.
 gpu-table: build $(VENV)/.developer

@@ -53,10 +53,10 @@ def everything(library: Path) -> dict[str, Any]:
     found: dict[str, Row] = {}
     with gpu_facts.on_native(library) as taken:
         for case in gpu_cases.cases():
-            found |= gpu_facts.launches(case, 'native', taken, split(native, MAIN), True)
+            found |= gpu_facts.launches(case, 'native', taken, split(native, MAIN))
     with gpu_facts.on_triton(MAIN) as taken:
         for case in gpu_cases.cases():
-            found |= gpu_facts.launches(case, 'triton', taken, {}, True)
+            found |= gpu_facts.launches(case, 'triton', taken, {})
     table = {'versions': gpu_facts.versions(), 'architectures': ARCHITECTURES, 'kernels': native | triton}
     return table | {'launches': dict(sorted(found.items()))}
 

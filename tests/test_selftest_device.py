@@ -46,7 +46,8 @@ def cuda(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(checks, 'captured', captured)
     monkeypatch.setattr(checks, 'cuda', lambda index: CPU)
-    monkeypatch.setattr(torch, 'compile', lambda call, fullgraph: call)
+    traced = torch.compile
+    monkeypatch.setattr(torch, 'compile', lambda call, **options: traced(call, backend='aot_eager', **options))
     return asked
 
 
@@ -127,4 +128,7 @@ def test_refusals(monkeypatch):
     assert DeviceCase('devices').refusal(gpu) == 'needs two CUDA devices'
     assert DeviceCase('streams').refusal(gpu) is None
     monkeypatch.setattr(checks, 'find_spec', lambda name: None)
+    monkeypatch.setenv('PYTORCH_NO_CUDA_MEMORY_CACHING', '1')
+    assert 'caching allocator' in DeviceCase('CUDA graph: multistep').refusal(gpu)
+    assert DeviceCase('streams').refusal(gpu) is None
     assert DeviceCase('torch.compile').refusal(gpu).startswith('needs triton')

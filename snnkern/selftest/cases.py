@@ -172,7 +172,7 @@ class Case:
     def seen(self, x: Tensor) -> Tensor:
         """What backward gets as x: x + residual, where neurons see that."""
         residual = self.residual()
-        return x + residual if residual is not None and self.connect == 'ms' else x
+        return x + residual.to(x.device) if residual is not None and self.connect == 'ms' else x
 
     def lines(self, seed: int = 46) -> Tensor | None:
         """[2, 1|N], or None."""

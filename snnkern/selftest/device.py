@@ -3,6 +3,8 @@
 Its results are those of the same calls in the ordinary way (`plain`), by the reference on the CPU.
 """
 
+import gc
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -97,6 +99,8 @@ class DeviceCase:
         """Why this cannot be checked there, or None."""
         if device.type != 'cuda':
             return 'needs a CUDA device'
+        if self.op == 'CUDA graph' and os.environ.get('PYTORCH_NO_CUDA_MEMORY_CACHING'):
+            return "needs torch's caching allocator, which PYTORCH_NO_CUDA_MEMORY_CACHING switches off"
         if self.op == 'devices' and torch.cuda.device_count() < 2:
             return 'needs two CUDA devices'
         if self.op == 'torch.compile' and find_spec('triton') is None:
@@ -211,6 +215,7 @@ def memory(backend: str, device: torch.device, plain: bool) -> Results:
         for i in range(23):
             training.step(x)
             if i == 2:
+                gc.collect()
                 torch.cuda.synchronize(device)
                 before = torch.cuda.memory_allocated(device)
         grown = torch.cuda.memory_allocated(device) - before

@@ -84,11 +84,13 @@ class Row:
 
 @dataclass
 class Outcome:
-    """What a run has found so far. skipped: (op, backend) -> why; dead: the device broke."""
+    """What a run has found so far. skipped: (op, backend) -> why; expected: results of the
+    reference, which several backends are compared with; dead: the device broke."""
 
     rows: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     failures: list[dict[str, str]] = field(default_factory=list)
     skipped: dict[tuple[str, str], str] = field(default_factory=dict)
+    expected: dict[suite.Comparison, Results] = field(default_factory=dict)
     dead: bool = False
 
 
@@ -154,7 +156,9 @@ def _one(outcome: Outcome, case: suite.Comparison, backend: str, device: torch.d
     start = perf_counter()
     row.cases += 1
     try:
-        row.worst = max(row.worst, check(case, backend, device))
+        if case not in outcome.expected:
+            outcome.expected[case] = case.results('reference', CPU)
+        row.worst = max(row.worst, check(case, backend, device, outcome.expected[case]))
         row.passed += 1
     except Exception as error:  # whatever a kernel does wrong is a finding, not the end of the test
         row.worst = max(row.worst, getattr(error, 'deviation', 0.0))

@@ -74,8 +74,9 @@ def cases(quick: bool = False, compiles: bool = False) -> list[Comparison]:
     quick: some of each kind. compiles: for a backend that compiles each kind of neuron when it is first met, so that
     not every pair of charge, fire, reset and surrogate is worth its seconds.
     """
-    chosen = CASES[:9] if quick else covering(CASES) if compiles else CASES
-    found: list[Comparison] = [Recurrence(case) for case in (*chosen, *FEW, *_second(quick or compiles))]
+    neurons = CASES[:9] if quick else covering(CASES) if compiles else CASES
+    second = _second(quick or compiles)[:: 2 if compiles else 1]
+    found: list[Comparison] = [Recurrence(case) for case in (*neurons, *FEW, *second)]
     return [
         *found,
         *_shapes(quick, compiles),
@@ -86,11 +87,11 @@ def cases(quick: bool = False, compiles: bool = False) -> list[Comparison]:
 
 
 def covering(given: list[Case]) -> list[Case]:
-    """Those that show a part of a neuron (charge, fire, reset, surrogate) or a value of another axis as the first."""
+    """Those that show a kind of charge, fire, reset or surrogate, or a value of another axis, as the first."""
     kept: list[Case] = []
     seen: set[Any] = set()
     for case in given:
-        values = {*case.neuron.parts, *((name, getattr(case, name)) for name in list(AXES)[4:])}
+        values = {*map(type, case.neuron.parts), *((name, getattr(case, name)) for name in list(AXES)[4:])}
         if not values <= seen:
             kept.append(case)
         seen |= values
@@ -122,7 +123,8 @@ def _shapes(quick: bool, compiles: bool) -> Iterator[Comparison]:
 
 
 def _special(few: bool) -> Iterator[Comparison]:
-    for neuron, dtype, start in product(ODD[: 3 if few else None], DTYPES, (0.0, torch.nan)):
+    many = product(ODD, DTYPES[: 1 if few else None], (0.0, torch.nan))
+    for neuron, dtype, start in (*many, *product(ODD[:1], DTYPES[1:], (0.0,) if few else ())):
         yield Recurrence(Case(neuron, dtype, 3, 12, v0=True, state=True), start)
 
 
@@ -132,14 +134,20 @@ def _around(quick: bool, compiles: bool) -> Iterator[Comparison]:
         yield from (Moments(dtype, shape, last) for last in (False, True)[: 1 + (len(shape) == 5)])
     for neuron, dtype, last in product(NORMED[: 1 if quick else None], DTYPES, (False, True)):
         yield BatchNorm(dtype, neuron, last=last)
-    kinds, windows = tuple(product(FUNCTIONS, DTYPES)), WINDOWS[: 2 if quick or compiles else None]
-    sizes = (3, 2, 3, 7, 6), (2, 1, 8, 6, 8), (4, 2, 9, 17, 15)
-    for (mode, dtype), window, size, last, scale in pairwise(kinds, windows, sizes, (False, True), (1.0, 0.7)):
-        yield PoolCase(mode, window, size, dtype, last, mode != 'plain', 1.0 if mode == 'plain' else scale)
+    yield from _pools(quick, compiles)
     for dtype in DTYPES:
         yield Poisson(dtype, (3, 7), 5, 2**32 + 9, 2**31)
         yield Poisson(dtype, (2, 8, 5, 6), 8, 2**63 - 1, 2**40, last=True)
         yield Poisson(dtype, (2, 513), 6, 1, misaligned=True)
         yield from (Pack(dtype, n, kind, 0.7) for n, kind in product((0, 1, 9, 1025), ('bits', 'counts', 'signed')))
         yield Pack(dtype, 1025, 'bits', misaligned=True)
-        yield from (Saved(dtype, neuron) for neuron in PACKED)
+        yield from (Saved(dtype, neuron) for neuron in PACKED[: 1 if compiles else None])
+
+
+def _pools(quick: bool, compiles: bool) -> Iterator[Comparison]:
+    sizes = (3, 2, 3, 7, 6), (2, 1, 8, 6, 8), (4, 2, 9, 17, 15)
+    few = pairwise(tuple(FUNCTIONS), DTYPES, WINDOWS[: 2 if quick else None], sizes, (False, True))
+    many = pairwise(tuple(product(FUNCTIONS, DTYPES)), WINDOWS, sizes, (False, True))
+    for mode, dtype, window, size, last in few if quick or compiles else ((*kind, *rest) for kind, *rest in many):
+        counts = mode != 'plain'
+        yield PoolCase(mode, window, size, dtype, last, counts, 0.7 if counts and last else 1.0)

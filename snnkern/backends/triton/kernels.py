@@ -1,16 +1,16 @@
 """The loops over time for Triton: one program = one block of neurons, the states stay in registers.
 
-Tensors are rows [steps, N] with N = vectors * VECTOR, which tells the compiler how rows are aligned. GROUP
-steps are loaded into a tuple of registers before the first of them is stored, since the compiler cannot know
-that stores leave x alone: so GROUP loads are under way at once. Backward recomputes K steps into tuples of
-registers too: an array indexed at run time would live in local memory. What a neuron does not use of them costs
-nothing. Steps at or behind T are masked.
+Tensors are rows [steps, N] with N = vectors * VECTOR, which tells the compiler how rows are aligned; where they are
+not, neighbouring threads take neighbouring neurons. Backward recomputes K steps into tuples of registers: an array
+indexed at run time would live in local memory. h takes the place of the x that it comes from, so all K loads of x are
+under way at once; those of the gradients GROUP at a time, the next ones while half of a group is still to be done.
+What a neuron does not use costs nothing.
 """
 
 import triton
 import triton.language as tl
 
-from snnkern.backends.triton.loops import recompute, steps_back, steps_on
+from snnkern.backends.triton.loops import recompute, step_back_at, steps_on
 from snnkern.backends.triton.rows import (
     add_line,
     block_of,
@@ -18,6 +18,8 @@ from snnkern.backends.triton.rows import (
     keep,
     load_chunk,
     load_line,
+    load_maybe,
+    load_rows,
     load_states,
     load_steps,
     load_values,
@@ -140,6 +142,7 @@ def backward(
     nothing: 0, which the compiler cannot know. Else it keeps what the two passes over a chunk have in common, such
     as comparisons with theta and places in memory, in registers: up to 568 spills, with it none.
     """
+    HALF: tl.constexpr = GROUP // 2
     at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND.ALIKE)
     n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, v_min, low, high)
     own, one = Values(a, b, c, theta, alpha), (nothing + 1).to(tl.float32)
@@ -157,17 +160,20 @@ def backward(
         first = (T - 1) // K * K - i
         now = load_chunk(state, checkpoints, first // K, v_reset, at, KIND)
         kept = recompute(x, xs, coefficients, now, first, neuron, KIND, CONSTANT, K)
-        group = first + (K - GROUP) + nothing
-        place, to = row_of(grad_s, group, at), None if CONSTANT else row_of(grad_x, group + (GROUP - 1), at)
-        ahead = load_steps(place, group, at, GROUP)
-        for start in tl.static_range(K - GROUP, -1, -GROUP):
-            gs = ahead
-            if start > 0:
+        t = first + (K - 1) + nothing
+        to = None if CONSTANT else row_of(grad_x, t, at)
+        place = row_of(grad_s, t - (GROUP - 1), at)
+        ahead, gs, gvs, more = load_rows(place, T - (t - (GROUP - 1)), at, GROUP, False), (), (), ()
+        for j in tl.static_range(K - 1, -1, -1):
+            if j % GROUP == GROUP - 1:
+                gs, gvs = ahead, load_maybe(grad_v_seq, t - (GROUP - 1), at, GROUP)
+                more = load_maybe(grad_sum, t - (GROUP - 1), at, GROUP)
+            if j % GROUP == HALF - 1 and j > GROUP:
                 place -= GROUP * at.N
-                ahead = load_steps(place, group - GROUP, at, GROUP)
-            if group < T:
-                sums = steps_back(tensors, gs, kept, group, to, sums, again, KIND, CONSTANT, start, GROUP)
-            group, to = group - GROUP, further(to, -GROUP * at.N)
+                ahead = load_rows(place, T - (t - (GROUP + HALF - 1)), at, GROUP, False)
+            if t < T:
+                sums = step_back_at(tensors, gs, gvs, more, kept[j], t, to, sums, again, KIND, CONSTANT, j % GROUP)
+            t, to = t - 1, further(to, -at.N)
     back, total, added = sums
     if CONSTANT and grad_x is not None:
         if line is not None:
@@ -194,8 +200,8 @@ def moments(x, out, vectors, T, GROUP: tl.constexpr, VECTOR: tl.constexpr, BLOCK
         origin = tl.where(first == 0, xs[0].to(tl.float32), origin)
         for j in tl.static_range(GROUP):
             t = first + j
-            above = xs[j].to(tl.float32) - origin
-            change = tl.where(t < T, above - mean, 0.0)
+            above = tl.where(t < T, xs[j].to(tl.float32) - origin, mean)
+            change = above - mean
             mean += change * tl.div_rn(1.0, (t + 1).to(tl.float32))
             deviation += change * (above - mean)
     tl.store(out + at.offsets, origin + mean, at.inside)

@@ -92,50 +92,22 @@ def recompute(x, xs, coefficients, now, first, neuron, KIND: tl.constexpr, CONST
 
 
 @triton.jit
-def steps_back(
-    tensors,
-    gs,
-    kept,
-    first,
-    place,
-    sums,
-    neuron,
-    KIND: tl.constexpr,
-    CONSTANT: tl.constexpr,
-    START: tl.constexpr,
-    GROUP: tl.constexpr,
+def step_back_at(
+    tensors, gs, gvs, more, kept, t, to, sums, neuron, KIND: tl.constexpr, CONSTANT: tl.constexpr, J: tl.constexpr
 ):
-    """GROUP steps from `first` on, which are kept[START], ...; place: where dL/dx of the last of them belongs. sums:
-    dL/d of the state, of a constant x, of values.
+    """Back through step t, the J-th of the gradients gs, gvs and more. to: where its dL/dx belongs; sums: dL/d of the
+    state, of a constant x, of values.
     """
-    grad_v_seq, grad_sum = tensors[0], tensors[1]
-    at, gvs, more = neuron[3], (), ()
-    if grad_v_seq is not None:
-        gvs = load_steps(row_of(grad_v_seq, first, at), first, at, GROUP)
-    if grad_sum is not None:
-        more = load_steps(row_of(grad_sum, first, at), first, at, GROUP)
-    for j in tl.static_range(GROUP - 1, -1, -1):
-        if first + j < at.T:
-            sums = one_back(tensors, gs, gvs, more, kept[START + j], first, place, sums, neuron, KIND, CONSTANT, j)
-        place = further(place, -at.N)
-    return sums
-
-
-@triton.jit
-def one_back(
-    tensors, gs, gvs, more, kept, first, place, sums, neuron, KIND: tl.constexpr, CONSTANT: tl.constexpr, J: tl.constexpr
-):
-    """The same for step first + J alone. place: of its dL/dx."""
     grad_v_seq, grad_sum, coefficients, line, grad_x, partials = tensors
     own, w, n, at = neuron
     back, total, added = sums
     if KIND.VARYING:
-        w = load_values(own, coefficients, first + J, at, KIND)
+        w = load_values(own, coefficients, t, at, KIND)
     h, before, by_a, by_b, seen = kept
     after = back if grad_v_seq is None else State(back.v + gvs[J], back.i, back.m)
     gx, back, values = step_back(gs[J].to(tl.float32), after, h, before, by_a, by_b, w, n, KIND)
     if partials is not None and KIND.VARYING:
-        store_values(partials, values, first + J, at, True, KIND)
+        store_values(partials, values, t, at, True, KIND)
     elif partials is not None:
         added = add_values(added, values)
     if grad_sum is not None:
@@ -145,5 +117,5 @@ def one_back(
     elif grad_x is not None:
         if line is not None:
             gx = add_line(gx, line, seen)
-        tl.store(place, gx.to(grad_x.dtype.element_ty), at.inside)
+        tl.store(to, gx.to(grad_x.dtype.element_ty), at.inside)
     return back, total, added

@@ -1,8 +1,9 @@
 """The formulas of the neuron's parts for Triton: each once, value and derivative next to each other.
 
 The parts are chosen at compile time by their names, which stand in the lists below and are those of neurons.py,
-fires.py, resets.py and surrogates.py (a test compares them). Triton looks at every global constant that a kernel
-uses before each launch (12 took 60 of 107 us): there are none. Everything is float32. Same formulas: csrc/math.
+fires.py and resets.py (a test compares them); surrogates have a file of their own. Triton looks at every global
+constant that a kernel uses before each launch (12 took 60 of 107 us): there are none. Everything is float32. Same
+formulas: csrc/math.
 Arguments: w and n are the `Values` and `Numbers` of step.py, KIND is a `Kind` of triton.py.
 """
 
@@ -11,15 +12,11 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
+from snnkern.backends.triton.surrogate import surrogate
+
 CHARGES = ('IF', 'LIF', 'PLIF', 'Affine', 'Synaptic')
 FIRES = ('Binary', 'Burst', 'Ternary', 'Signed', 'SignedMemory', 'Integer', 'Adaptive', 'MultiSpike')
 RESETS = ('Hard', 'Soft', 'NoReset', 'Delayed', 'Bounded')
-# fmt: off
-SURROGATES = (
-    'ATan', 'Sigmoid', 'Triangle', 'Rectangle', 'LeakyReLU', 'Window', 'STE', 'FastSigmoid', 'SoftSign', 'SuperSpike',
-    'Erf', 'PiecewiseExp', 'Custom',
-)
-# fmt: on
 
 
 class Slopes(NamedTuple):
@@ -37,13 +34,6 @@ class Slopes(NamedTuple):
 def divide(a, b, POWER_OF_2: tl.constexpr):
     """a / b, correctly rounded: a multiplication where that is exact, a quarter of the instructions."""
     return a * tl.div_rn(1.0, b) if POWER_OF_2 else tl.div_rn(a, b)
-
-
-@triton.jit
-def reciprocal(x):
-    """1 / x of a positive x but for its last bits: enough for gradients, and a fifth of a division."""
-    root = tl.rsqrt(x)
-    return root * root
 
 
 @triton.jit
@@ -275,39 +265,3 @@ def slopes_of(z_up, z_down, k, up, down, m, w, n, KIND: tl.constexpr):
             back, back_alpha = tl.where(m > k, back, 0.0), tl.where(m > k, back_alpha, 0.0)
         p = Slopes(p.up, p.up_level, p.up_alpha, back, down * back, back_alpha)
     return p
-
-
-@triton.jit
-def surrogate(z, alpha, n, KIND: tl.constexpr):
-    """The derivatives of the smooth step by z = h - threshold and by alpha (0 where it is not learned)."""
-    by_alpha = tl.zeros_like(z)
-    if KIND.SURROGATE == 'ATan':
-        u = 1.5707963267948966 * alpha * z
-        share = reciprocal(tl.fma(u, u, 1.0))
-        grad = 0.5 * alpha * share
-        by_alpha = 0.5 * z * share
-    elif KIND.SURROGATE == 'Sigmoid':
-        e = tl.exp(-tl.abs(alpha * z))  # even in z: the smaller power never overflows
-        grad = alpha * e * reciprocal((1 + e) * (1 + e))
-    elif KIND.SURROGATE == 'Triangle':
-        grad = tl.maximum(alpha - alpha * alpha * tl.abs(z), 0.0)
-    elif KIND.SURROGATE == 'Rectangle':
-        grad = tl.where(tl.abs(z) < tl.div_rn(1.0, alpha), 1.0, 0.0)
-    elif KIND.SURROGATE == 'LeakyReLU':
-        grad = tl.where(z > 0, alpha, n.low)
-        by_alpha = tl.where(z < 0, 0.0, z)
-    elif KIND.SURROGATE == 'Window':
-        grad = tl.where((z > n.low) & (z < n.high), 1.0, 0.0)
-    elif KIND.SURROGATE == 'STE':
-        grad = tl.zeros_like(z) + 1
-    elif KIND.SURROGATE == 'FastSigmoid' or KIND.SURROGATE == 'SuperSpike':
-        y = 1 + tl.abs(z) * (alpha if KIND.SURROGATE == 'FastSigmoid' else 1.0)
-        grad = (1.0 if KIND.SURROGATE == 'FastSigmoid' else alpha) * reciprocal(y * y)
-    elif KIND.SURROGATE == 'SoftSign':
-        y = 1 + tl.abs(alpha * z)
-        grad = 0.5 * alpha * reciprocal(y * y)
-    elif KIND.SURROGATE == 'Erf':
-        grad = 0.5641895835477563 * alpha * tl.exp(-(alpha * z) * (alpha * z))
-    else:
-        grad = n.low * alpha / 2 * tl.exp(-alpha * tl.abs(z))
-    return grad, by_alpha

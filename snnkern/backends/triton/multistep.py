@@ -1,7 +1,8 @@
 """The multistep kernels for Triton (kernels.py): what is compiled, and how it is launched.
 
-Kernels are compiled at their first use, per parts of the neuron, dtype, optional tensors and chunk of steps;
-numbers (tau, thresholds, T, N) are arguments and compile nothing.
+Kernels are compiled at their first use, per parts of the neuron, dtype and optional tensors; numbers (tau,
+thresholds, T, N) are arguments and compile nothing. Over all T a neuron has two kernels forward (with and without
+checkpoints) and four backward: chunks of 4, 8 and 16 steps, and of 16 with checkpoints; in half precision three.
 """
 
 import math
@@ -19,6 +20,7 @@ from snnkern.fires import Integer
 from snnkern.neurons import SLOTS, Program
 
 GROUP = 4  # loads of a thread under way at once
+LEAN = 128  # registers of a thread of backward where they are known to be enough: a multiprocessor runs 512 threads
 KEPT = 160  # numbers that a thread of backward may keep; where there are more, its accesses are half as wide
 Maybe = Tensor | None
 
@@ -26,9 +28,11 @@ Maybe = Tensor | None
 class Kind(NamedTuple):
     """What is chosen at compile time: the parts, and what is a yes or no about them.
 
-    LATE: the current of the step before charges. CURRENT, MEMORY: there is a state i, m. SIGNED: there are negative
-    spikes. REST, C, V_RESET: these are not 0, which saves adding them. SINGLE: one level, no division. OPEN: the lowest negative level itself is not crossed. ROWS: of the
-    coefficients, by slot, or -1. VARYING: one a step. ALIKE: one for all neurons.
+    REST, C, V_RESET: these are not 0, which saves adding them. LATE: the current of the step before charges. CURRENT,
+    MEMORY: there is a state i, m. SIGNED: there are negative spikes. SINGLE: one level, no division. OPEN: the lowest
+    negative level itself is not crossed. FUSED: an addition may take in the product by 1 / tau, which is exact but for
+    subnormal numbers: in backward. ROWS: of the coefficients, by slot, or -1. VARYING: one a step. ALIKE: one for all
+    neurons.
     """
 
     CHARGE: str
@@ -203,7 +207,11 @@ def multistep_fwd(
         from snnkern.backends.triton.kernels import forward
 
         grid, options = _shape(x, T, coefficients, spec, _widest(x, v_seq))
-        options |= {'K': checkpoint_interval(x.dtype), 'KIND': _forward_kind(spec, *_of(coefficients)), 'CONNECT': program.connect}
+        options |= {
+            'K': checkpoint_interval(x.dtype),
+            'KIND': _forward_kind(spec, *_of(coefficients)),
+            'CONNECT': program.connect,
+        }
         tensors = x, state, coefficients, residual, s, last, v_seq, total, checkpoints
         with on_device(x):
             forward[grid](*tensors, **_numbers(spec), **options)
@@ -226,6 +234,12 @@ def _width(widest: int, steps: int, kind: Kind, want_coefficients: bool, lined: 
     while widest * kept > KEPT:
         widest //= 2
     return widest
+
+
+def _lean(kind: Kind) -> bool:
+    """Whether backward is known to need no more than LEAN registers: binary IF and LIF neurons without divisions."""
+    charge = kind.CHARGE == 'IF' or (kind.POWER_OF_2_TAU and kind.DECAY_INPUT)
+    return charge and kind.FIRE == 'Binary' and kind.RESET in ('Hard', 'Soft', 'NoReset')
 
 
 def multistep_bwd(
@@ -259,6 +273,8 @@ def multistep_bwd(
         width = _width(_widest(x, grad_v_seq), K, kind, want_coefficients, line is not None)
         grid, options = _shape(x, T, coefficients, spec, width)
         options |= {'K': K, 'KIND': kind} | _numbers(spec) | _surrogate_numbers(spec)
+        if _lean(kind) and all(t is None for t in (coefficients, grad_v_seq, grad_sum, line)):
+            options |= device.options(LEAN)
         given = grad_s, grad_state, grad_v_seq, grad_sum, x, state, coefficients, checkpoints, line
         with on_device(x):
             backward[grid](*given, grad_x, grad_start, partials, **options)

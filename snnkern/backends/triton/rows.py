@@ -124,6 +124,15 @@ def load_steps(place, first, at, COUNT: tl.constexpr, WHOLE: tl.constexpr = Fals
 
 
 @triton.jit
+def load_maybe(p, first, at, COUNT: tl.constexpr):
+    """COUNT steps of p [T, N], or none without it."""
+    steps = ()
+    if p is not None:
+        steps = load_steps(row_of(p, first, at), first, at, COUNT)
+    return steps
+
+
+@triton.jit
 def load_rows(place, there, at, COUNT: tl.constexpr, WHOLE: tl.constexpr):
     """COUNT rows from a place on, or those `there` are."""
     steps = ()
