@@ -48,6 +48,18 @@ def test_vectors_move_128_bits(arch):
 
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_common_neurons(arch):
+    """4 or 2 bytes x 6 charges x 2 resets x 2 directions, and forward of converted neurons: by 16 bytes, and lean."""
+    found = kernels(arch, r'quick_(for|back)wardI')
+    assert len(found) == 50
+    for name, fact in found.items():
+        assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name
+        assert fact.loads.keys() == fact.stores.keys() == {'128'}, name
+        assert fact.registers <= 64, name
+    assert max(fact.registers for name, fact in found.items() if 'forwardIf' in name) <= 48
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
 def test_vectors_with_coefficients(arch):
     """Only the coefficients are read by 4 bytes, where neighbours do not have neighbouring ones."""
     wide = {name: fact for name, fact in kernels(arch).items() if re.search(r'Li[48]ELb1E', name)}
