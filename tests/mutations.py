@@ -1,7 +1,7 @@
 """Plants faults into copies of the GPU kernels and of what launches them, and shows that the tests catch each.
 
-`make mutations`, or `python tests/mutations.py [--list] [--only NAME ...] [--json]`; NAME: a part of a fault's name. First
-its tests must pass without a fault. Exit code 1 if a fault survives, or if a harmless change does not.
+`make mutations`, or `python tests/mutations.py [--list] [--only NAME ...] [--json]`; NAME: a part of a fault's name.
+First its tests must pass without a fault. Exit code 1 if a fault survives, or if a harmless change does not.
 """
 
 import argparse
@@ -18,15 +18,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
-
 import mutations_cuda
 import mutations_triton
 from mutations_fault import Fault
 
-from benchmarks import emulated
-
+ROOT = Path(__file__).resolve().parents[1]
 FAULTS = (*mutations_cuda.FAULTS, *mutations_triton.FAULTS)
 PATHS = os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)])
 
@@ -59,18 +55,24 @@ def done(command: list[str] | str, **options) -> str:
 class Workshop:
     """The library without a fault (in the folder where the tests build it), and copies of the sources with one."""
 
-    def __init__(self) -> None:
-        self.root, self.base, self.faulty = ROOT, ROOT / 'build' / 'emulator', ROOT / 'build' / 'faulty'
+    def __init__(self, faulty: Path = ROOT / 'build' / 'faulty') -> None:
+        self.faulty = faulty
 
     @cached_property
     def library(self) -> Path:
         """The library without a fault."""
+        if str(ROOT) not in sys.path:
+            sys.path.append(str(ROOT))
+        from benchmarks import emulated
+
         return emulated.library()
 
     def commands(self, target: str) -> str:
         """What ninja runs last for a target."""
         environment = {**os.environ, 'PATH': PATHS}
-        return done(['ninja', '-t', 'commands', target], cwd=self.base, env=environment).strip().splitlines()[-1]
+        return (
+            done(['ninja', '-t', 'commands', target], cwd=self.library.parent, env=environment).strip().splitlines()[-1]
+        )
 
     def compile(self, fault: Fault) -> Path:
         """The library with a fault, whose kernels have PTX of the newest usual architecture alone."""
@@ -82,13 +84,13 @@ class Workshop:
         link = self.commands(self.library.name).replace(f'-o {self.library.name}', f'-o {made}')
         for name in fault.rebuild or (Path(fault.file).stem,):
             place, own = f'CMakeFiles/_cuda.dir/csrc/kernels/{name}.cu.o', self.faulty / f'{name}.o'
-            command = self.commands(place).replace(str(self.root / 'csrc'), str(copy))
+            command = self.commands(place).replace(str(ROOT / 'csrc'), str(copy))
             command = re.sub(r'"?--generate-code=arch=compute_75,\S+', '', command)
             if not fault.file.startswith('csrc/'):
                 command = command.replace(fault.old, fault.new)
-            done(command.replace(f'-o {place}', f'-o {own}'), cwd=self.base)
+            done(command.replace(f'-o {place}', f'-o {own}'), cwd=self.library.parent)
             link = link.replace(place, str(own))
-        done(link, cwd=self.base)
+        done(link, cwd=self.library.parent)
         return made
 
     def package(self, fault: Fault) -> Path:

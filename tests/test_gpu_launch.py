@@ -72,7 +72,7 @@ def backward(family):
 def test_errors_of_backward(elsewhere, family):
     run = backward(family)
     elsewhere.fail_next('cudaLaunchKernel', 2)
-    with pytest.raises(RuntimeError, match='^CUDA: cudaErrorMemoryAllocation: '):
+    with pytest.raises(RuntimeError, match=r'^CUDA: cudaErrorMemoryAllocation: '):
         run()
     backward(family)()
 
@@ -80,14 +80,14 @@ def test_errors_of_backward(elsewhere, family):
 def test_a_failed_unpack(elsewhere):
     packed = pack_spikes(torch.ones(40))
     elsewhere.fail_next('cudaLaunchKernel', 2)
-    with pytest.raises(RuntimeError, match='^CUDA: cudaErrorMemoryAllocation: '):
+    with pytest.raises(RuntimeError, match=r'^CUDA: cudaErrorMemoryAllocation: '):
         packed.unpack()
     assert packed.unpack().eq(1).all()
 
 
 def test_a_device_that_is_not_there(gpu, monkeypatch):
     monkeypatch.setitem(native.DEVICES, 'cpu', replace(native.DEVICES['cpu'], where=lambda x: (7, 0)))
-    with pytest.raises(RuntimeError, match='^CUDA: cudaErrorInvalidDevice: '):
+    with pytest.raises(RuntimeError, match=r'^CUDA: cudaErrorInvalidDevice: '):
         call('neuron')
     assert gpu.runs == []
 
@@ -133,7 +133,7 @@ def test_the_largest_grid(gpu, monkeypatch):
     """2^31 - 1 blocks; one more is CUDA's error."""
     most = 2**31 - 1
     assert launches(gpu, monkeypatch, 512 * most) == [(most, 1, 1)]
-    with pytest.raises(RuntimeError, match='^CUDA: cudaErrorInvalidConfiguration: '):
+    with pytest.raises(RuntimeError, match=r'^CUDA: cudaErrorInvalidConfiguration: '):
         launches(gpu, monkeypatch, 512 * most + 4)
 
 

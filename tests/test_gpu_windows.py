@@ -1,4 +1,4 @@
-"""Every GPU kernel beyond 2^31 and 2^32 elements, by its own launch code: the last block of arrays that only addresses hold."""
+"""Every GPU kernel beyond 2^31 and 2^32 elements, by its own launch code: the last block of arrays of addresses."""
 
 import sys
 from dataclasses import replace
