@@ -19,11 +19,12 @@ from functools import cached_property
 from pathlib import Path
 
 import mutations_cuda
+import mutations_others
 import mutations_triton
 from mutations_fault import Fault
 
 ROOT = Path(__file__).resolve().parents[1]
-FAULTS = (*mutations_cuda.FAULTS, *mutations_triton.FAULTS)
+FAULTS = (*mutations_cuda.FAULTS, *mutations_others.FAULTS, *mutations_triton.FAULTS)
 PATHS = os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)])
 
 

@@ -35,7 +35,7 @@ def test_a_fault_that_survives_is_reported(tmp_path, monkeypatch, capsys):
     if find_spec('snnkern._cuda') is None:
         pytest.skip('snnkern._cuda is not built (no nvcc)')
     (fault,) = mutations.chosen(['moments: no check of bounds'])
-    harmless = replace(mutations.mutations_cuda.HARMLESS, harmless=False)
+    harmless = replace(mutations.mutations_others.HARMLESS, harmless=False)
     monkeypatch.setattr(mutations, 'FAULTS', (fault, harmless))
     monkeypatch.setattr(mutations.Workshop.__init__, '__defaults__', (tmp_path / 'faulty',))
     monkeypatch.setattr(sys, 'argv', ['mutations', '--json'])
