@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,12 @@ from unittest import mock
 import torch
 
 from benchmarks import emulated, gpu_cases
-from benchmarks.gpu_cases import Case, Launch
+from benchmarks.gpu_cases import Case, Launch, Part
 from benchmarks.gpu_limits import LIMITS, resident
 
 ARCHITECTURES = ('sm_75', 'sm_80', 'sm_90', 'sm_100', 'sm_120')
 MAIN = 'sm_90'  # what launches are compiled for
+VARIANTS = 'variants over T=1..8'
 BLOCK = 128  # threads of a block of our CUDA kernels
 # The Triton kernels that are compiled for all architectures; launches of the other cases for MAIN only.
 EVERYWHERE = re.compile(
@@ -99,6 +101,15 @@ def unexecuted(
 ) -> SimpleNamespace:
     """In place of the emulator's launch, where only the code counts."""
     return SimpleNamespace(kernel=module.find(name), block_size=block, dynamic_shared=shared, races=[])
+
+
+def variants(run: Callable[..., Iterator[Part]]) -> dict[str, int]:
+    """How many kernels Triton compiles over T = 1..8 in float32, by kernel. run: of a dtype, T, N and 'triton'."""
+    with emulated.on_triton(int(MAIN.removeprefix('sm_'))) as driver:
+        for T in range(1, 9):
+            list(run(torch.float32, T, 64, 'triton'))
+        made = {(compiled.metadata.name, compiled.hash) for compiled, _ in driver.runs}
+    return dict(sorted(Counter(name.strip('_').removesuffix('_kernel') for name, _ in made).items()))
 
 
 def of_gpu(gpu: Any, library: Path) -> Callable[[], list[Launch]]:

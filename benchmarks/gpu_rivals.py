@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -31,7 +30,6 @@ VERSION = '2.0.0'
 FILE = Path(__file__).with_name('results') / 'gpu_rivals.json'
 ATAN, ALPHA, TAU, THRESHOLD, RESET = 1, 2.0, 2.0, 1.0, 0.0
 FOLDERS = {'LIF': 'lif', 'IF': 'if_'}
-MANY = range(1, 9)  # T of the count of variants
 
 
 class Wide:
@@ -97,21 +95,6 @@ def of_native(source: Path) -> dict[str, Row]:
         return found
 
 
-def variants() -> dict[str, dict[str, int]]:
-    """How many kernels Triton compiles for float32 LIF and IF over T = 1..8, theirs and ours, by kernel."""
-    found: dict[str, dict[str, int]] = {}
-    for kind in FOLDERS:
-        ours = partial(gpu_cases.multistep, gpu_cases.NEURONS[kind])
-        for whose, run in (('SpikingJelly', partial(triton, kind, many=False)), ('snnkern', ours)):
-            with emulated.on_triton(90) as driver:
-                for T in MANY:
-                    list(run(F32, T, 64, 'triton'))
-                made = {(compiled.metadata.name, compiled.hash) for compiled, _ in driver.runs}
-            names = Counter(name.strip('_').removesuffix('_kernel') for name, _ in made)
-            found[f'{whose} {kind}'] = dict(sorted(names.items()))
-    return found
-
-
 def sdist() -> Path:
     """Downloads the source release into build/rivals, once; pip builds nothing."""
     folder = emulated.ROOT / 'build' / 'rivals'
@@ -136,7 +119,8 @@ def main(arguments: list[str] | None = None) -> None:
             archive.extractall(folder, filter='data')
         launches = of_native(Path(folder) / f'spikingjelly-{VERSION}')
     launches |= of_triton()
-    table = {'spikingjelly': VERSION, 'versions': gpu_facts.versions(), 'variants of T=1..8': variants()}
+    counts = {kind: gpu_facts.variants(partial(triton, kind, many=False)) for kind in FOLDERS}
+    table = {'spikingjelly': VERSION, 'versions': gpu_facts.versions(), gpu_facts.VARIANTS: counts}
     given.json.write_text(gpu_static.dumped(table | {'launches': dict(sorted(launches.items()))}))
 
 

@@ -7,6 +7,7 @@ benchmarks/gpu_static.json; docs/gpu.md says what its columns mean and shows the
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from benchmarks.gpu_facts import ARCHITECTURES, MAIN, Row
 FILE = Path(__file__).with_name('gpu_static.json')
 REFRESH = 'make gpu-table'
 # By how much a figure may grow, or how little shrink, before it is worse; what is in none of them is only shown.
-LESS_IS_BETTER = {'registers': 0.0, 'ptx': 0.02, 'sass': 0.02, 'special': 0.02, 'size': 0.05, 'sectors': 0.005,
-                  'stack': 0.0, 'local': 0.0, 'shared': 0.0, 'spills': 0.0, 'launches': 0.0}  # fmt: skip
+LESS_IS_BETTER = {
+    **{'ptx': 0.02, 'sass': 0.02, 'special': 0.02, 'size': 0.05, 'sectors': 0.005},
+    **dict.fromkeys(('registers', 'stack', 'local', 'shared', 'spills', 'launches', 'forward', 'backward'), 0.0),
+}
 MORE_IS_BETTER = ('threads', 'narrowest', 'in_flight', 'bytes_in_flight', 'loads', 'stores')
 SAME = ('bytes', 'loaded')
 # What does not depend on the compiler's version.
@@ -57,8 +60,10 @@ def everything(library: Path) -> dict[str, Any]:
     with gpu_facts.on_triton(MAIN) as taken:
         for case in gpu_cases.cases():
             found |= gpu_facts.launches(case, 'triton', taken, {})
-    table = {'versions': gpu_facts.versions(), 'architectures': ARCHITECTURES, 'kernels': native | triton}
-    return table | {'launches': dict(sorted(found.items()))}
+    neurons = {kind: partial(gpu_cases.multistep, gpu_cases.NEURONS[kind]) for kind in ('LIF', 'IF')}
+    table = {'versions': gpu_facts.versions(), 'architectures': ARCHITECTURES}
+    table |= {gpu_facts.VARIANTS: {kind: gpu_facts.variants(run) for kind, run in neurons.items()}}
+    return table | {'kernels': native | triton} | {'launches': dict(sorted(found.items()))}
 
 
 def narrowest(value: Any) -> float:
@@ -88,7 +93,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[str], li
     """`compare` of two whole tables; kernels and launches that are gone are worse, new ones better."""
     pairs = [(split(old['kernels'], arch), split(new['kernels'], arch), f' on {arch}') for arch in ARCHITECTURES]
     worse, better = [], []
-    for before, after, where in [*pairs, (old['launches'], new['launches'], '')]:
+    pairs += [(old[part], new[part], '') for part in ('launches', gpu_facts.VARIANTS)]
+    for before, after, where in pairs:
         found = compare(before, after)
         worse += [text + where for text in found[0]]
         better += [text + where for text in found[1]]

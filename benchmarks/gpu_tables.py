@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu_facts import VARIANTS
 from benchmarks.gpu_limits import ARCH_OF, Work, binding, bounds, resident
 
 HERE = Path(__file__).parent
@@ -26,7 +27,7 @@ ROWS = {
         'SJ, Triton, N >= 2^21': ('theirs', 'triton LIF {} backward of many'),
     },
 }
-CASES = [(dtype, T) for dtype in ('float32', 'float16') for T in (4, 16)]
+CASES = [f'{dtype} {T}' for dtype in ('float32', 'float16') for T in ('T=4', 'T=16', 'T=16 N=4097')]
 Tables = dict[str, dict[str, Any]]
 
 
@@ -34,7 +35,9 @@ def load() -> Tables:
     """The launches of both, by whose they are, and the counts of variants."""
     ours = json.loads((HERE / 'gpu_static.json').read_text())
     theirs = json.loads((HERE / 'results' / 'gpu_rivals.json').read_text())
-    return {'ours': ours['launches'], 'theirs': theirs['launches'], 'variants': theirs['variants of T=1..8']}
+    counts = {f'{who} {kind}': count for who, table in (('ours', ours), ('SJ', theirs))
+              for kind, count in table[VARIANTS].items()}  # fmt: skip
+    return {'ours': ours['launches'], 'theirs': theirs['launches'], 'variants': counts}
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -45,28 +48,16 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
 def facts(tables: Tables, direction: str) -> str:
     """The facts of one direction, as counted and as read from sm_90's machine code."""
-    head = ['LIF', 'kernel', 'bytes', 'narrowest access', 'sectors at odd N', 'PTX', 'SASS', 'MUFU', 'registers',
-            'threads an SM', 'loads in flight, bytes']  # fmt: skip
+    columns = 'bytes', 'narrowest access', 'sectors', 'PTX', 'SASS', 'MUFU', 'registers', 'threads an SM'
+    head = ['LIF', 'kernel', *columns, 'loads in flight, bytes']
     rows = []
-    for dtype, T in CASES:
+    for case in CASES:
         for shown, (whose, name) in ROWS[direction].items():
-            row = tables[whose][name.format(f'{dtype} T={T}')]
-            odd = tables[whose].get(name.format(f'{dtype} T={T} N=4097'))
-            rows.append(
-                [
-                    f'{dtype}, T={T}',
-                    shown,
-                    f'{row["bytes"]:g}',
-                    f'{row["narrowest"]}',
-                    f'{odd["sectors"]:.2f}' if odd else '',
-                    f'{row["ptx"]:.1f}',
-                    f'{row["sass"]:.1f}',
-                    f'{row["special"]:.1f}',
-                    f'{row["registers"]}',
-                    f'{row["threads"]}',
-                    f'{row["in_flight"]}, {row["bytes_in_flight"]}',
-                ]
-            )
+            row = tables[whose][name.format(case)]
+            numbers = [f'{row["bytes"]:.2f}', f'{row["narrowest"]}', f'{row["sectors"]:.2f}']
+            numbers += [f'{row[key]:.1f}' for key in ('ptx', 'sass', 'special')]
+            numbers += [f'{row["registers"]}', f'{row["threads"]}', f'{row["in_flight"]}, {row["bytes_in_flight"]}']
+            rows.append([case, shown, *numbers])
     return markdown(head, rows)
 
 
@@ -77,33 +68,52 @@ def work(row: dict[str, Any], device: str) -> Work:
     return Work(*moved, row['sass'], row['special'], threads, row['bytes_in_flight'])
 
 
+def best(tables: Tables, direction: str, case: str, device: str) -> dict[str, float]:
+    """The lowest bound of each side's kernels, in seconds."""
+    found: dict[str, float] = {}
+    for whose, name in ROWS[direction].values():
+        seconds = binding(work(tables[whose][name.format(case)], device), device)[1]
+        found[whose] = min(found.get(whose, seconds), seconds)
+    return found
+
+
 def limits(tables: Tables, direction: str) -> str:
     """The bounds of one direction on each device."""
     head = ['LIF', 'kernel', *(f'{name}, ms' for name in DEVICES.values()), 'in flight / needed']
     rows = []
-    for dtype, T in CASES:
-        best: dict[str, list[float]] = {'ours': [1e9] * len(DEVICES), 'theirs': [1e9] * len(DEVICES)}
+    for case in CASES:
         for shown, (whose, name) in ROWS[direction].items():
-            row, cells, shares = tables[whose][name.format(f'{dtype} T={T}')], [], []
-            for i, device in enumerate(DEVICES):
+            row, cells, shares = tables[whose][name.format(case)], [], []
+            for device in DEVICES:
                 limit, seconds = binding(work(row, device), device)
-                best[whose][i] = min(best[whose][i], seconds)
                 found = bounds(work(row, device), device)
                 cells.append(f'{1e3 * seconds:.2f} {limit}')
                 shares.append(f'{found["bandwidth"] / found["latency"]:.1f}')
-            rows.append([f'{dtype}, T={T}', shown, *cells, ' '.join(shares)])
-        ratios = [f'{ours / theirs:.2f}' for ours, theirs in zip(*best.values(), strict=True)]
-        rows.append([f'{dtype}, T={T}', '**best of ours / best of theirs**', *ratios, ''])
+            rows.append([case, shown, *cells, ' '.join(shares)])
+    return markdown(head, rows)
+
+
+def steps(tables: Tables) -> str:
+    """The lowest bounds of a training step, both directions, on each device, and ours over theirs."""
+    head, rows = ['LIF', 'of', *(f'{name}, ms' for name in DEVICES.values())], []
+    for case in CASES:
+        sums: dict[str, list[float]] = {'ours': [], 'theirs': []}
+        for device in DEVICES:
+            both_ways = [best(tables, direction, case, device) for direction in ROWS]
+            for whose, seconds in sums.items():
+                seconds.append(1e3 * sum(one[whose] for one in both_ways))
+        rows += [[case, whose, *(f'{ms:.2f}' for ms in found)] for whose, found in sums.items()]
+        rows.append([case, '**ours / theirs**', *(f'{a / b:.2f}' for a, b in zip(*sums.values(), strict=True))])
     return markdown(head, rows)
 
 
 def both(tables: Tables) -> str:
     """All tables, with their headings."""
-    parts = []
-    for direction in ROWS:
-        parts += [f'### Facts: {direction}', facts(tables, direction)]
+    parts = ['### Bounds, not measurements: a training step', steps(tables)]
     for direction in ROWS:
         parts += [f'### Bounds, not measurements: {direction}', limits(tables, direction)]
+    for direction in ROWS:
+        parts += [f'### Facts: {direction}', facts(tables, direction)]
     rows = [[name, str(count['forward']), str(count['backward'])] for name, count in tables['variants'].items()]
     parts += ['### Kernels that Triton compiles over T = 1 to 8, float32', markdown(['', 'forward', 'backward'], rows)]
     return '\n\n'.join(parts)

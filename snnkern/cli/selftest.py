@@ -31,10 +31,10 @@ def selftest(
     from snnkern.selftest.run import Settings, run  # its table of cases takes half a second: not every command's
 
     name = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    settings = common.settings(lambda: Settings(name, tuple(dict.fromkeys(backend or ())), quick))
     if out is not None:
         common.make_folder(out.parent)
     with common.working() as progress:
+        settings = common.settings(lambda: Settings(name, tuple(dict.fromkeys(backend or ())), quick))
         report = run(settings, progress)
         if out is not None:
             write_json(out, report)

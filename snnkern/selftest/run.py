@@ -37,6 +37,8 @@ class Settings:
         for name in self.backends:
             if reason := backends.module(name).refusal('multistep', device, torch.float32):
                 raise ValueError(f'backend {name!r} cannot run on {self.device}: {reason}')
+        if device.type == 'cpu' and 'reference' in self.backends:
+            raise ValueError("backend 'reference' on cpu is what the others are compared with")
         if not self.chosen():
             raise ValueError(f'device {self.device} must have a backend beside the reference, see `snnkern explain`')
 

@@ -118,7 +118,8 @@ def _shapes(quick: bool, compiles: bool) -> Iterator[Comparison]:
     for dtype in DTYPES[: 1 if quick else None]:
         yield Recurrence(Case(Neuron(), dtype, 20, LARGE // (8 if quick else 1), state=True))
     names = tuple(LAYOUTS)
-    for x, state, dtype in pairwise(names, names[: 1 if quick else None], DTYPES[: 1 if quick else None]):
+    dtypes = DTYPES[:1] if quick else (F32, BF16) if compiles else DTYPES
+    for x, state, dtype in pairwise(names, names[: 1 if quick else None], dtypes):
         yield Layout(dtype, x, state, Neuron() if compiles else Layout.neuron)
 
 
@@ -132,7 +133,7 @@ def _around(quick: bool, compiles: bool) -> Iterator[Comparison]:
     """What stands around neurons."""
     for shape, dtype in product([(7, 5, 3), (5, 8, 4, 4, 4), (3, 2, 9, 33, 31)], DTYPES):
         yield from (Moments(dtype, shape, last) for last in (False, True)[: 1 + (len(shape) == 5)])
-    for neuron, dtype, last in product(NORMED[: 1 if quick else None], DTYPES, (False, True)):
+    for neuron, dtype, last in product(NORMED[: 1 if quick or compiles else None], DTYPES, (False, True)):
         yield BatchNorm(dtype, neuron, last=last)
     yield from _pools(quick, compiles)
     for dtype in DTYPES:
@@ -141,7 +142,8 @@ def _around(quick: bool, compiles: bool) -> Iterator[Comparison]:
         yield Poisson(dtype, (2, 513), 6, 1, misaligned=True)
         yield from (Pack(dtype, n, kind, 0.7) for n, kind in product((0, 1, 9, 1025), ('bits', 'counts', 'signed')))
         yield Pack(dtype, 1025, 'bits', misaligned=True)
-        yield from (Saved(dtype, neuron) for neuron in PACKED[: 1 if compiles else None])
+    for neuron, dtype in product(PACKED[: 1 if compiles else None], DTYPES[: 1 if compiles else None]):
+        yield Saved(dtype, neuron)
 
 
 def _pools(quick: bool, compiles: bool) -> Iterator[Comparison]:

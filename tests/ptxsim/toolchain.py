@@ -33,17 +33,24 @@ def _wheel_folders() -> list[Path]:
     return folders
 
 
+def find_program(name: str) -> str | None:
+    """The path of a program on PATH or in a CUDA toolkit's usual places."""
+    toolkits = [Path(os.environ[home]) / 'bin' for home in ('CUDA_HOME', 'CUDA_PATH') if os.environ.get(home)]
+    folders = [os.environ.get('PATH', os.defpath), *toolkits, '/usr/local/cuda/bin']
+    return shutil.which(name, path=os.pathsep.join(map(str, folders)))
+
+
 def cuda_tool(name: str) -> str:
     """The path of cuobjdump or nvdisasm.
 
-    Looked for in $PTXSIM_CUDA_TOOLS, the triton wheel, nvidia/cu*/bin of the installed packages, and PATH.
-    Raises ToolError if it is nowhere.
+    Looked for in $PTXSIM_CUDA_TOOLS, or else in the triton wheel, nvidia/cu*/bin of the installed packages, PATH and a
+    CUDA toolkit. Raises ToolError if it is nowhere.
     """
     chosen = os.environ.get('PTXSIM_CUDA_TOOLS')
     for folder in [Path(chosen)] if chosen else _wheel_folders():
         if os.access(folder / name, os.X_OK):
             return str(folder / name)
-    found = None if chosen else shutil.which(name)
+    found = None if chosen else find_program(name)
     if not found:
         everywhere = 'in the triton wheel, the nvidia wheels or PATH'
         place = f'in PTXSIM_CUDA_TOOLS={chosen}' if chosen else everywhere

@@ -142,7 +142,6 @@ def backward(
     nothing: 0, which the compiler cannot know. Else it keeps what the two passes over a chunk have in common, such
     as comparisons with theta and places in memory, in registers: up to 568 spills, with it none.
     """
-    HALF: tl.constexpr = GROUP // 2
     at = block_of(vectors, T, inner, channels, VECTOR, BLOCK, KIND.ALIKE)
     n = Numbers(tau, v_rest, decay, levels, first_level, spacing, beta, fade, v_reset, v_min, low, high)
     own, one = Values(a, b, c, theta, alpha), (nothing + 1).to(tl.float32)
@@ -168,9 +167,9 @@ def backward(
             if j % GROUP == GROUP - 1:
                 gs, gvs = ahead, load_maybe(grad_v_seq, t - (GROUP - 1), at, GROUP)
                 more = load_maybe(grad_sum, t - (GROUP - 1), at, GROUP)
-            if j % GROUP == HALF - 1 and j > GROUP:
+            if j % GROUP == GROUP // 2 - 1 and j > GROUP:
                 place -= GROUP * at.N
-                ahead = load_rows(place, T - (t - (GROUP + HALF - 1)), at, GROUP, False)
+                ahead = load_rows(place, T - (t - (GROUP + GROUP // 2 - 1)), at, GROUP, False)
             if t < T:
                 sums = step_back_at(tensors, gs, gvs, more, kept[j], t, to, sums, again, KIND, CONSTANT, j % GROUP)
             t, to = t - 1, further(to, -at.N)

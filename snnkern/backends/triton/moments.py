@@ -7,7 +7,9 @@ from torch import Tensor
 
 from snnkern.backends import layout
 from snnkern.backends.triton.device import ACCESS, on_device, options, threads
-from snnkern.backends.triton.multistep import GROUP, short
+from snnkern.backends.triton.multistep import short
+
+VALUES = 16  # that a thread loads at once, as float32 one register each
 
 
 def moments(x: Tensor, channel_dim: int) -> Tensor:
@@ -25,7 +27,7 @@ def moments(x: Tensor, channel_dim: int) -> Tensor:
                 each,
                 N // vector,
                 T,
-                GROUP=short(T, GROUP),
+                GROUP=short(T, VALUES * x.element_size() // ACCESS),
                 VECTOR=vector,
                 BLOCK=block,
                 **options(),

@@ -239,7 +239,7 @@ def _width(widest: int, steps: int, kind: Kind, want_coefficients: bool, lined: 
 def _lean(kind: Kind) -> bool:
     """Whether backward is known to need no more than LEAN registers: binary IF and LIF neurons without divisions."""
     charge = kind.CHARGE == 'IF' or (kind.POWER_OF_2_TAU and kind.DECAY_INPUT)
-    return charge and kind.FIRE == 'Binary' and kind.RESET in ('Hard', 'Soft', 'NoReset')
+    return charge and kind.FIRE == 'Binary' and kind.RESET in ('Hard', 'Soft')
 
 
 def multistep_bwd(

@@ -1,7 +1,5 @@
 """Compilers for the tests' sample kernels. Tests that need a missing tool are skipped."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,17 +7,10 @@ from pathlib import Path
 import pytest
 
 from ptxsim import FakeGPU, ToolError
-from ptxsim.toolchain import c_compiler, cuda_tool, patchelf
+from ptxsim.toolchain import c_compiler, cuda_tool, find_program, patchelf
 
 HERE = Path(__file__).parent
 KERNELS = HERE / 'kernels'
-
-
-def nvcc() -> str | None:
-    """The path of nvcc, looked for where the project's build looks."""
-    folders = [Path(os.environ[name]) / 'bin' for name in ('CUDA_HOME', 'CUDA_PATH') if name in os.environ]
-    path = os.pathsep.join(map(str, [*folders, os.environ.get('PATH', os.defpath), '/usr/local/cuda/bin']))
-    return shutil.which('nvcc', path=path)
 
 
 def needs(find: Callable, *names: str) -> None:
@@ -32,7 +23,7 @@ def needs(find: Callable, *names: str) -> None:
 
 def compile_with_nvcc(arguments: list[str]) -> None:
     """Run nvcc, or skip the test if there is none."""
-    compiler = nvcc()
+    compiler = find_program('nvcc')
     if compiler is None:
         pytest.skip('nvcc is not installed')
     done = subprocess.run([compiler, '-std=c++17', '-w', *arguments], capture_output=True, text=True, check=False)

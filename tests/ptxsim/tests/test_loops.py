@@ -7,7 +7,7 @@ from ptxsim.flow import natural_loops
 from ptxsim.sassloops import instruction_class
 
 
-@pytest.mark.parametrize('arch', ['sm_75', 'sm_90', 'sm_120'])
+@pytest.mark.parametrize('arch', ['sm_75', 'sm_120'])
 def test_loops_of_a_compiled_kernel(compile_cubin, arch: str) -> None:
     loops = sass_loops(compile_cubin('loops.cu', f'-arch={arch}'), arch)
     assert loops.keys() == {'nested', 'choice', 'straight'}

@@ -75,6 +75,7 @@ def test_math_functions(zoo: Module) -> None:
         assert error <= (0 if name in EXACT else 20 if name in ROUGH else 2), (name, error)
 
 
+@pytest.mark.slow
 def test_fast_math(compile_ptx) -> None:
     errors = run_math(Module(compile_ptx('zoo.cu', 90, '-use_fast_math')))
     assert errors['sqrtf'] == 0
