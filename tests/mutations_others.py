@@ -1,4 +1,4 @@
-"""Faults that are planted into the other CUDA kernels and what launches them, each with the tests that must catch it."""
+"""Faults that are planted into the other CUDA kernels and what launches them, each with tests that must catch it."""
 
 from mutations_cuda import DETAIL, KERNELS, LAUNCH, MATH, WINDOWS, rows
 from mutations_fault import Fault
