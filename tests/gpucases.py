@@ -150,6 +150,7 @@ FAMILIES: dict[str, Run] = {
     'lateral tiles': Pool('lateral', (2,)),
     'lateral': Pool('lateral', (3, 2, 1)),
     'lateral large': Pool('lateral', (4, 3, 2, 1, True)),
+    'lateral dilated': Pool('lateral', ((3, 2), (2, 1), (1, 0), (1, 2))),
     'spike_max tiles': Pool('spike_max', (2,)),
     'spike_max': Pool('spike_max', ((2, 3), (1, 2), (1, 0), (2, 1), True)),
     'spike_max large': Pool('spike_max', (4, 3, 2, 1, True)),
@@ -180,7 +181,11 @@ def given(family: str, size: int, channels_last: bool) -> Tensor:
     """x [T, B, C, H, W] in float32 of which `size` values are together: windows of a row, channels, or neurons."""
     pool = isinstance(FAMILIES[family], Pool)
     steps, height = (3, 4) if pool else (T, 1)
-    shape = (steps, 1, size, height, 4 if pool else 1) if channels_last else (steps, 1, 1, height, (1 + pool) * size)
+    shape = (
+        (steps, 1, size, height, 4 if pool else 1)
+        if channels_last
+        else (steps, 1, 1, height, max(3, 2 * size) if pool else size)
+    )
     if not size:
         shape = (steps, 0, 2, 4, 4)
     elif family in ('rows', 'steps', 'delayed', 'moments') and not channels_last:

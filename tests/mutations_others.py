@@ -113,7 +113,7 @@ OTHERS = [
         KERNELS + 'pool.cu',
         'if (dx % a.cols.dilation) continue;',
         '',
-        rows('spike_max'),
+        rows('lateral dilated'),
     ),
     Fault(
         'pool: counts of windows that overlap are never written',

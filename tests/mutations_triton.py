@@ -42,7 +42,7 @@ LAUNCHES = [
         TRITON + 'device.py',
         "'enable_fp_fusion': False",
         "'enable_fp_fusion': True",
-        (f'{CASES}::test_no_contraction',),
+        (f'{MATRIX}::test_no_contraction_triton',),
     ),
 ]
 NEURONS = [

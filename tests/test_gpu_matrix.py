@@ -8,12 +8,13 @@ from importlib.util import find_spec
 from itertools import combinations, cycle, islice
 from random import Random
 
+import emulator
 import gpucases
 import pytest
 import torch
 from cases import Case
 from gpucases import FAMILIES, LAYOUTS
-from parity import check
+from parity import check, forward
 
 from benchmarks.emulated import OTHERS, USUAL
 from snnkern.backends import native, triton
@@ -85,6 +86,16 @@ def test_triton(driver, row):
     gpucases.check('triton', family, dtype, size, order)
     assert bool(driver.runs) == (size > 0)
     assert all(f'.target sm_{arch}' in compiled.asm['ptx'] for compiled, _ in driver.runs)
+
+
+def test_no_contraction_triton(driver):
+    """a * v + b * x stays three operations, which only machine code shows: PTX leaves it to the assembler."""
+    pytest.importorskip('triton')
+    case = Case(Neuron(Affine(0.9, 0.7), Binary(0.7), Soft()), N=8)
+    forward(triton, case, *case.inputs())
+    facts = emulator.facts(driver.runs[0][0].asm['cubin'])
+    assert facts.count('FMUL') > 0
+    assert facts.count('FFMA') == 0
 
 
 class Special(Case):
