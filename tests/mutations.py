@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import mutations_cuda
 import mutations_others
 import mutations_triton
 from mutations_fault import Fault
+from mutations_run import fails
 
 ROOT = Path(__file__).resolve().parents[1]
 FAULTS = (*mutations_cuda.FAULTS, *mutations_others.FAULTS, *mutations_triton.FAULTS)
@@ -110,19 +110,6 @@ class Workshop:
         caught = any(fails(tests, library, package) for tests in fault.tests)
         times = ready - start, time.perf_counter() - ready
         return Outcome(fault.name, caught, *(round(t, 1) for t in times), right=caught != fault.harmless)
-
-
-def fails(tests: str, library: Path, package: Path) -> bool:
-    """Whether a test fails. Raises RuntimeError if none could run."""
-    paths = os.pathsep.join(map(str, dict.fromkeys([package, ROOT, ROOT / 'tests'])))
-    environment = {**os.environ, 'PYTHONPATH': paths, 'SNNKERN_FAULTY': str(library), 'OMP_NUM_THREADS': '1'}
-    program = 'import sys; sys.path.remove(""); import pytest; sys.exit(pytest.main())'
-    options = ['-x', '-q', '-p', 'mutations_plugin', '-p', 'no:cacheprovider', '-p', 'no:xdist', '-o', 'addopts=']
-    marks = [] if '-m ' in tests else ['-m', 'not slow']
-    found = run([sys.executable, '-c', program, *options, *marks, *shlex.split(tests)], cwd=ROOT, env=environment)
-    if found.returncode not in (0, 1):
-        raise RuntimeError(f'{tests}\n{found.stdout[-3000:]}{found.stderr[-3000:]}')
-    return found.returncode == 1
 
 
 def chosen(only: list[str]) -> list[Fault]:
