@@ -138,7 +138,7 @@ SIGNED = Signed(0.5, 3, True, -1.5, 0.5)
 # All of multistep's optional tensors, each with and without; states: one, two and three.
 FAMILIES: dict[str, Run] = {
     'quick': Layer(Neuron(LIF(2.0), Binary(), Hard(), ATan()), traced=False),
-    'soft quick': Layer(Neuron(LIF(4.0, decay_input=False), Binary(0.5, True, True), Soft(), Sigmoid()), traced=False),
+    'soft quick': Layer(Neuron(LIF(2.0, decay_input=False), Binary(0.5, True, True), Soft(), Sigmoid()), traced=False),
     'taking': Layer(Neuron(IF(), SignedMemory(0.5, 4), Soft()), traced=False),
     'neuron': Layer(Neuron(LIF(2.0), Binary(), Hard(), ATan())),
     'burst': Layer(Neuron(IF(), Burst(0.5, 3, real_units=True), Soft(), Sigmoid())),

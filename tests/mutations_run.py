@@ -36,7 +36,7 @@ def _run(tests: str, library: str, package: str, output: str) -> None:
 
 
 def fails(tests: str, library: Path, package: Path) -> bool:
-    """Whether a test fails with this `_cuda`, and snnkern from the folder `package`. Raises RuntimeError if none ran."""
+    """Whether a test fails with this `_cuda` and snnkern of the folder `package`. Raises RuntimeError if none ran."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / 'output'
         process = _server().Process(target=_run, args=(tests, str(library), str(package), str(output)))

@@ -172,7 +172,6 @@ def test_specials_triton(driver, neuron, dtype):
 
 
 @needs_nvcc
-@pytest.mark.xfail(reason='a hard reset multiplies an infinite gradient by 0 where the reference drops it')
 @pytest.mark.parametrize('neuron', ['IF', 'burst'])
 def test_infinite_gradients_cuda(gpu, neuron):
     check_specials(native, ODD[neuron], torch.float32, Infinite)
