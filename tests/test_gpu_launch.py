@@ -5,10 +5,12 @@ from dataclasses import replace
 import gpucases
 import pytest
 import torch
+from cases import Case
 from gpucases import FAMILIES, given, laid
 
-from snnkern.backends import native
+from snnkern.backends import native, reference
 from snnkern.functional import pack_spikes
+from snnkern.testing import assert_grads_close
 
 F32, F16 = torch.float32, torch.float16
 ERRORS = [
@@ -141,3 +143,46 @@ def test_the_largest_grid(gpu, monkeypatch):
 def test_more_blocks_than_32_bits_count(gpu, monkeypatch):
     with pytest.raises(RuntimeError):
         launches(gpu, monkeypatch, 512 * 2**32 + 4)
+
+
+def misaligned(t):
+    """A copy that begins an element behind a multiple of 16 bytes."""
+    return None if t is None else t.new_empty(t.numel() + 1)[1:].view_as(t).copy_(t)
+
+
+def behind(new, number):
+    """`new` of a Device, whose block number `number` begins an element behind a multiple of 16 bytes."""
+    count = iter(range(100))
+
+    def made(x, steps, dtype=None):
+        block = new(x, steps, dtype)
+        return block if next(count) != number else misaligned(block)
+
+    return made
+
+
+QUICK = Case(gpucases.Neuron(), N=32, T=18, v0=True, state=True)
+FULL = Case(FAMILIES['states'].neuron, N=32, T=18, v0=True, state=True, v_seq=True, rows='each', connect='ms', sum=True)
+
+
+@pytest.mark.parametrize('case', [QUICK, FULL], ids=['quick', 'full'])
+def test_each_tensor_alone_misaligned(gpu, case, monkeypatch):
+    """No kernel that moves 16 bytes at a time takes one that is not aligned, whichever it is."""
+    rest, wants = (case.spec, case.T), (True, case.state, case.v_seq, case.sum)
+    given = [*case.inputs(), case.coefficients(), case.residual()]
+    expected = reference.multistep_fwd(*given, *rest, *wants)
+    seen = [*case.gradients(), expected[3] if case.sum else given[0], *given[1:3], expected[4], case.lines()]
+    grads = reference.multistep_bwd(*seen, *rest, True, True, case.rows != '')
+    device = native.DEVICES['cpu']
+    for number in range(len(seen)):
+        monkeypatch.setitem(native.DEVICES, 'cpu', replace(device, new=behind(device.new, number)))
+        one = [misaligned(t) if i == number else t for i, t in enumerate(given)]
+        for actual, wanted in zip(native.multistep_fwd(*one, *rest, *wants), expected, strict=True):
+            assert wanted is None or torch.equal(actual, wanted)
+        monkeypatch.setitem(native.DEVICES, 'cpu', replace(device, new=behind(device.new, number)))
+        one = [misaligned(t) if i == number else t for i, t in enumerate(seen)]
+        found = native.multistep_bwd(*one, *rest, True, True, case.rows != '')
+        for actual, wanted, dtype in zip(found, grads, (F32, F32, 'sums'), strict=True):
+            assert (actual is None) == (wanted is None)
+            if wanted is not None:
+                assert_grads_close(actual, wanted, dtype)
