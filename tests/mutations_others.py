@@ -24,7 +24,7 @@ OTHERS = [
         DETAIL + 'launch.cuh',
         '(aligned(pointers) && ...)',
         '(aligned(pointers) || ...)',
-        rows('moments'),
+        ('tests/test_moments.py::test_misaligned -k cuda',),
         ('moments',),
     ),
     Fault(

@@ -152,7 +152,13 @@ def test_multistep(huge, backend, rows, dtype, samples, C, inner):
         multistep(huge, backend[0], case, samples, C, inner, patch)
 
 
-@pytest.mark.parametrize(('dtype', 'samples', 'C', 'inner'), SHAPES)
+def some(usual, rows, names):
+    """Parametrises a test; rows that are not among the usual ones are slow."""
+    marked = [pytest.param(*row, marks=() if i in usual else pytest.mark.slow) for i, row in enumerate(rows)]
+    return pytest.mark.parametrize(names, marked)
+
+
+@some((0, 3), SHAPES, ('dtype', 'samples', 'C', 'inner'))
 def test_moments(huge, backend, dtype, samples, C, inner, monkeypatch):
     huge, x = huge(samples * C * inner, C * inner), torch.randn(5, 1, C, inner).to(dtype)
     monkeypatch.setattr(layout, 'channel_moments', lambda each, *rest: each)
@@ -161,7 +167,7 @@ def test_moments(huge, backend, dtype, samples, C, inner, monkeypatch):
     assert_grads_close(deviation.double(), x.double().var(0, correction=0) * 5, F32)
 
 
-@pytest.mark.parametrize(('dtype', 'samples', 'C', 'inner'), SHAPES)
+@some((1, 2), SHAPES, ('dtype', 'samples', 'C', 'inner'))
 @pytest.mark.parametrize('last', [False, True])
 def test_poisson(huge, backend, dtype, samples, C, inner, last):
     huge, x = huge(samples * C * inner, C * inner), torch.rand(1, C, 1, inner).to(dtype)
@@ -172,7 +178,7 @@ def test_poisson(huge, backend, dtype, samples, C, inner, last):
 
 
 @pytest.mark.parametrize('kind', ['bits', 'counts', 'signed'])
-@pytest.mark.parametrize(('dtype', 'n'), [(F32, 2**35 + 8), (F16, 2**36 + 8), (BF16, 2**35 + 5), (F32, 2**31 + 7)])
+@some((0, 2), [(F32, 2**35 + 8), (F16, 2**36 + 8), (BF16, 2**35 + 5), (F32, 2**31 + 7)], ('dtype', 'n'))
 def test_pack(huge, backend, kind, dtype, n):
     huge, count = huge(n, n % 16), n % 16
     x = torch.randint(0, 2, (count,)).to(dtype)
@@ -181,6 +187,9 @@ def test_pack(huge, backend, kind, dtype, n):
     packed = backend[0].pack_spikes(large, kind, 1.0, False)
     assert huge.get(packed)[0].equal(reference.pack_spikes(x, kind, 1.0, False))
     assert huge.get(backend[0].unpack_spikes(packed, kind, 1.0, n, dtype))[0].equal(x)
+
+
+WHAT = 'window', 'dtype', 'last'
 
 
 def meta(x):
@@ -196,8 +205,7 @@ WINDOWS = {
 }
 
 
-@pytest.mark.parametrize(('dtype', 'last'), [(F32, False), (F32, True), (F16, True)], ids=str)
-@pytest.mark.parametrize('window', WINDOWS)
+@some((0, 4, 8, 9), [(w, *how) for w in WINDOWS for how in ((F32, False), (F32, True), (F16, True))], WHAT)
 def test_pools(huge, backend, window, dtype, last, monkeypatch):
     """2^28 + 1 samples of 128 cells and 32 windows."""
     mode, kernel, stride, padding = WINDOWS[window]
