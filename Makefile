@@ -10,7 +10,7 @@ CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*
 
 # Installing builds too, in the same folder.
 .NOTPARALLEL:
-.PHONY: demo test test-slow test-all test-nir build bench sanitize gpu-table lint format clean
+.PHONY: demo test test-slow test-all test-nir build bench mutations sanitize gpu-table lint format clean
 
 demo: build $(VENV)/.installed
 	$(BIN)/snnkern demo --out demo
@@ -33,6 +33,10 @@ bench: build $(VENV)/.developer
 	$(BIN)/python -m benchmarks.run
 
 # Each tensor is an allocation of its own, so that what lies beyond it is seen; only our kernels are looked at.
+# Faults in copies of the GPU kernels: the tests must catch every one. Tens of minutes.
+mutations: build $(VENV)/.developer
+	$(BIN)/python tests/mutations.py
+
 SANITIZER := $(or $(shell command -v compute-sanitizer),$(wildcard /usr/local/cuda/bin/compute-sanitizer))
 SANITIZER_FLAGS := --error-exitcode 1 --kernel-regex kns=3snn
 SELFTEST := $(BIN)/python -m snnkern selftest --quick --device cuda --backend native
