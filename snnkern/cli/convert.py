@@ -35,7 +35,8 @@ def convert(
         Path | None, typer.Option(help='.safetensors, .pt, .pth, .th or .zip; without: train the network first.')
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help='mnist, mnist:DIR, cifar10:DIR, lucchi:DIR or imagefolder:DIR.', metavar='SPEC')
+        str | None,
+        typer.Option('--data', help='mnist, mnist:DIR, cifar10:DIR, lucchi:DIR or imagefolder:DIR.', metavar='SPEC'),
     ] = None,
     recipe: Annotated[str, typer.Option(help='How to choose neurons and thresholds.')] = 'default',
     timesteps: common.Timesteps = STEPS,

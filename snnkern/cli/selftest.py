@@ -17,7 +17,8 @@ SHOWN = 20  # failures; the others are in the JSON
 
 def selftest(
     device: Annotated[
-        str | None, typer.Option(help='cpu, cuda or cuda:N; without: cuda where there is one.', metavar='DEVICE')
+        str | None,
+        typer.Option('--device', help='cpu, cuda or cuda:N; without: cuda where there is one.', metavar='DEVICE'),
     ] = None,
     backend: Annotated[
         list[str] | None,

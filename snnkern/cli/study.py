@@ -24,7 +24,7 @@ def main() -> None:
 @app.command()
 def backbones(
     folder: Annotated[Path, typer.Argument(help='Of .safetensors files from `snnkern train`.', metavar='DIR')],
-    data: Annotated[str, typer.Option(help='The data they were trained on, as for convert.', metavar='SPEC')],
+    data: Annotated[str, typer.Option('--data', help='The data they were trained on, as for convert.', metavar='SPEC')],
     pretrained: Annotated[
         Path | None, typer.Option(help='An archive with trained resnet20 and resnet32, to study too.')
     ] = None,

@@ -19,7 +19,8 @@ def train(
     name: Annotated[str, typer.Argument(help=f'One of {", ".join(MODELS)}.', metavar='NAME')],
     out: Annotated[Path, typer.Option(help='The .safetensors file.')],
     data: Annotated[
-        str, typer.Option(help='mnist, mnist:DIR, cifar10:DIR, lucchi:DIR or imagefolder:DIR.', metavar='SPEC')
+        str,
+        typer.Option('--data', help='mnist, mnist:DIR, cifar10:DIR, lucchi:DIR or imagefolder:DIR.', metavar='SPEC'),
     ],
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images; without: the network's.")] = None,
     width: Annotated[int | None, typer.Option(help='Of a network that has several.')] = None,
