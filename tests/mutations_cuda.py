@@ -13,10 +13,9 @@ SOFT = (
 
 
 def rows(*families):
-    """The matrix's rows of these families, on CUDA; those of the quick kernels all, for few sizes are whole vectors."""
-    marks = {True: '-m ""', False: '-m "not slow"'}
-    names = [(family.replace(' ', '_'), marks['quick' in family]) for family in families]
-    return tuple(f'{MATRIX}::test_cuda {mark} -k test_cuda[{name}-' for name, mark in names)
+    """All rows of the matrix of these families, on CUDA."""
+    names = [family.replace(' ', '_') for family in families]
+    return tuple(f'{MATRIX}::test_cuda -m "" -k test_cuda[{name}-' for name in names)
 
 
 FORWARD = [
@@ -73,7 +72,7 @@ FORWARD = [
         MATH + 'fire.h',
         '(strict ? h > theta : h >= theta)',
         '(strict ? h > theta : h > theta)',
-        (f'{CUDA}::test_special_values',),
+        rows('neuron'),
         ('multistep_fwd',),
     ),
     Fault(
