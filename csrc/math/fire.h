@@ -4,7 +4,8 @@
 // Spikes are signed counts. `positive` and `negative` are the levels, in units of theta, at which backward takes
 // the surrogate; `bar` is the threshold of the step, `drop` what a soft reset subtracts, `next` the fire's own
 // state m after the step; `by_memory` is what dL/ds gets through it, `remembered` dL/dm before the step, given dL/dm
-// after it and dL/dz of the surrogate. `at` gives the fire of one neuron whose theta is a coefficient.
+// after it and dL/dz of the surrogate. `brief`: backward saves instructions at the price of other roundings than the
+// reference's. `at` gives the fire of one neuron whose theta is a coefficient.
 #pragma once
 
 #include <type_traits>
@@ -24,7 +25,7 @@ struct Levels {
 
 // What fires without negative spikes and without a state share.
 struct OneSided {
-  static constexpr bool negative_side = false, remembers = false;
+  static constexpr bool negative_side = false, remembers = false, brief = false;
   float theta, real;
 
   SNN_HD OneSided(float v_threshold, float real_units) : theta(v_threshold), real(real_units != 0.f ? 1.f : 0.f) {}
@@ -59,6 +60,7 @@ struct Binary : OneSided {
 
 // Binary in the fewest instructions: it fires from one number on, since h > theta is h >= the next float.
 struct Reaching : OneSided {
+  static constexpr bool brief = true;
   float least, worth;
 
   explicit Reaching(const float* values)
@@ -108,7 +110,7 @@ struct Mirrored : Yes {
 // back at most m, the sum of what was emitted.
 template <class StrictUp, class StrictDown, class Memory, class D = Divisor>
 struct TwoSided {
-  static constexpr bool negative_side = true, remembers = !std::is_same<Memory, No>::value;
+  static constexpr bool negative_side = true, remembers = !std::is_same<Memory, No>::value, brief = false;
   StrictUp strict_up;
   StrictDown strict_down;
   Memory memory;

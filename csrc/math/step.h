@@ -49,13 +49,13 @@ struct Firing {
     if (Fire::remembers) gs += fire.by_memory(g.m);
     const float gv = reset.passed(fire, g.v, h, s);
     const float reached = reset.reached(gv, g.h);
-    const float up = mul_add(reached, reset.by_up(fire, h), gs);
-    float gh = mul_add(up, p.up, reset.kept(gv, s));
+    const float up = mul_add<Fire::brief>(reached, reset.by_up(fire, h), gs);
+    float gh = mul_add<Fire::brief>(up, p.up, reset.kept(gv, s));
     sums.theta += reset.by_theta(fire, gv, g.h, s) + fire.real * grad * s - up * p.up_level;
     sums.alpha += up * p.up_alpha;
     if (Fire::negative_side) {
-      const float down = mul_add(reached, reset.by_down(fire, h), gs);
-      gh = mul_add(down, p.down, gh);
+      const float down = mul_add<Fire::brief>(reached, reset.by_down(fire, h), gs);
+      gh = mul_add<Fire::brief>(down, p.down, gh);
       sums.theta += down * p.down_level;
       sums.alpha -= down * p.down_alpha;
     }

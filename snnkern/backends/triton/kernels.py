@@ -14,7 +14,6 @@ from snnkern.backends.triton.loops import recompute, step_back_at, steps_on
 from snnkern.backends.triton.rows import (
     add_line,
     block_of,
-    further,
     keep,
     load_chunk,
     load_line,
@@ -160,7 +159,7 @@ def backward(
         now = load_chunk(state, checkpoints, first // K, v_reset, at, KIND)
         kept = recompute(x, xs, coefficients, now, first, neuron, KIND, CONSTANT, K)
         t = first + (K - 1) + nothing
-        to = None if CONSTANT else row_of(grad_x, t, at)
+        to = row_of(x if CONSTANT or grad_x is None else grad_x, t, at)
         place = row_of(grad_s, t - (GROUP - 1), at)
         ahead, gs, gvs, more = load_rows(place, T - (t - (GROUP - 1)), at, GROUP, False), (), (), ()
         for j in tl.static_range(K - 1, -1, -1):
@@ -172,7 +171,7 @@ def backward(
                 ahead = load_rows(place, T - (t - (GROUP + GROUP // 2 - 1)), at, GROUP, False)
             if t < T:
                 sums = step_back_at(tensors, gs, gvs, more, kept[j], t, to, sums, again, KIND, CONSTANT, j % GROUP)
-            t, to = t - 1, further(to, -at.N)
+            t, to = t - 1, to - at.N
     back, total, added = sums
     if CONSTANT and grad_x is not None:
         if line is not None:

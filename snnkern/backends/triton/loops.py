@@ -13,7 +13,6 @@ import triton.language as tl
 from snnkern.backends.triton.rows import (
     add_line,
     add_values,
-    further,
     load_steps,
     load_values,
     row_of,
@@ -36,48 +35,50 @@ def steps_on(
     WHOLE: tl.constexpr,
 ):
     """The states after GROUP steps from `first` on, or after those before T unless they are WHOLE."""
-    x, residual, coefficients, s, v_seq, total = tensors
+    x, residual, _, s, v_seq, total = tensors
     more, at = (), neuron[3]
     if not CONSTANT:
         xs = load_steps(row_of(x, first, at), first, at, GROUP, WHOLE)
     if residual is not None:
         more = load_steps(row_of(residual, first, at), first, at, GROUP, WHOLE)
-    places = row_of(s, first, at), row_of(v_seq, first, at), row_of(total, first, at)
+    # None cannot be passed on by every Triton: what is not wanted stands where s does.
+    to, to_v = row_of(s, first, at), row_of(s if v_seq is None else v_seq, first, at)
+    to_total = row_of(s if total is None else total, first, at)
     for j in tl.static_range(GROUP):
+        places = to, to_v, to_total
         if WHOLE:
-            now = step_on(coefficients, xs, more, now, first, places, neuron, KIND, CONNECT, j)
+            now = step_on(tensors, xs, more, now, first, places, neuron, KIND, CONNECT, j)
         elif first + j < at.T:
-            now = step_on(coefficients, xs, more, now, first, places, neuron, KIND, CONNECT, j)
-        places = further(places[0], at.N), further(places[1], at.N), further(places[2], at.N)
+            now = step_on(tensors, xs, more, now, first, places, neuron, KIND, CONNECT, j)
+        to, to_v, to_total = to + at.N, to_v + at.N, to_total + at.N
     return now
 
 
 @triton.jit
-def step_on(
-    coefficients, xs, more, now, first, places, neuron, KIND: tl.constexpr, CONNECT: tl.constexpr, J: tl.constexpr
-):
+def step_on(tensors, xs, more, now, first, places, neuron, KIND: tl.constexpr, CONNECT: tl.constexpr, J: tl.constexpr):
     """The states after step first + J, whose spikes, v and sum go to their places. more: its residual, if any."""
+    _, _, coefficients, _, v_seq, total = tensors
     own, w, n, at = neuron
-    s, v_seq, total = places
+    to, to_v, to_total = places
     seen = xs[J]
     if KIND.VARYING:
         w = load_values(own, coefficients, first + J, at, KIND)
     if CONNECT == 'ms':
         seen = (seen.to(tl.float32) + more[J].to(tl.float32)).to(seen.dtype)
     if total is not None:
-        tl.store(total, seen, at.inside)
+        tl.store(to_total, seen, at.inside)
     _, out, now, _, _ = step(now, seen.to(tl.float32), w, n, KIND)
     if CONNECT == 'sew':
         out += more[J].to(tl.float32)
-    tl.store(s, out.to(s.dtype.element_ty), at.inside)
+    tl.store(to, out.to(to.dtype.element_ty), at.inside)
     if v_seq is not None:
-        tl.store(v_seq, now.v, at.inside)
+        tl.store(to_v, now.v, at.inside)
     return now
 
 
 @triton.jit
 def recompute(x, xs, coefficients, now, first, neuron, KIND: tl.constexpr, CONSTANT: tl.constexpr, K: tl.constexpr):
-    """Of each of K steps from `first` on: h, the state before, dh/da, dh/db and x. now: the state before them all."""
+    """Of each of K steps from `first` on: h, v, i, m before it, dh/da, dh/db, x. now: the state before them all."""
     own, w, n, at = neuron
     kept = ()
     if not CONSTANT:
@@ -87,7 +88,7 @@ def recompute(x, xs, coefficients, now, first, neuron, KIND: tl.constexpr, CONST
             w = load_values(own, coefficients, first + j, at, KIND)
         before, seen = now, xs[0 if CONSTANT else j]
         h, _, now, by_a, by_b = step(before, seen.to(tl.float32), w, n, KIND)
-        kept += ((h, before, by_a, by_b, seen),)
+        kept += ((h, before.v, before.i, before.m, by_a, by_b, seen),)  # names get lost in a tuple of an older Triton
     return kept
 
 
@@ -103,7 +104,8 @@ def step_back_at(
     back, total, added = sums
     if KIND.VARYING:
         w = load_values(own, coefficients, t, at, KIND)
-    h, before, by_a, by_b, seen = kept
+    h, v, i, m, by_a, by_b, seen = kept
+    before = State(v, i, m)
     after = back if grad_v_seq is None else State(back.v + gvs[J], back.i, back.m)
     gx, back, values = step_back(gs[J].to(tl.float32), after, h, before, by_a, by_b, w, n, KIND)
     if partials is not None and KIND.VARYING:

@@ -101,14 +101,8 @@ def keep(checkpoints, now, first, at, KIND: tl.constexpr, K: tl.constexpr):
 
 @triton.jit
 def row_of(p, t, at):
-    """Where the neurons' values of step t are in p [T, N], or None without it."""
-    return p if p is None else p + t * at.N + at.offsets
-
-
-@triton.jit
-def further(place, N):
-    """The place in the next row."""
-    return place if place is None else place + N
+    """Where the neurons' values of step t are in p [T, N]."""
+    return p + t * at.N + at.offsets
 
 
 @triton.jit

@@ -55,7 +55,7 @@ def step(now, x, w, n, KIND: tl.constexpr):
         up, down = math.counts(now.v, now.m, w, n, KIND)
         h = math.reset(h, up, down, w, n, KIND, 'Soft')
     up, down = math.counts(h, now.m, w, n, KIND)
-    v = math.reset(h, up, down, w, n, KIND, KIND.RESET)
+    v = math.reset(h, up, down, w, n, KIND, tl.constexpr(KIND.RESET))
     s = math.signed(up, down, KIND)
     out = s * w.theta if KIND.REAL_UNITS else s
     return h, out, State(v, i, math.remember(now.m, s, n, KIND)), by_a, by_b
@@ -67,7 +67,7 @@ def step_back(g, after, h, before, by_a, by_b, w, n, KIND: tl.constexpr):
     gs = g * w.theta if KIND.REAL_UNITS else g
     if KIND.FIRE == 'Adaptive':
         gs += after.m
-    gh, through, theta, alpha = fire_back(gs, after.v, h, before.m, w, n, KIND, KIND.RESET)
+    gh, through, theta, alpha = fire_back(gs, after.v, h, before.m, w, n, KIND, tl.constexpr(KIND.RESET))
     if KIND.REAL_UNITS:
         up, down = math.counts(h, before.m, w, n, KIND)
         theta += g * math.signed(up, down, KIND)
