@@ -77,8 +77,8 @@ NEURONS = [
     Fault(
         'triton: a step is stored in the row before',
         TRITON + 'loops.py',
-        'tl.store(s, out.to(s.dtype.element_ty), at.inside)',
-        'tl.store(s - at.N * (first > 0), out.to(s.dtype.element_ty), at.inside)',
+        'tl.store(to, out.to(to.dtype.element_ty), at.inside)',
+        'tl.store(to - at.N * (first > 0), out.to(to.dtype.element_ty), at.inside)',
         (*NEURON, f'{MATRIX}::test_triton -m "" -k test_triton[quick-8'),
     ),
     Fault(
