@@ -239,7 +239,7 @@ __global__ void __launch_bounds__(kThreads, kHeavyBlocks)
   const bool bfloat = a.dtype == Dtype::bf16, lateral = a.mode == Pooling::lateral;
   std::int64_t cell[kCells], window[kWindows];  // -1: there is none
   float sum[kCells][V];
-  Vector<E, V> after[kWindows] = {};
+  Whole<E, V> after[kWindows] = {};
 #pragma unroll
   for (int c = 0; c < kCells; ++c) {
     const std::int64_t y = tile.row * kStep + c / kStep - a.rows.padding;
@@ -260,12 +260,13 @@ __global__ void __launch_bounds__(kThreads, kHeavyBlocks)
 #pragma unroll 1
   for (std::int64_t t = a.T - 1; t >= -extra; --t) {
     Vector<std::uint8_t, V> won[kWindows];
-    Vector<E, V> now[kWindows] = {};
+    Whole<E, V> now[kWindows] = {};
 #pragma unroll
     for (int w = 0; w < kWindows; ++w) {
       if (window[w] < 0) continue;
       won[w] = load<V>(which + (t + extra) * a.outputs() + window[w]);
-      if (t >= 0) now[w] = load<V>(static_cast<const E*>(a.grad) + t * a.outputs() + window[w]);
+      const E* grad = static_cast<const E*>(a.grad) + t * a.outputs() + window[w];
+      if (t >= 0) now[w] = *reinterpret_cast<const Whole<E, V>*>(grad);
     }
 #pragma unroll
     for (int c = 0; c < kCells; ++c)
@@ -274,8 +275,8 @@ __global__ void __launch_bounds__(kThreads, kHeavyBlocks)
     for (int w = 0; w < kWindows; ++w) {
       if (window[w] < 0) continue;
       float came[V], late[V];
-      widen(now[w], bfloat, came);
-      widen(after[w], bfloat, late);
+      widen(reinterpret_cast<const Vector<E, V>&>(now[w]), bfloat, came);
+      widen(reinterpret_cast<const Vector<E, V>&>(after[w]), bfloat, late);
       if (lateral) after[w] = now[w];
 #pragma unroll
       for (int c = 0; c < kCells; ++c) {
