@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+import emulator
 import pytest
 import torch
 from hypothesis import given
@@ -115,6 +116,11 @@ def test_triton(driver):
                 check_backend(triton, n, kind, 0.7, dtype)
     for kind in KINDS:
         check_refusals(triton, kind, torch.float32, 40)
+    x = spikes((1025,))
+    assert triton.pack_spikes(x[1:], 'bits', 1.0, True).equal(reference.pack_spikes(x[1:], 'bits', 1.0, True))
+    for compiled, _ in driver.runs:
+        facts = emulator.facts(compiled.asm['cubin'])
+        assert (facts.spills, facts.stack, facts.local) == (0, 0, 0)
 
 
 LAYOUTS = {

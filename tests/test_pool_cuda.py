@@ -21,6 +21,7 @@ CASES = [
     Case('lateral', WIDE, (3, 2, 3, 6, 5), F16),
     Case('lateral', LARGE, (3, 1, 2, 7, 8), state=True, scale=0.7),
     Case('lateral', (17,), (2, 1, 2, 17, 18), F32, state=True),
+    Case('lateral', (4, 2, 2, 1, True), (3, 1, 8, 7, 4), F16, last=True, state=True, scale=0.5),
     Case('spike_max', TWO, (3, 2, 3, 4, 6), F16, state=True),
     Case('spike_max', TWO, (3, 1, 4, 4, 6), last=True),
     Case('spike_max', THREE, (3, 1, 8, 6, 5), BF16, last=True),
@@ -57,8 +58,11 @@ def test_bytes_of_overlapping_windows(gpu):
     """Backward: a byte for each output and step between its two kernels."""
     case = Case('lateral', THREE, (4, 1, 2, 8, 8))
     check(case, 'native')
-    winners = gpu.runs[-2].traffic()
-    assert winners.store == case.input()[..., ::2, ::2].numel()
+    winners, gather = (run.traffic() for run in gpu.runs[-2:])
+    x = case.input()
+    which = x[..., ::2, ::2].numel()
+    assert winners.store == which
+    assert (gather.load, gather.store) == (which * 4 * 5, x.nbytes)  # a window is in four tiles
 
 
 def test_results_are_the_same_every_time(gpu):

@@ -37,3 +37,18 @@ def test_case(driver, case):
     for compiled, _ in driver.runs:
         facts = emulator.facts(compiled.asm['cubin'])
         assert (facts.spills, facts.stack, facts.local) == (0, 0, 0)
+
+
+@pytest.mark.parametrize('case', [CASES[1], CASES[7]], ids=str)
+def test_indices_of_64_bits(driver, case, monkeypatch):
+    """Those of more than 2^31 cells, on few."""
+    from snnkern.backends.triton import pool
+
+    check(case, 'triton')
+    narrow = {compiled.hash for compiled, _ in driver.runs}
+    driver.runs.clear()
+    monkeypatch.setattr(pool, 'NARROW', 0)
+    check(case, 'triton')
+    wide = [compiled for compiled, _ in driver.runs if compiled.hash not in narrow]
+    assert {compiled.metadata.name for compiled in wide} >= {'gather'}
+    assert all('.u64' in compiled.asm['ptx'] for compiled in wide)

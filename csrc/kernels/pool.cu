@@ -218,6 +218,87 @@ __global__ void __launch_bounds__(kThreads, kLightBlocks)
   store_state(a.grad_state + i, sum);
 }
 
+// Windows kStep apart, of which a tile of kStep x kStep cells meets at most kMeet x kMeet.
+constexpr int kStep = 2, kMeet = 2;
+
+bool overlaps_little(const PoolArgs& a) {
+  const auto along = [](const Axis& b) { return b.stride == kStep && b.dilation == 1 && b.kernel <= kMeet * kStep; };
+  return along(a.rows) && along(a.cols);
+}
+
+// Tiles along one direction, the first of which begins where the padding does.
+SNN_HD std::int64_t tiles_along(const Axis& b) { return (b.size + b.padding + kStep - 1) / kStep; }
+
+// pool_gather for such windows: a thread has the cells of a tile, and loads the gradient of a window once for them all.
+template <class E, int V>
+__global__ void __launch_bounds__(kThreads, kHeavyBlocks)
+    pool_gather_tile(const PoolBackwardArgs a, const Divisor scale, const std::uint8_t* which, int extra) {
+  constexpr int kCells = kStep * kStep, kWindows = kMeet * kMeet;
+  const Spot tile(first_neuron<V>(), tiles_along(a.rows), tiles_along(a.cols), a.inner);
+  if (tile.outer >= a.outer) return;
+  const bool bfloat = a.dtype == Dtype::bf16, lateral = a.mode == Pooling::lateral;
+  std::int64_t cell[kCells], window[kWindows];  // -1: there is none
+  float sum[kCells][V];
+  Whole<E, V> after[kWindows] = {};
+#pragma unroll
+  for (int c = 0; c < kCells; ++c) {
+    const std::int64_t y = tile.row * kStep + c / kStep - a.rows.padding;
+    const std::int64_t x = tile.col * kStep + c % kStep - a.cols.padding;
+    const bool inside = y >= 0 && y < a.rows.size && x >= 0 && x < a.cols.size;
+    cell[c] = inside ? ((tile.outer * a.rows.size + y) * a.cols.size + x) * a.inner + tile.channel : -1;
+    load_state(a.grad_last && inside ? a.grad_last + cell[c] : nullptr, 0.f, sum[c]);
+#pragma unroll
+    for (int j = 0; j < V; ++j) sum[c][j] = scale.divide(sum[c][j]);
+  }
+#pragma unroll
+  for (int w = 0; w < kWindows; ++w) {
+    const std::int64_t oy = tile.row - (kMeet - 1) + w / kMeet, ox = tile.col - (kMeet - 1) + w % kMeet;
+    const bool inside = oy >= 0 && oy < a.rows.out && ox >= 0 && ox < a.cols.out;
+    window[w] = inside ? ((tile.outer * a.rows.out + oy) * a.cols.out + ox) * a.inner + tile.channel : -1;
+  }
+  const int rows = static_cast<int>(a.rows.kernel), cols = static_cast<int>(a.cols.kernel);
+#pragma unroll 1
+  for (std::int64_t t = a.T - 1; t >= -extra; --t) {
+    Vector<std::uint8_t, V> won[kWindows];
+    Whole<E, V> now[kWindows] = {};
+#pragma unroll
+    for (int w = 0; w < kWindows; ++w) {
+      if (window[w] < 0) continue;
+      won[w] = load<V>(which + (t + extra) * a.outputs() + window[w]);
+      const E* grad = static_cast<const E*>(a.grad) + t * a.outputs() + window[w];
+      if (t >= 0) now[w] = *reinterpret_cast<const Whole<E, V>*>(grad);
+    }
+#pragma unroll
+    for (int c = 0; c < kCells; ++c)
+      if (!lateral) load_state(nullptr, 0.f, sum[c]);
+#pragma unroll
+    for (int w = 0; w < kWindows; ++w) {
+      if (window[w] < 0) continue;
+      float came[V], late[V];
+      widen(reinterpret_cast<const Vector<E, V>&>(now[w]), bfloat, came);
+      widen(reinterpret_cast<const Vector<E, V>&>(after[w]), bfloat, late);
+      if (lateral) after[w] = now[w];
+#pragma unroll
+      for (int c = 0; c < kCells; ++c) {
+        const int dy = (kMeet - 1 - w / kMeet) * kStep + c / kStep, dx = (kMeet - 1 - w % kMeet) * kStep + c % kStep;
+        if (dy >= rows || dx >= cols) continue;
+#pragma unroll
+        for (int j = 0; j < V; ++j) sum[c][j] += won[w].at[j] == dy * cols + dx ? came[j] - late[j] : 0.f;
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < kCells; ++c)
+      if (t >= 0 && cell[c] >= 0) store(static_cast<E*>(a.grad_x) + t * a.cells() + cell[c], sum[c], bfloat);
+  }
+#pragma unroll
+  for (int c = 0; c < kCells; ++c) {
+    if (!a.grad_state || cell[c] < 0) continue;
+#pragma unroll
+    for (int j = 0; j < V; ++j) sum[c][j] *= a.scale;
+    store_state(a.grad_state + cell[c], sum[c]);
+  }
+}
+
 // f(E, V) with the types of a kernel. p: every pointer of the call.
 template <class F, class... P>
 void with_types(const PoolArgs& a, F&& f, const P*... p) {
@@ -271,6 +352,12 @@ void backward(const PoolBackwardArgs& a, W* which, float* counts, cudaStream_t s
       W* to = which + (t + extra) * a.outputs();
       step<<<windows, kThreads, 0, stream>>>(a, scale, x, a.counts() ? counts : nullptr, nullptr, to);
       if (a.counts() && t >= 0) pool_count<E, V><<<cells, kThreads, 0, stream>>>(a, scale, x, 1, -1.f, counts, counts);
+    }
+  }
+  if constexpr (sizeof(W) == 1) {
+    if (overlaps_little(a)) {
+      const std::int64_t tiles = a.outer * tiles_along(a.rows) * tiles_along(a.cols) * a.inner;
+      return pool_gather_tile<E, V><<<blocks_for(tiles, V, kThreads), kThreads, 0, stream>>>(a, scale, which, extra);
     }
   }
   pool_gather<E, V, W><<<cells, kThreads, 0, stream>>>(a, scale, which, extra);

@@ -6,17 +6,18 @@ import torch
 from torch import Tensor
 
 from snnkern.backends import layout
-from snnkern.backends.triton.device import on_device, options
+from snnkern.backends.triton.device import ACCESS, on_device, options, threads
 
-BLOCK = 1024  # values of a program: eight of a thread
 WORDS = {4: torch.int32, 2: torch.int16}
 
 
-def _launch(kernel: Any, x: Tensor, *arguments: Any) -> None:
+def _launch(kernel: Any, each: int, x: Tensor, *arguments: Any) -> None:
+    """each: values of a thread."""
+    block = each * threads()
     if x.numel():
-        grid = (-(-x.numel() // BLOCK),)
+        grid = (-(-x.numel() // block),)
         with on_device(x):
-            kernel[grid](*arguments, x.numel(), BLOCK=BLOCK, **options())
+            kernel[grid](*arguments, x.numel(), BLOCK=block, **options())
 
 
 def _numbers(scale: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -34,10 +35,11 @@ def pack_spikes(x: Tensor, kind: str, scale: float, check: bool) -> Tensor | Non
     invalid = x.new_zeros(1, dtype=torch.int32) if check else None
     number, inverse, one = _numbers(scale, x)
     if kind == 'bits':
-        _launch(kernels.pack_bits, x, x.view(one.dtype), data, invalid, one.item())
+        _launch(kernels.pack_bits, 8, x, x.view(one.dtype), data, invalid, one.item())
     else:
+        each = ACCESS // x.element_size()  # by one access: a second one beside it would share its sectors
         low = -128.0 if kind == 'signed' else 0.0
-        _launch(kernels.pack_counts, x, x, data, invalid, number.item(), inverse.item(), low)
+        _launch(kernels.pack_counts, each, x, x, data, invalid, number.item(), inverse.item(), low)
     return None if invalid is not None and invalid.item() else data
 
 
@@ -48,7 +50,7 @@ def unpack_spikes(data: Tensor, kind: str, scale: float, n: int, dtype: torch.dt
     x = layout.new_like(data.new_empty(1), n, dtype)
     number, _, one = _numbers(scale, x)
     if kind == 'bits':
-        _launch(kernels.unpack_bits, x, data, x.view(one.dtype), one.item())
+        _launch(kernels.unpack_bits, 8, x, data, x.view(one.dtype), one.item())
     else:
-        _launch(kernels.unpack_counts, x, data, x, number.item())
+        _launch(kernels.unpack_counts, 8, x, data, x, number.item())
     return x

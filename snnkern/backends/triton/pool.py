@@ -1,4 +1,7 @@
-"""The pools for Triton (pool_kernels.py): what is launched. Numbers compile nothing, windows of few cells do."""
+"""The pools for Triton (pool_kernels.py, pool_gather.py): what is launched.
+
+Numbers compile nothing, windows of few cells do.
+"""
 
 from typing import Any
 
@@ -9,8 +12,9 @@ from snnkern.backends import layout
 from snnkern.backends.triton.device import on_device, options
 from snnkern.backends.window import Pool
 
-FEW = 9  # cells of a window whose counts stay in registers
+FEW = 9  # cells of a window whose counts stay in registers, and windows of a cell that are looked at at once
 BLOCK = 128
+NARROW = 2**31 - BLOCK  # cells or windows of a step that 32 bits count, up to the end of the last program
 Maybe = Tensor | None
 
 
@@ -35,6 +39,11 @@ def _steps(x: Tensor, pool: Pool) -> tuple[int, int, int]:
     return T, cells, cells // (rows.size * cols.size) * rows.out * cols.out
 
 
+def _wide(x: Tensor, pool: Pool) -> bool:
+    """Whether indices within a step need 64 bits."""
+    return max(*_steps(x, pool)[1:], *_geometry(x, pool)) > NARROW
+
+
 def pool2d_fwd(x: Tensor, state: Maybe, pool: Pool, want_state: bool) -> tuple[Tensor, Maybe]:
     """What the windows let through, and the counts after the last step [1, ...]."""
     rows, cols = pool.axes(x)
@@ -45,7 +54,7 @@ def pool2d_fwd(x: Tensor, state: Maybe, pool: Pool, want_state: bool) -> tuple[T
     from snnkern.backends.triton import pool_kernels as kernels
 
     (T, cells, windows), geometry = _steps(x, pool), _geometry(x, pool)
-    common: dict[str, Any] = {'BY_VALUE': pool.mode == 'spike_max'}
+    common: dict[str, Any] = {'BY_VALUE': pool.mode == 'spike_max', 'WIDE': _wide(x, pool)}
     with on_device(x):
         if pool.counts and pool.taps <= FEW:
             kind = {'KW': pool.kernel[1], 'TAPS': pool.taps, 'BACK': False, 'EXTRA': False, **common}
@@ -72,7 +81,7 @@ def _winners(x: Tensor, last: Maybe, pool: Pool, extra: bool) -> Tensor:
 
     (T, cells, windows), geometry = _steps(x, pool), _geometry(x, pool)
     which = torch.empty((T + extra, windows), dtype=torch.uint8 if pool.taps <= 256 else torch.int32, device=x.device)
-    common: dict[str, Any] = {'BY_VALUE': pool.mode == 'spike_max'}
+    common: dict[str, Any] = {'BY_VALUE': pool.mode == 'spike_max', 'WIDE': _wide(x, pool)}
     if pool.counts and pool.taps <= FEW:
         kind = {'KW': pool.kernel[1], 'TAPS': pool.taps, 'BACK': True, 'EXTRA': extra, **common}
         _launch(kernels.windows, windows, x, last, None, which, T, windows, cells, pool.scale, *geometry, **kind)
@@ -97,12 +106,15 @@ def pool2d_bwd(
     grad_x = layout.new_like(x, x.shape[0])
     grad_state = layout.new_like(x, 1, torch.float32) if want_state else None
     if x.numel():
-        from snnkern.backends.triton import pool_kernels as kernels
+        from snnkern.backends.triton.pool_gather import gather
 
         T, cells, windows = _steps(x, pool)
+        # Windows of one row or column of them that a cell can be in.
+        most = tuple(((axis.kernel - 1) * axis.dilation) // axis.stride + 1 for axis in pool.axes(x))
         with on_device(x):
             tensors = grad, grad_last, _winners(x, last, pool, want_state), grad_x, grad_state
-            rest = T, cells, windows, pool.scale, *_geometry(x, pool), *pool.kernel
-            kind = {'LATERAL': pool.mode == 'lateral', 'EXTRA': want_state}
-            _launch(kernels.gather, cells, *tensors, *rest, **kind)
+            rest = T, cells, windows, pool.scale, *_geometry(x, pool), *pool.kernel, *most
+            few = most if most[0] * most[1] <= FEW else None
+            kind = {'FEW': few, 'LATERAL': pool.mode == 'lateral', 'EXTRA': want_state, 'WIDE': _wide(x, pool)}
+            _launch(gather, cells, *tensors, *rest, **kind)
     return grad_x, grad_state

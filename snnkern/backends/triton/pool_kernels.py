@@ -5,7 +5,7 @@ counts in memory. Backward knows which tap won from a first kernel, and each cel
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
-# mypy: disable-error-code="assignment, union-attr, attr-defined"
+# mypy: disable-error-code="assignment, union-attr, attr-defined, call-arg"
 
 from typing import Any, NamedTuple
 
@@ -39,10 +39,23 @@ class Best(NamedTuple):
 
 
 @triton.jit
-def lanes(N, BLOCK: tl.constexpr):
-    """The numbers of this program's windows or cells, and whether they exist."""
-    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+def lanes(N, BLOCK: tl.constexpr, WIDE: tl.constexpr):
+    """The numbers of this program's windows or cells, and whether they exist. Unsigned, so that what is below 0 is not
+    below a size either, and in 32 bits unless WIDE: a division in 64 takes 70 instructions.
+    """
+    INDEX: tl.constexpr = tl.uint64 if WIDE else tl.uint32
+    i = tl.program_id(0).to(INDEX) * BLOCK + tl.arange(0, BLOCK).to(INDEX)
     return i, i < N
+
+
+@triton.jit
+def geometry(sizes, WIDE: tl.constexpr):
+    """Sizes like the numbers of `lanes`."""
+    INDEX: tl.constexpr = tl.uint64 if WIDE else tl.uint32
+    found = ()
+    for k in tl.static_range(11):
+        found += (tl.cast(sizes[k], INDEX),)
+    return Geometry(*found)
 
 
 @triton.jit
@@ -58,7 +71,7 @@ def cell_of(i, ky, kx, g):
     outer, row, col, channel = spot(i, g.out_rows, g.out_cols, g.inner)
     y = row * g.stride - g.padding + ky * g.dilation
     x = col * g.stride_x - g.padding_x + kx * g.dilation_x
-    inside = (y >= 0) & (y < g.rows) & (x >= 0) & (x < g.cols)
+    inside = (y < g.rows) & (x < g.cols)
     return ((outer * g.rows + y) * g.cols + x) * g.inner + channel, inside
 
 
@@ -110,11 +123,13 @@ def windows(
     BY_VALUE: tl.constexpr,
     BACK: tl.constexpr,
     EXTRA: tl.constexpr,
+    WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Forward: what windows emit; BACK: which tap wins in each step, from the last one on. counts: where it begins."""
-    g = Geometry(rows, cols, out_rows, out_cols, stride, stride_x, padding, padding_x, dilation, dilation_x, inner)
-    i, there = lanes(N, BLOCK)
+    g = (rows, cols, out_rows, out_cols, stride, stride_x, padding, padding_x, dilation, dilation_x, inner)
+    g = geometry(g, WIDE)
+    i, there = lanes(N, BLOCK, WIDE)
     held, start = (), nobody(i.to(tl.float32))
     for k in tl.static_range(TAPS):
         cell, inside = cell_of(i, k // KW, k % KW, g)
@@ -173,14 +188,16 @@ def one_step(
     kernel,
     kernel_x,
     BY_VALUE: tl.constexpr,
+    WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """A step of windows of any size: what they emit, or which tap wins by the counts as they are.
 
     counts: before the step in forward, after it in backward; None in plain pools. x: None at the very start.
     """
-    g = Geometry(rows, cols, out_rows, out_cols, stride, stride_x, padding, padding_x, dilation, dilation_x, inner)
-    i, there = lanes(N, BLOCK)
+    g = (rows, cols, out_rows, out_cols, stride, stride_x, padding, padding_x, dilation, dilation_x, inner)
+    g = geometry(g, WIDE)
+    i, there = lanes(N, BLOCK, WIDE)
     best, before = nobody(i.to(tl.float32)), nobody(i.to(tl.float32))
     for ky in range(0, kernel):
         for kx in range(0, kernel_x):
@@ -210,68 +227,10 @@ def one_step(
 @triton.jit(do_not_specialize=['T'])
 def count(x, start, to, T, N, scale, SIGN: tl.constexpr, BLOCK: tl.constexpr):
     """to = start (None: 0) + SIGN * the spikes of T steps."""
-    i, there = lanes(N, BLOCK)
+    i, there = lanes(N, BLOCK, True)
     total = tl.zeros((BLOCK,), tl.float32)
     if start is not None:
         total = tl.load(start + i, there, 0.0)
     for t in range(0, T):
         total += SIGN * spikes_of(tl.load(x + t.to(tl.int64) * N + i, there, 0.0).to(tl.float32), scale)
     tl.store(to + i, total, there)
-
-
-@triton.jit(do_not_specialize=['T'])
-def gather(
-    grad,
-    grad_last,
-    which,
-    grad_x,
-    grad_state,
-    T,
-    N,
-    outputs,
-    scale,
-    rows,
-    cols,
-    out_rows,
-    out_cols,
-    stride,
-    stride_x,
-    padding,
-    padding_x,
-    dilation,
-    dilation_x,
-    inner,
-    kernel,
-    kernel_x,
-    LATERAL: tl.constexpr,
-    EXTRA: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """A cell's gradients of all steps from the windows that it won; row EXTRA + t of `which` belongs to step t."""
-    g = Geometry(rows, cols, out_rows, out_cols, stride, stride_x, padding, padding_x, dilation, dilation_x, inner)
-    i, there = lanes(N, BLOCK)
-    outer, row, col, channel = spot(i, g.rows, g.cols, g.inner)
-    total = tl.zeros((BLOCK,), tl.float32)
-    if grad_last is not None:
-        total = tl.load(grad_last + i, there, 0.0) / scale
-    for step in range(0, T + EXTRA):
-        t = (T - 1 - step).to(tl.int64)
-        if not LATERAL:
-            total = tl.zeros((BLOCK,), tl.float32)
-        for ky in range(0, kernel):
-            for kx in range(0, kernel_x):
-                y = row + g.padding - ky * g.dilation
-                x = col + g.padding_x - kx * g.dilation_x
-                oy, ox = y // g.stride, x // g.stride_x
-                mine = there & (y >= 0) & (x >= 0) & (y % g.stride == 0) & (x % g.stride_x == 0)
-                mine &= (oy < g.out_rows) & (ox < g.out_cols)
-                place = ((outer * g.out_rows + oy) * g.out_cols + ox) * g.inner + channel
-                won = tl.load(which + (t + EXTRA) * outputs + place, mine, 0).to(tl.int32) == ky * kernel_x + kx
-                mine &= won
-                now = tl.load(grad + t * outputs + place, mine & (t >= 0), 0.0).to(tl.float32)
-                if LATERAL:
-                    now -= tl.load(grad + (t + 1) * outputs + place, mine & (t + 1 < T), 0.0).to(tl.float32)
-                total += now
-        tl.store(grad_x + t * N + i, total.to(grad_x.dtype.element_ty), there & (t >= 0))
-    if grad_state is not None:
-        tl.store(grad_state + i, total * scale, there)
