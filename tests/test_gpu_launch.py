@@ -138,9 +138,8 @@ def test_the_largest_grid(gpu, monkeypatch):
         launches(gpu, monkeypatch, 512 * most + 4)
 
 
-@pytest.mark.xfail(reason='blocks_for wraps at 2^32 blocks, of 2 TiB and more', strict=True)
 def test_more_blocks_than_32_bits_count(gpu, monkeypatch):
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match=r'more than 2\^31 - 1 blocks'):
         launches(gpu, monkeypatch, 512 * 2**32 + 4)
 
 

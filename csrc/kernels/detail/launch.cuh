@@ -84,8 +84,9 @@ bool multistep_fwd_quick(const ForwardArgs& args, cudaStream_t stream);
 bool multistep_bwd_quick(const BackwardArgs& args, cudaStream_t stream);
 
 inline unsigned blocks_for(std::int64_t n, int width, int threads) {
-  const std::int64_t per_block = std::int64_t{threads} * width;
-  return static_cast<unsigned>((n + per_block - 1) / per_block);
+  const std::int64_t per_block = std::int64_t{threads} * width, blocks = (n + per_block - 1) / per_block;
+  if (blocks > 0x7fffffff) throw std::runtime_error("CUDA: more than 2^31 - 1 blocks are needed");
+  return static_cast<unsigned>(blocks);
 }
 
 template <int V>
