@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUILD_REQUIRES := "setuptools>=77" "pybind11>=2.13" "cmake>=3.24" ninja
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Four processes at most: each loads torch, and the emulated GPUs.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -p no:benchmark -n auto --maxprocesses 4 --dist worksteal
 CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*/*/*) $(wildcard tests/ptxsim/*.c)
 
 # Installing builds too, in the same folder.

@@ -1,5 +1,7 @@
 """The checks that need a CUDA device, on a stand-in: graphs, streams and devices that are the CPU's."""
 
+import os
+import subprocess
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from snnkern.backends import native
-from snnkern.selftest import DeviceCase
+from snnkern.selftest import DeviceCase, ahead, suite
 from snnkern.selftest import device as checks
 from snnkern.selftest.compare import compare
 
@@ -132,3 +134,33 @@ def test_refusals(monkeypatch):
     assert 'caching allocator' in DeviceCase('CUDA graph: multistep').refusal(gpu)
     assert DeviceCase('streams').refusal(gpu) is None
     assert DeviceCase('torch.compile').refusal(gpu).startswith('needs triton')
+
+
+def test_kernels_are_compiled_in_all_processes(monkeypatch):
+    """Each case in one of them, a failing one does not end its process, and CUDA with Triton asks for them."""
+    ran = []
+
+    def results(case, backend, device):
+        ran.append(repr(case))
+        raise RuntimeError(backend)
+
+    for kind in {type(case) for case in suite.cases(True, True)}:
+        monkeypatch.setattr(kind, 'results', results)
+    for number in range(3):
+        ahead.compile_part(number, 3, 1, 'cpu')
+    there = [case for case in suite.cases(True, True) if case.refusal(CPU) is None]
+    assert sorted(ran) == sorted(map(repr, there))
+
+
+def test_processes_that_compile(monkeypatch):
+    monkeypatch.setattr(ahead, 'CHILD', 'import sys; sys.exit(sys.argv[1:] != ["0", "2", "0", "cpu"])')
+    monkeypatch.setattr(os, 'cpu_count', lambda: 2)
+    ended, start = [], subprocess.Popen
+
+    def popen(*args, **options):
+        ended.append(start(*args, **options))
+        return ended[-1]
+
+    monkeypatch.setattr(subprocess, 'Popen', popen)
+    ahead.compile_all(CPU, False, lambda what, share: None)
+    assert [child.returncode for child in ended] == [0, 1]

@@ -13,7 +13,7 @@ import torch
 
 import snnkern
 from snnkern import backends
-from snnkern.selftest import suite
+from snnkern.selftest import ahead, suite
 from snnkern.selftest.compare import Results, compare
 
 CPU = torch.device('cpu')
@@ -124,6 +124,8 @@ def run(settings: Settings, progress: OnProgress = lambda what, share: None) -> 
     """The whole suite, as a report that JSON can hold: passed, table, failures, what was not run, the machine."""
     start, outcome, device = perf_counter(), Outcome(), place(settings.device)
     names = settings.chosen()
+    if 'triton' in names and device.type == 'cuda':
+        ahead.compile_all(device, settings.quick, progress)
     work = [(name, case) for name in names for case in suite.cases(settings.quick, name == 'triton')]
     for i, (name, case) in enumerate(work):
         progress(f'{name}: {case.op}', i / len(work))
