@@ -7,6 +7,9 @@
 
 namespace snn::gpu {
 
+// Blocks of the pools that an SM's registers hold at least: where counts of windows stay in registers, and elsewhere.
+constexpr int kHeavyBlocks = 2, kLightBlocks = 4;
+
 // A cell or window of [outer, rows, cols, inner]: its place, plane by plane.
 struct Spot {
   std::int64_t outer, row, col, channel;
