@@ -31,6 +31,9 @@ def test_selftest(index):
     assert report['machine']['gpu']
 
 
+@pytest.mark.filterwarnings(
+    'ignore:.*should not be instantiated:DeprecationWarning'
+)  # torch 2.11's own, while it traces
 @pytest.mark.parametrize('name', CHECKS)
 def test_device(backend, name):
     case = DeviceCase(name)

@@ -26,8 +26,8 @@ def compile_all(device: torch.device, quick: bool, progress: Callable[[str, floa
         return
     progress(f'triton: compiling in {count} processes', 0.0)
     commands = [[sys.executable, '-c', CHILD, str(i), str(count), str(int(quick)), str(device)] for i in range(count)]
-    quiet = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
-    children = [subprocess.Popen(command, **quiet) for command in commands]
+    quiet = subprocess.DEVNULL
+    children = [subprocess.Popen(command, stdout=quiet, stderr=quiet) for command in commands]
     last = monotonic() + LONGEST
     try:
         for child in children:
