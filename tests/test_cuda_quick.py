@@ -1,63 +1,19 @@
 """The CUDA kernels of common neurons, run by the PTX emulator: all of them, and what they leave to the others."""
 
 from importlib.util import find_spec
-from itertools import product
-from random import Random
 
-import cases
 import emulator
 import pytest
 from cases import Case
 from parity import check
 
-from snnkern import (
-    IF,
-    LIF,
-    PLIF,
-    Affine,
-    ATan,
-    Binary,
-    Burst,
-    Hard,
-    Neuron,
-    NoReset,
-    Sigmoid,
-    SignedMemory,
-    Soft,
-    Triangle,
-)
+from snnkern import Burst, Neuron, NoReset, Triangle
 from snnkern.backends import native
-
-DTYPES = cases.AXES['dtype']
+from snnkern.selftest.common import common_cases, converted_cases
 
 if find_spec('snnkern._cuda') is None:
     pytest.skip('snnkern._cuda is not built (no nvcc)', allow_module_level=True)
 emulator.load()
-
-# The parts of common neurons, which have kernels of their own: pairs of charge, reset and element are types of them.
-QUICK = {
-    'charge': (
-        IF(c=0.1),
-        LIF(2.0, 0.1),
-        LIF(4.0, decay_input=False),
-        LIF(3.0, -0.2, c=0.1),
-        LIF(1.5, 0.1, decay_input=False),
-        PLIF(0.3),
-        Affine(0.9, 0.7, -0.05),
-    ),
-    'reset': (Hard(-0.1), Soft(detach=True)),
-    'dtype': DTYPES,
-}
-
-
-def quick_cases(surrogates):
-    """Steps lie around the unrolled ones and the chunks between checkpoints."""
-    random, cases = Random(0), []
-    for i, (charge, reset, dtype) in enumerate(product(*QUICK.values())):
-        fire = random.choice((Binary(0.7), Binary(0.5, strict=True, real_units=True)))
-        T, flags = random.choice((1, 3, 4, 5, 8, 16, 17, 40)), random.choices((False, True), k=2)
-        cases.append(Case(Neuron(charge, fire, reset, surrogates[i % 2]), dtype, T, 136, *flags))
-    return cases
 
 
 def check_quick(gpu, case, forth=True, back=True):
@@ -65,23 +21,21 @@ def check_quick(gpu, case, forth=True, back=True):
     assert ['quick' in run.kernel.name for run in gpu.runs] == [forth, back]
 
 
-@pytest.mark.parametrize('case', quick_cases((ATan(2.0), Sigmoid(4.0))), ids=str)
+@pytest.mark.parametrize('case', common_cases(136), ids=str)
 def test_common_neurons(gpu, case):
     check_quick(gpu, case)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('gpu', [75, 90], indirect=True)
-@pytest.mark.parametrize('case', quick_cases((Sigmoid(4.0), ATan(2.0))), ids=str)
+@pytest.mark.parametrize('case', common_cases(136, other=True), ids=str)
 def test_common_neurons_on_both_architectures(gpu, case):
     check_quick(gpu, case)
 
 
-@pytest.mark.parametrize('dtype', DTYPES, ids=str)
-@pytest.mark.parametrize('T', [3, 17])
-def test_converted_neurons(gpu, dtype, T):
-    neuron = Neuron(IF(), SignedMemory(0.75, 5, real_units=True), Soft())
-    check_quick(gpu, Case(neuron, dtype, T, 136, v0=True, state=True), back=False)
+@pytest.mark.parametrize('case', [*converted_cases(136, 3), *converted_cases(1544, 17)], ids=str)
+def test_converted_neurons(gpu, case):
+    check_quick(gpu, case, back=False)
 
 
 ELSEWHERE = [

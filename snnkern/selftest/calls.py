@@ -69,7 +69,7 @@ class Layout(Call):
 
     def results(self, backend: str, device: torch.device) -> Results:
         """Spikes, last state, gradients; contiguous, since reference and kernels see what the layouts leave."""
-        shape = (17, 2, 3, 5, 7)
+        shape = (17, 2, 3, 4, 8)  # whole vectors of every dtype: wide accesses where memory is aligned
         first, second = LAYOUTS[self.x], LAYOUTS[self.state]
         x = first(grid(shape, self.dtype).to(device)).detach().requires_grad_()
         v0 = second(grid(shape, torch.float32, 3).to(device))[1].detach().requires_grad_()

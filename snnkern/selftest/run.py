@@ -111,7 +111,10 @@ def check(case: suite.Comparison, backend: str, device: str | torch.device, expe
 def poison(device: torch.device) -> None:
     """Leave NaN in memory that the next tensors are likely to get: what no kernel writes shows."""
     if device.type == 'cuda':
-        blocks = [torch.full((size,), torch.nan, device=device) for size in (1 << 8, 1 << 14, 1 << 17, 1 << 20)]
+        # Bytes of ones: NaN in every dtype, and 255.
+        blocks = [
+            torch.full((size,), 255, dtype=torch.uint8, device=device) for size in (1 << 10, 1 << 16, 1 << 19, 1 << 22)
+        ]
         del blocks
 
 
@@ -123,7 +126,7 @@ def reproduce(case: suite.Comparison, backend: str, device: str) -> str:
 def run(settings: Settings, progress: OnProgress = lambda what, share: None) -> dict[str, Any]:
     """The whole suite, as a report that JSON can hold: passed, table, failures, what was not run, the machine."""
     start, outcome, device = perf_counter(), Outcome(), place(settings.device)
-    names = settings.chosen()
+    names, about = settings.chosen(), machine(device)  # asked before anything can break the device
     if 'triton' in names and device.type == 'cuda':
         ahead.compile_all(device, settings.quick, progress)
     work = [(name, case) for name in names for case in suite.cases(settings.quick, name == 'triton')]
@@ -145,7 +148,7 @@ def run(settings: Settings, progress: OnProgress = lambda what, share: None) -> 
         'table': [vars(row) for row in rows],
         'failures': outcome.failures,
         'not_run': [{'op': op, 'backend': name, 'why': why} for (op, name), why in outcome.skipped.items()],
-        'machine': machine(device),
+        'machine': about,
         'seconds': round(perf_counter() - start, 2),
     }
 

@@ -23,14 +23,16 @@ from snnkern import (
 )
 from snnkern.selftest.calls import LAYOUTS, BatchNorm, Layout, Moments, Pack, Poisson, Saved
 from snnkern.selftest.cases import AXES, CASES, FEW, Case, pairwise
+from snnkern.selftest.common import DTYPES, common_cases, converted_cases
 from snnkern.selftest.compare import Results
 from snnkern.selftest.device import CHECKS, DeviceCase
 from snnkern.selftest.parity import Recurrence
 from snnkern.selftest.pools import FUNCTIONS, WINDOWS, PoolCase
 
-F32, F16, BF16 = DTYPES = torch.float32, torch.float16, torch.bfloat16
+F32, F16, BF16 = DTYPES
 SIZES = (0, 1, 3, 4, 5, 7, 8, 9, 31, 33, 1001)
-LARGE = (1 << 18) + 5
+LARGE = 1 << 18, (1 << 18) + 5  # of whole vectors, and not
+BLOCKS = 1544  # whole vectors of every dtype, and more than one block of them
 SECOND = (
     Neuron(),
     Neuron(Affine(0.9, 0.7, -0.05), Binary(0.7), Soft()),
@@ -44,6 +46,7 @@ ODD = (
         Neuron(IF(), fire, Soft())
         for fire in (Binary(0.5, strict=True), Burst(0.5, 3), Integer(0.5, 3), SignedMemory(0.5, 3))
     ),
+    Neuron(reset=Hard(detach=True)),
 )
 NORMED = Neuron(LIF(2.0)), Neuron(LIF(3.0, 0.25, False), Burst(0.75, 3), Soft())
 PACKED = Neuron(), Neuron(IF(), Burst(0.5, 5, real_units=True), Soft()), Neuron(IF(), SignedMemory(0.5, 7), Soft())
@@ -76,7 +79,8 @@ def cases(quick: bool = False, compiles: bool = False) -> list[Comparison]:
     """
     neurons = CASES[:9] if quick else covering(CASES) if compiles else CASES
     second = _second(quick or compiles)[:: 2 if compiles else 1]
-    found: list[Comparison] = [Recurrence(case) for case in (*neurons, *FEW, *second)]
+    common = [*common_cases(BLOCKS)[:: 5 if compiles else 1], *converted_cases(BLOCKS, 17)]
+    found: list[Comparison] = [Recurrence(case) for case in (*neurons, *FEW, *common, *second)]
     return [
         *found,
         *_shapes(quick, compiles),
@@ -115,8 +119,8 @@ def _shapes(quick: bool, compiles: bool) -> Iterator[Comparison]:
     for N, dtype in product(SIZES, DTYPES):
         for T in (4,) if quick or compiles else (4, 17):
             yield Recurrence(Case(Neuron(), dtype, T, N, v0=True, state=True))
-    for dtype in DTYPES[: 1 if quick else None]:
-        yield Recurrence(Case(Neuron(), dtype, 20, LARGE // (8 if quick else 1), state=True))
+    for dtype, N in product(DTYPES[: 1 if quick else None], LARGE):
+        yield Recurrence(Case(Neuron(), dtype, 20, N // (8 if quick else 1), state=True))
     names = tuple(LAYOUTS)
     dtypes = DTYPES[:1] if quick else (F32, BF16) if compiles else DTYPES
     for x, state, dtype in pairwise(names, names[: 1 if quick else None], dtypes):
@@ -139,7 +143,7 @@ def _around(quick: bool, compiles: bool) -> Iterator[Comparison]:
     for dtype in DTYPES:
         yield Poisson(dtype, (3, 7), 5, 2**32 + 9, 2**31)
         yield Poisson(dtype, (2, 8, 5, 6), 8, 2**63 - 1, 2**40, last=True)
-        yield Poisson(dtype, (2, 513), 6, 1, misaligned=True)
+        yield from (Poisson(dtype, (2, n), 6, 1, misaligned=True) for n in (512, 513))
         yield from (Pack(dtype, n, kind, 0.7) for n, kind in product((0, 1, 9, 1025), ('bits', 'counts', 'signed')))
         yield Pack(dtype, 1025, 'bits', misaligned=True)
     for neuron, dtype in product(PACKED[: 1 if compiles else None], DTYPES[: 1 if compiles else None]):

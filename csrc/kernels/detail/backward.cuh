@@ -147,8 +147,12 @@ __device__ __forceinline__ void charge_back(const Cell<C>& cell, const Numbers<V
   }
 }
 
+// Eight neurons of a thread are more than 128 registers hold on sm_75 and sm_80.
+template <int V, bool R>
+constexpr int kBlocks = V > 4 && !R ? 3 : kBackwardBlocks<R>;
+
 template <class E, int V, bool R, class C>
-__global__ void __launch_bounds__(kThreads, kBackwardBlocks<R>)
+__global__ void __launch_bounds__(kThreads, kBlocks<V, R>)
     backward(const BackwardArgs args, const Cell<C> cell, const Table table, const Rows rows) {
   const std::int64_t i = first_neuron<V>();
   if (i >= args.n) return;

@@ -2,6 +2,7 @@
 // so that there are no barriers.
 #pragma once
 
+#include "kernels/detail/launch.cuh"
 #include "kernels/detail/vector.cuh"
 #include "kernels/multistep.h"
 
@@ -30,8 +31,8 @@ struct Rows {
   }
   // The most threads of a block whose columns fit.
   int threads(int width, int most) const {
-    constexpr int kBytes = 48 << 10, kWarp = 32;
-    const int fit = kBytes / (count * width * static_cast<int>(sizeof(float))) / kWarp * kWarp;
+    constexpr int kWarp = 32;
+    const int fit = kShared / (count * width * static_cast<int>(sizeof(float))) / kWarp * kWarp;
     return fit < most ? fit : most;
   }
 };

@@ -12,7 +12,8 @@
 
 namespace snn::gpu {
 
-constexpr int kThreads = 128;  // of a block, at most
+constexpr int kThreads = 128;      // of a block, at most
+constexpr int kShared = 48 << 10;  // bytes of shared memory that a block has without asking for more
 // Blocks that an SM's registers hold at least. Without a number ptxas spills for one block more.
 template <bool Rows>
 constexpr int kBackwardBlocks = Rows ? 2 : 4;

@@ -137,11 +137,12 @@ bool run_quick_backward(const BackwardArgs& args, cudaStream_t stream) {
   if (!known || !is_plain(args) || args.constant || args.grad_v || args.grad_sum || args.line || args.sums ||
       !args.grad_x || !can_be_vectors(args, args.grad_s, args.grad_last, args.grad_x, args.grad_states))
     return false;
+  constexpr int V = 16 / sizeof(E);
+  const std::int64_t rows = args.T < args.interval ? args.T : args.interval, bytes = args.n * sizeof(E);
+  const std::size_t shared = sizeof(float) * V * kThreads * rows;
+  if (shared > kShared) return false;  // the other kernels take fewer threads for a longer interval
   return visit_quick<false>(args.spec, [&](const auto& charge, const auto& fire, const auto& reset) {
     using Fires = Firing<std::decay_t<decltype(fire)>, std::decay_t<decltype(reset)>>;
-    constexpr int V = 16 / sizeof(E);
-    const std::int64_t rows = args.T < args.interval ? args.T : args.interval, bytes = args.n * sizeof(E);
-    const std::size_t shared = sizeof(float) * V * kThreads * rows;
     quick_backward<E>
         <<<blocks_for(args.n, V, kThreads), kThreads, shared, stream>>>(args, bytes, charge, Fires{fire, reset});
   });
