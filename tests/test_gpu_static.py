@@ -39,7 +39,7 @@ def test_no_spills_no_stack(arch):
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
 def test_vectors_move_128_bits(arch):
-    """Kernels for aligned input touch global memory by 16 bytes only; registers leave three blocks of 128 threads or more."""
+    """Kernels for aligned input touch global memory by 16 bytes only; three blocks of 128 threads fit or more."""
     wide = {name: fact for name, fact in kernels(arch).items() if re.search(r'Li[48]ELb0E', name)}
     assert len(wide) == 20
     for name, fact in wide.items():

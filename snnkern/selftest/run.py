@@ -13,12 +13,12 @@ import torch
 
 import snnkern
 from snnkern import backends
-from snnkern.selftest import ahead, suite
+from snnkern.selftest import ahead, common, suite
 from snnkern.selftest.compare import Results, compare
 
 CPU = torch.device('cpu')
 OnProgress = Callable[[str, float], None]
-DTYPES = tuple(str(dtype).removeprefix('torch.') for dtype in suite.DTYPES)
+DTYPES = tuple(str(dtype).removeprefix('torch.') for dtype in common.DTYPES)
 DEAD = 'the device no longer answers: nothing after this was run'
 
 
