@@ -4,7 +4,7 @@ from mutations_fault import Fault
 
 KERNELS, DETAIL, MATH = 'csrc/kernels/', 'csrc/kernels/detail/', 'csrc/math/'
 MATRIX, WINDOWS, LAUNCH = 'tests/test_gpu_matrix.py', 'tests/test_gpu_windows.py', 'tests/test_gpu_launch.py'
-CUDA, POOL, ENCODE = 'tests/test_cuda.py', 'tests/test_pool_cuda.py', 'tests/test_encode_gpu.py'
+CUDA = 'tests/test_cuda.py'
 
 SOFT = (
     '    return h - strength * fire.drop(s);\n  }\n'

@@ -103,17 +103,19 @@ OTHERS = [
     ),
     Fault(
         'pool: the first step has no gradient',
-        KERNELS + 'pool.cu',
-        'if (t >= 0) store(static_cast<E*>(a.grad_x)',
-        'if (t > 0) store(static_cast<E*>(a.grad_x)',
+        DETAIL + 'gather.cuh',
+        'if (t >= 0 && cell[c] >= 0) store',
+        'if (t > 0 && cell[c] >= 0) store',
         rows('lateral'),
+        ('pool',),
     ),
     Fault(
         'pool: dilation forgotten by the columns',
-        KERNELS + 'pool.cu',
+        DETAIL + 'gather.cuh',
         'if (dx % a.cols.dilation) continue;',
         '',
         rows('lateral dilated'),
+        ('pool',),
     ),
     Fault(
         'pool: counts of windows that overlap are never written',

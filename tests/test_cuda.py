@@ -2,7 +2,6 @@
 
 from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 
 import cases
 import emulator
@@ -30,7 +29,6 @@ from snnkern import (
 from snnkern.backends import checkpoint_interval, native
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
-ROOT = Path(__file__).resolve().parents[1]
 DTYPES = cases.AXES['dtype']
 
 if find_spec('snnkern._cuda') is None:
