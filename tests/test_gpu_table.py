@@ -94,7 +94,7 @@ MORE_THAN_LEAST = re.compile('poisson|triton lateral pool|triton .*N=4097')
 
 
 def test_least_bytes():
-    """No launch moves more than the formula of PITFALLS says, within 5 %; those that do are named."""
+    """No launch moves more than must move, within 5 %; those that do are named."""
     rows = {name: row['over_least'] for name, row in TABLE['launches'].items() if row['over_least']}
     assert len(rows) > 100
     for name, ratio in rows.items():

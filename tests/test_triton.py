@@ -126,7 +126,7 @@ TRAFFIC = [
 
 @pytest.mark.parametrize('case', TRAFFIC, ids=str)
 def test_traffic(driver, case):
-    """The bytes of PITFALLS' formula and not one more, 16 at a time."""
+    """The bytes that must move (docs/gpu.md) and not one more, 16 at a time."""
     e, states = case.dtype.itemsize, 4 * len(case.neuron.states)
     rows = 4 * len(case.neuron.coefficients) if case.rows else 0
     for T in (4, 40):
