@@ -202,7 +202,8 @@ def check(backend: str, family: str, dtype: torch.dtype, size: int, order: str) 
     truth = run(laid(x.double(), order), 'reference')
     for actual, expected in zip(gradients, truth[1], strict=True):
         sums = actual.dim() < x.dim() - 1  # of coefficients
-        assert_grads_close(actual.double(), expected, 'sums' if sums else actual.dtype)
+        # Rounded as the gradient is: a norm of few numbers would be that of their rounding.
+        assert_grads_close(actual, expected.to(actual.dtype), 'sums' if sums else actual.dtype)
     for actual, expected in zip(outputs, truth[0], strict=True):  # or gradients would be of another course
         if expected.is_floating_point():
             assert_spikes_equal(actual.double(), expected)

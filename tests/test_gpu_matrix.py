@@ -77,7 +77,7 @@ def test_cuda(gpu, row, monkeypatch):
     monkeypatch.setattr(gpu, 'seed', seed)
     gpucases.check('native', family, dtype, size, order)
     assert bool(gpu.runs) == (size > 0)
-    if family == 'quick' and size in (8, 1288) and order == 'contiguous':
+    if family == 'quick' and size in (8, 1288) and order != 'misaligned':
         assert all('quick' in run.kernel.name for run in gpu.runs)
 
 

@@ -181,8 +181,9 @@ def test_launches_of_triton(driver, case):
 
 @needs_cuda
 def test_estimate_of_executed_instructions(gpu, library):
-    """Of loads, which the emulator counts exactly, it is right; markers change the machine code little."""
-    (case,) = (case for case in gpu_cases.cases() if case.name == 'LIF float16 T=16')
+    """Of loads, which the emulator counts exactly, it is right; markers change the machine code little. The kernels of
+    common neurons switch loads off by predicates, which the estimate counts as issued: one that runs the others."""
+    (case,) = (case for case in gpu_cases.cases() if case.name == 'LIF float16 T=16 N=4097')
     for _, launches, _ in gpu_cases.measure(case, 'native', gpu_facts.of_gpu(gpu, library)):
         for run, ptx, _ in launches:
             accesses = run.memory.traffic.accesses.values()
