@@ -64,7 +64,7 @@ class Forget(Charge):
 
 CHARGES = (IF, LIF, PLIF, Affine, Synaptic, Forget)''',
     },
-    'tests/cases.py': {
+    'snnkern/selftest/cases.py': {
         '        IF(),\n': '        IF(),\n        Forget(0.75, 0.1),\n',
         'from snnkern import (\n': 'from snnkern.charges import Forget\nfrom snnkern import (\n',
     },

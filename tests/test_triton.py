@@ -177,7 +177,7 @@ HEAVY_CASE = Case(HEAVY, T=40, N=8, v0=True, state=True)
 STATES_CASE = Case(STATES, T=40, N=8, v0=True, state=True)
 ROWS_CASE = Case(LEAKY, T=40, N=8, v0=True, state=True, v_seq=True, rows='each')
 LEAN_CASE = Case(Neuron(), T=40, N=8, v0=True, state=True)
-MOST = {LEAN_CASE: (72, 128), HEAVY_CASE: (112, 176), STATES_CASE: (128, 255), ROWS_CASE: (112, 255)}
+MOST = {LEAN_CASE: (72, 128), HEAVY_CASE: (112, 176), STATES_CASE: (136, 255), ROWS_CASE: (112, 255)}
 # One dtype each by turns for the heavy one, one architecture for others, of which the compiler takes its time.
 GATES = [
     pytest.param(arch, replace(case, dtype=dtype), most, marks=() if often else pytest.mark.slow)
