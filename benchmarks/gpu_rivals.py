@@ -25,6 +25,7 @@ from benchmarks import emulated, gpu_cases, gpu_facts, gpu_static
 from benchmarks.gpu_cases import F16, F32, ODD, Case, N, Part
 from benchmarks.gpu_facts import MAIN, Row
 from benchmarks.gpu_native_rival import Native, inputs
+from snnkern._files import write
 
 VERSION = '2.0.0'
 FILE = Path(__file__).with_name('results') / 'gpu_rivals.json'
@@ -121,7 +122,8 @@ def main(arguments: list[str] | None = None) -> None:
     launches |= of_triton()
     counts = {kind: gpu_facts.variants(partial(triton, kind, many=False)) for kind in FOLDERS}
     table = {'spikingjelly': VERSION, 'versions': gpu_facts.versions(), gpu_facts.VARIANTS: counts}
-    given.json.write_text(gpu_static.dumped(table | {'launches': dict(sorted(launches.items()))}))
+    document = gpu_static.dumped(table | {'launches': dict(sorted(launches.items()))})
+    write(given.json, lambda path: path.write_text(document))
 
 
 if __name__ == '__main__':

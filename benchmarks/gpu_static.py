@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import emulated, gpu_cases, gpu_facts, gpu_tables
 from benchmarks.gpu_facts import ARCHITECTURES, MAIN, Row
+from snnkern._files import write
 
 FILE = Path(__file__).with_name('gpu_static.json')
 REFRESH = 'make gpu-table'
@@ -129,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     table = json.loads(json.dumps(everything(given.library or emulated.library())))
     if given.json:
-        given.json.write_text(dumped(table))
+        write(given.json, lambda path: path.write_text(dumped(table)))
     if not given.check:
         return 0
     worse, better = differences(json.loads(given.check.read_text()), table)

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.gpu_facts import VARIANTS
 from benchmarks.gpu_limits import ARCH_OF, Work, binding, bounds, resident
+from snnkern import _files
 
 HERE = Path(__file__).parent
 DEVICES = {'a100': 'A100', 'h100': 'H100', 'rtx4090': 'RTX 4090', 'b200': 'B200'}
@@ -122,7 +123,8 @@ def both(tables: Tables) -> str:
 def write(page: Path = HERE.parent / 'docs' / 'gpu.md') -> None:
     """Put the tables of the two files into the page."""
     before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(f'{before}{BEGIN}\n{both(load())}\n{END}{rest.partition(END)[2]}')
+    text = f'{before}{BEGIN}\n{both(load())}\n{END}{rest.partition(END)[2]}'
+    _files.write(page, lambda path: path.write_text(text))
 
 
 if __name__ == '__main__':
