@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+import snnkern
 from snnkern.backends import forget, layout, native
 from snnkern.backends.triton import device as triton_device
 
@@ -54,8 +55,11 @@ def library(name: str = 'emulator', archs: tuple[int, ...] = USUAL) -> Path:
 
 
 def built() -> str | None:
-    """The path of the installed `_cuda`, which holds machine code; None where there was no nvcc."""
-    found = find_spec('snnkern._cuda')
+    """The path of the installed `_cuda`, which holds machine code; None where there was no nvcc.
+
+    Looked for in the package's folders: in sys.modules an emulated library may stand under its name.
+    """
+    found = PathFinder.find_spec('snnkern._cuda', snnkern.__path__)
     return None if found is None else found.origin
 
 
