@@ -1,0 +1,1 @@
+"""Direct training with surrogate gradients: what `snnkern train CONFIG` and `snnkern predict` run."""

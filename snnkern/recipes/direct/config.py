@@ -1,0 +1,88 @@
+"""The configuration of a training: a small TOML file, or one that comes with the package under a name."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snnkern._checks import whole
+
+CONFIGS = Path(__file__).with_name('configs')
+CODINGS = ('direct', 'poisson', 'frames', 'saccade', 'odg')
+LOSSES = ('cross-entropy', 'tet', 'count', 'one-hot')
+OPTIMIZERS = ('adamw', 'adam', 'sgd')
+SCHEDULES = ('cosine', 'constant')
+SACCADES = 8  # steps that saccade frames and ODG have
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is trained, on what, and how; the keys of a TOML file.
+
+    about: one line for people. model: a key of `snnkern.models.spiking.SPIKING`; options: its own arguments. data: as
+    `snnkern.data.samples` takes it, "mnist" or "name:DIR"; data_options: arguments of that data set (size, augment).
+
+    T: time steps. coding: how images become T steps: "direct" (the same current in each), "poisson" (spikes with that
+    probability), "saccade" or "odg" (8 steps, `snnkern.encode`); "frames": the data have steps already.
+
+    loss: "cross-entropy" of the mean output, "tet" (Deng et al., ICLR 2022), "count" (mean square error of spike
+    counts, .8 T for the class and .2 T otherwise) or "one-hot" (mean square error of the mean output).
+    label_smoothing: of the first two. dice: weight of 1 - Dice, for masks. rate_penalty: weight of the mean square
+    distance of the layers' firing rates from rate_target. distill: share of the loss that is the distance from the
+    outputs of the network's ANN, for a converted network.
+
+    optimizer: "adamw", "adam" or "sgd" (Nesterov's momentum 0.9). schedule: of the learning rate, "cosine" down to 0
+    after `warmup` (share of all steps, rising), or "constant". clip: largest norm of the gradient; 0: any.
+    epochs, batch: passes and samples a step (of all processes together). seed: of everything random. init: weights to
+    start from, as far as names and shapes fit.
+
+    Raises ValueError, naming the key, for a value that is no such. Example: `Config('mlp', 'mnist', T=25, epochs=2)`.
+    """
+
+    model: str
+    data: str
+    about: str = ''
+    options: dict[str, Any] = field(default_factory=dict)
+    data_options: dict[str, Any] = field(default_factory=dict)
+    T: int = 4
+    coding: str = 'direct'
+    loss: str = 'cross-entropy'
+    label_smoothing: float = 0.0
+    dice: float = 0.0
+    rate_penalty: float = 0.0
+    rate_target: float = 0.1
+    distill: float = 0.0
+    optimizer: str = 'adamw'
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: str = 'cosine'
+    warmup: float = 0.0
+    clip: float = 0.0
+    epochs: int = 1
+    batch: int = 128
+    seed: int = 0
+    init: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ('coding', CODINGS),
+            ('loss', LOSSES),
+            ('optimizer', OPTIMIZERS),
+            ('schedule', SCHEDULES),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f'{name}: expected one of {", ".join(known)}, got {getattr(self, name)!r}')
+        for name, least in (('T', 1), ('epochs', 1), ('batch', 1), ('seed', 0)):
+            whole(name, getattr(self, name), at_least=least)
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.type is float:
+                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                    raise ValueError(f'{item.name}: expected a number >= 0, got {value!r}')
+            elif item.type in (str, dict[str, Any]) and not isinstance(value, str | dict):
+                raise ValueError(f'{item.name}: expected {item.type}, got {value!r}')
+        if self.learning_rate == 0:
+            raise ValueError('learning_rate: expected a positive number, got 0')
+        if self.coding in ('saccade', 'odg') and self.T != SACCADES:
+            raise ValueError(f'T: coding {self.coding!r} has {SACCADES} steps, got {self.T}')
