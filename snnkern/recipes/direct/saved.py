@@ -30,7 +30,8 @@ def facts_of(config: Config, data: SampleSet) -> dict[str, Any]:
     """What is saved beside weights so that `load` can build the network again, as JSON."""
     known = data._asdict()
     kept = {name: known[name] for name in ('classes', 'shape', 'mean', 'std', 'ignore')}
-    return {KEY: dataclasses.asdict(config), 'data': data.source, **kept}
+    task = 'segment' if data.train.batch([0])[1].dim() == 3 else 'classify'
+    return {KEY: dataclasses.asdict(config), 'task': task, 'data': data.source, **kept}
 
 
 def make(config: Config, classes: int, shape: tuple[int, ...]) -> nn.Module:
@@ -57,6 +58,11 @@ def load(path: str | Path) -> Trained:
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f'{path}: {error}') from error
     return Trained(load_weights(net, path), config, facts)
+
+
+def segments(trained: Trained) -> bool:
+    """Whether the network answers with masks."""
+    return trained.facts['task'] == 'segment'
 
 
 def begin_with(net: nn.Module, path: str | Path) -> list[str]:
