@@ -1,10 +1,14 @@
 """Data sets by name, as the programs call them."""
 
+from collections.abc import Callable
+from typing import Any
+
 from snnkern.data.cifar import cifar10
 from snnkern.data.common import DataError, ImageSet
 from snnkern.data.digits import mnist_images
 from snnkern.data.folders import imagefolder
 from snnkern.data.lucchi import lucchi
+from snnkern.data.samples import ImageSplit, SampleSet
 
 FORMS = ('mnist', 'mnist:DIR', 'cifar10:DIR', 'lucchi:DIR', 'imagefolder:DIR')
 
@@ -25,3 +29,46 @@ def dataset(spec: str, size: int | None = None) -> ImageSet:
     if name == 'imagefolder':
         return imagefolder(where, size or 224)
     return cifar10(where) if name == 'cifar10' else lucchi(where)
+
+
+def labelled(data: ImageSet) -> SampleSet:
+    """A set of labelled images as samples, all of them as they are."""
+    train, test = (ImageSplit(x, y) for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)))
+    shape = tuple(data.x_train.shape[1:])
+    return SampleSet(data.name, train, test, data.classes, shape, data.source, data.mean, data.std)
+
+
+def mnist_samples(root: str | None) -> SampleSet:
+    """The digits of `mnist(root)` as samples [1, 28, 28]."""
+    data = mnist_images(root)
+    inner = slice(2, -2)  # without the frame
+    x_train, x_test = (x[:][..., inner, inner] for x in (data.x_train, data.x_test))
+    return labelled(data._replace(x_train=x_train, x_test=x_test))
+
+
+# Name: what reads the folder, and whether it wants T.
+SAMPLES: dict[str, tuple[Callable[..., SampleSet], bool]] = {
+    'mnist': (mnist_samples, False),
+    'cifar10': (lambda root: labelled(cifar10(root)), False),
+    'imagefolder': (lambda root, size=224: labelled(imagefolder(root, size)), False),
+}
+SHIPPED = ('mnist',)
+
+
+def samples(spec: str, T: int = 1, **options: Any) -> SampleSet:
+    """The data set that a line names, to train on.
+
+    spec: "name:DIR", DIR the folder or file that the loader of that name reads, or a name alone for what comes with the
+    package ("mnist"). T: frames of a sample, where the data are events. options: of the loader. Raises DataError for
+    another line and what the loader raises, ValueError for options that it does not take.
+    Example: `samples('mnist').test.batch([0])[0].shape  # [1, 1, 28, 28]`.
+    """
+    name, _, where = spec.partition(':')
+    if name not in SAMPLES or not (where or name in SHIPPED):
+        forms = ', '.join((*SHIPPED, *(f'{known}:DIR' for known in SAMPLES)))
+        raise DataError(f'no data set {spec!r}, expected one of {forms}')
+    read, timed = SAMPLES[name]
+    try:
+        return read(where or None, **({'T': T} if timed else {}), **options)
+    except TypeError as error:
+        raise ValueError(f'data_options of {name}: {error}') from error
