@@ -2,11 +2,13 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -43,20 +45,33 @@ class CocoPicture(NamedTuple):
         """See Picture: where things overlap, the one that is annotated first is seen."""
         mask = np.zeros(_size(self.coco.imgs[self.number]), np.uint8)
         for thing in self._things():
-            mask[(mask == 0) & (self._of(self.coco.annToMask, thing) > 0)] = LABELS[thing['category_id']]
+            mask[(mask == 0) & self._of(thing, self._pixels)] = LABELS[thing['category_id']]
         return torch.from_numpy(mask)
 
     def labelled(self) -> int:
         """Pixels that are not background, without painting them."""
         from pycocotools import mask  # type: ignore[import-untyped]
 
-        outlines = [self._of(self.coco.annToRLE, thing) for thing in self._things()]
+        outlines = [self._of(thing, self._outline) for thing in self._things()]
         return int(mask.area(mask.merge(outlines))) if outlines else 0
 
     def _things(self) -> list[dict[str, Any]]:
         return [thing for thing in self.coco.imgToAnns.get(self.number, ()) if thing['category_id'] in LABELS]
 
-    def _of(self, read: Any, thing: dict[str, Any]) -> Any:
+    def _outline(self, thing: dict[str, Any]) -> dict[str, Any]:
+        outline = self.coco.annToRLE(thing)
+        if tuple(outline['size']) != _size(self.coco.imgs[self.number]):
+            raise ValueError(f'of an image of {outline["size"]}')
+        return outline
+
+    def _pixels(self, thing: dict[str, Any]) -> npt.NDArray[np.bool_]:
+        from pycocotools import mask  # type: ignore[import-untyped]
+
+        with warnings.catch_warnings():  # pycocotools 2.0.11 converts arrays in a way that numpy 2 deprecates
+            warnings.simplefilter('ignore', DeprecationWarning)
+            return mask.decode(self._outline(thing)) > 0
+
+    def _of(self, thing: dict[str, Any], read: Callable[[dict[str, Any]], Any]) -> Any:
         try:
             return read(thing)
         except Exception as error:  # pycocotools raises Exception itself
