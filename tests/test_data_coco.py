@@ -121,12 +121,13 @@ def test_images_that_show_little(official):
 def test_annotations_that_are_broken(official):
     file = official / 'annotations' / 'instances_val2017.json'
     content = json.loads(file.read_text())
-    content['annotations'][1]['segmentation'] = {'counts': 'no', 'size': [SIDE, SIDE + 1]}
-    file.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r'val2017/0+7\.jpg: annotation 2 is no outline'):
-        coco(official, min_pixels=1)
-    with pytest.raises(DataError, match=r'val2017/0+7\.jpg: annotation 2 is no outline'):
-        coco(official, min_pixels=0).test.batch([0])
+    for outline in ({'counts': [1600], 'size': [SIDE, SIDE + 1]}, {'counts': None, 'size': [SIDE, SIDE]}, 'none'):
+        content['annotations'][1]['segmentation'] = outline
+        file.write_text(json.dumps(content))
+        with pytest.raises(DataError, match=r'val2017/0+7\.jpg: annotation 2 is no outline'):
+            coco(official, min_pixels=1)
+        with pytest.raises(DataError, match=r'val2017/0+7\.jpg: annotation 2 is no outline'):
+            coco(official, min_pixels=0).test.batch([0])
     with pytest.warns(UserWarning, match=r'skipped 1 of 2: .*annotation 2 is no outline'):
         assert len(coco(official, min_pixels=1, corrupt='skip').test) == 1
     for text in ('{', '[]', '{"images": [{"id": 1}], "annotations": []}'):

@@ -21,7 +21,7 @@ from snnkern.data.voc import CLASSES, IGNORE
 
 # The categories of COCO that are VOC's classes, in VOC's order.
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
-LABELS = {category: label for label, category in enumerate(CATEGORIES)}
+LABELS = {category: label for label, category in enumerate(CATEGORIES) if label}
 PARTS = ('train2017', 'val2017')
 ARCHIVE_PART = 'val2017'
 SOURCE = 'train2017.zip, val2017.zip and annotations_trainval2017.zip from https://cocodataset.org/#download'
@@ -50,10 +50,9 @@ class CocoPicture(NamedTuple):
 
     def labelled(self) -> int:
         """Pixels that are not background, without painting them."""
-        from pycocotools import mask  # type: ignore[import-untyped]
-
+        tools = _mask_tools()
         outlines = [self._of(thing, self._outline) for thing in self._things()]
-        return int(mask.area(mask.merge(outlines))) if outlines else 0
+        return int(tools.area(tools.merge(outlines))) if outlines else 0
 
     def _things(self) -> list[dict[str, Any]]:
         return [thing for thing in self.coco.imgToAnns.get(self.number, ()) if thing['category_id'] in LABELS]
@@ -62,14 +61,13 @@ class CocoPicture(NamedTuple):
         outline = self.coco.annToRLE(thing)
         if tuple(outline['size']) != _size(self.coco.imgs[self.number]):
             raise ValueError(f'of an image of {outline["size"]}')
+        _mask_tools().area(outline)  # raises where it is none
         return outline
 
     def _pixels(self, thing: dict[str, Any]) -> npt.NDArray[np.bool_]:
-        from pycocotools import mask  # type: ignore[import-untyped]
-
         with warnings.catch_warnings():  # pycocotools 2.0.11 converts arrays in a way that numpy 2 deprecates
             warnings.simplefilter('ignore', DeprecationWarning)
-            return mask.decode(self._outline(thing)) > 0
+            return _mask_tools().decode(self._outline(thing)) > 0
 
     def _of(self, thing: dict[str, Any], read: Callable[[dict[str, Any]], Any]) -> Any:
         try:
@@ -109,6 +107,12 @@ def coco(
         parts = [[picture for picture in part if _shows(picture, min_pixels, corrupt)] for part in parts]
     source = 'COCO 2017' + (f' ({place.name}, every fourth image to test)' if place.is_file() else '')
     return sample_set('coco', parts, CLASSES, IGNORE, source, size, augment, corrupt)
+
+
+def _mask_tools() -> Any:
+    from pycocotools import mask  # type: ignore[import-untyped]
+
+    return mask
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int]:
@@ -194,7 +198,7 @@ def _archive(path: Path, corrupt: str) -> list[list[CocoPicture]]:
 
     sound(items, look, corrupt)
     things = [thing for _, found in contents.values() for thing in found]
-    categories = [{'id': category, 'name': CLASSES[label]} for category, label in LABELS.items() if category]
+    categories = [{'id': category, 'name': CLASSES[label]} for category, label in LABELS.items()]
     index = _index(
         {'images': [image for image, _ in contents.values()], 'annotations': things, 'categories': categories}
     )
