@@ -107,8 +107,8 @@ def test_a_classifier_is_the_encoder_to_start_from():
     missing, unexpected = net.load_state_dict(adapted, strict=False)
     assert not unexpected
     assert all(name.startswith('head.') for name in missing)
-    grey = torch.rand(8, 2, 1, *SIZE)
-    events, colours = torch.cat([grey, 1 - grey], 2), torch.cat([grey] * 3 + [1 - grey] * 3, 2)
+    on, off = torch.rand(2, 8, 2, 1, *SIZE)
+    events, colours = torch.cat([off, on], 2), torch.cat([on] * 3 + [off] * 3, 2)
     first, own = (module.encoder.stages[0][0].layers for module in (classifier, net))
     torch.testing.assert_close(own(colours), first(events))
     for name in wanted - {FIRST}:
@@ -118,6 +118,10 @@ def test_a_classifier_is_the_encoder_to_start_from():
 def test_weights_of_another_number_of_channels():
     weight = torch.rand(4, 2, 3, 3)
     assert torch.equal(adapt_channels(weight, 2), weight)
+    odg = segmenter(2)
+    classifier = SpikingVGG(2, (34, 34), 10, width=4)
+    assert torch.equal(odg.adapt(classifier.state_dict())[FIRST], classifier.state_dict()[FIRST].flip(1))
+    assert torch.equal(odg.adapt(odg.state_dict())[FIRST], odg.state_dict()[FIRST])
     three = adapt_channels(weight, 3)
     torch.testing.assert_close(three.sum(1), weight.sum(1))
     assert three.shape == (4, 3, 3, 3)

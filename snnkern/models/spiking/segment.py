@@ -62,23 +62,27 @@ class SegmentNet(nn.Module):
     def adapt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights of a `SpikingVGG` that fit here: its encoder, with the first convolution on these channels.
 
-        The rest of a classifier is left out; see `adapt_channels` for how 2 channels become 6. What has another shape
-        (another width) stays as it is, for whoever loads to say so. A segmenter's own weights pass unchanged.
+        A classifier of two channels is one of events, off and on, and saccade frames and ODG have what rises first: its
+        channels change places. Then `adapt_channels` makes six of two. The rest of a classifier is left out. What has
+        another shape (another width) stays as it is, for whoever loads to say so. A segmenter's own weights pass
+        unchanged.
         Example: `segmenter.load_state_dict(segmenter.adapt(classifier.state_dict()), strict=False)`.
         """
         own = self.state_dict()
         kept = {name: value for name, value in state.items() if name in own}
         if FIRST in kept:
-            kept[FIRST] = adapt_channels(kept[FIRST], own[FIRST].shape[1])
+            first = kept[FIRST]
+            events = first.shape[1] == 2 and any(name.startswith('hidden.') for name in state)
+            kept[FIRST] = adapt_channels(first.flip(1) if events else first, own[FIRST].shape[1])
         return kept
 
 
 def adapt_channels(weight: Tensor, channels: int) -> Tensor:
     """A first convolution's weight [K, C, h, w] for another number of input channels, [K, channels, h, w].
 
-    From C to a multiple n * C: every channel n times in a row, divided by n. So of two polarities, rising and
-    falling, each goes to the R, G and B of that part of saccade frames, and grey frames give the same currents as
-    events of one unit do. Otherwise: the mean over C for all, times C / channels; constant input gives the same
+    From C to a multiple n * C: every channel n times in a row, divided by n. So of what rises and what falls, each goes
+    to R, G and B of that part of saccade frames, and grey frames give the currents that events of that strength do.
+    Otherwise: the mean over C for all, times C / channels; then input that is the same in all channels gives the same
     currents. Equal channels: the weight itself. Example: `adapt_channels(torch.rand(64, 2, 3, 3), 6).shape`.
     """
     given = weight.shape[1]
