@@ -35,7 +35,7 @@ def test_published_coco():
     assert (data.shape, data.ignore, data.classes) == ((3, 96, 128), 255, CLASSES)
     pictures = data.train.pictures + data.test.pictures
     assert min(one.labelled() for one in pictures) > 1000
-    # The archive has masks of all pixels as well, of COCO's own numbers; they were drawn by others from other outlines.
+    # The archive has masks as well, of COCO's own numbers; there a mug is cut out of the table that it stands on.
     agreed, counted = 0, 0
     with zipfile.ZipFile(SHARED / 'coco_val128.zip') as archive:
         for one in pictures[::8]:
