@@ -4,8 +4,10 @@ Three networks (`benchmarks.training_nets`): an MLP of T = 100 on Poisson spikes
 network `mnist-conv` of T = 8 and a spiking VGG-9 of T = 4. A step is encoding, zero_grad, forward, cross-entropy of the
 mean output, backward and SGD with momentum.
 
-Parity comes first: with the same weights and the same spikes the first loss of a rival must be ours, up to spikes that
-flip where a library rounds otherwise; who differs is not timed. Times are medians of interleaved rounds in one process
+Parity comes first: with the same weights and the same spikes the first loss of a rival must be ours, up to FLIPS; who
+differs is not timed. (On small networks losses are equal and gradients agree, tests/test_training_benchmark.py. In the
+VGG of full size sums of BatchNorm are rounded otherwise: 2 in a million spikes of the first layer flip, and up to ten
+times as many in each further one.) Times are medians of interleaved rounds in one process
 whose allocator and threads are pinned, the same for all. Peak: VmHWM of a fresh process for each provider after one
 step, forgotten (clear_refs) before it, minus VmRSS then; parameters and the optimizer's state exist already. "mapped":
 the same where glibc gives every tensor pages of its own, so that gaps do not count.

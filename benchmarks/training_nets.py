@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from snnkern import encode
+from snnkern._arguments import repeated
 from snnkern.models.spiking import build
 from snnkern.nn import BatchNormNeuron, Neuron
 
@@ -219,12 +220,19 @@ def take_weights(rival: nn.Module, ours: nn.Module, layers: Sequence[Layer], div
             target.bias.copy_(source.bias / scale)
 
 
+class Through(nn.Module):
+    """In place of neurons: currents pass. A constant input becomes T steps in memory, which the next layer computes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.contiguous() if repeated(x) else x
+
+
 def without_neurons(net: nn.Module) -> nn.Module:
     """Our network without neurons and their BatchNorm, for what all its other layers take."""
     for module in list(net.modules()):
         for name, child in module.named_children():
             if isinstance(child, Neuron):
-                setattr(module, name, nn.Identity())
+                setattr(module, name, Through())
     return net
 
 
