@@ -1,12 +1,17 @@
-"""Scores of masks against a confusion matrix in numpy."""
+"""Scores of masks against a confusion matrix in numpy, and pictures of them."""
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+from snnkern.data.camvid import CLASSES as CAMVID
+from snnkern.data.voc import CLASSES as VOC
 
 pytest.importorskip('torchmetrics')
 
 from snnkern.recipes.direct.masks import Scores
+from snnkern.recipes.direct.overlays import draw, overlay, palette
 
 K, IGNORE = 5, 11
 
@@ -67,3 +72,37 @@ def test_bad_masks():
     scores.update(y, y + IGNORE)
     with pytest.raises(ValueError, match='no scores: none of the pixels has a label other than 11'):
         scores.compute()
+
+
+def test_palettes():
+    assert palette(VOC)[:3] == [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
+    assert palette(VOC)[20] == (0, 64, 128)
+    assert palette(CAMVID)[3] == (128, 64, 128)
+    assert len(set(palette([str(i) for i in range(256)]))) == 256
+
+
+def test_overlay_colours_things_and_leaves_the_background():
+    image, mask = torch.full((3, 4, 6), 0.5), torch.zeros(4, 6, dtype=torch.long)
+    image[0], mask[:, 2:4], mask[:, 4:] = 0.8, 1, 255
+    picture = overlay(image, mask, VOC)
+    assert (picture.dtype, picture.shape) == (torch.uint8, (3, 4, 6))
+    assert len(picture[:, 0, 0].unique()) == 1  # grey
+    red, green, blue = picture[:, 0, 2].tolist()
+    assert green == blue < red
+    assert picture[:, 0, 4].min() > 200
+    assert overlay(image[:1], mask, VOC).shape == (3, 4, 6)
+    with pytest.raises(ValueError, match=r'mask: expected shape \(4, 6\) as the image, got \(4, 5\)'):
+        overlay(image, mask[:, 1:], VOC)
+
+
+def test_picture_file(tmp_path):
+    x, y = torch.rand(2, 3, 18, 24), torch.randint(0, 12, (2, 18, 24))
+    y[1] = 11
+    draw(x, y, {'twin': y.clamp(max=10), 'spiking': y.clamp(max=9)}, CAMVID, tmp_path / 'a.png')
+    draw(x, None, y.clamp(max=10), CAMVID, tmp_path / 'b.png')
+    draw(x[:1], torch.full((1, 18, 24), 255), torch.zeros(1, 18, 24, dtype=torch.long), VOC, tmp_path / 'c.png')
+    with Image.open(tmp_path / 'a.png') as wide, Image.open(tmp_path / 'b.png') as narrow:
+        assert wide.width == 2 * narrow.width
+    with pytest.raises(ValueError, match=r'prediction: expected masks of shape \(2, 18, 24\), got \(1, 18, 24\)'):
+        draw(x, y, y[:1], CAMVID, tmp_path / 'd.png')
+    assert not (tmp_path / 'd.png').exists()

@@ -3,6 +3,7 @@
 from snnkern.data.cifar import cifar10
 from snnkern.data.common import Bytes, DataError, Images, ImageSet
 from snnkern.data.digits import Mnist, mnist, mnist_images
+from snnkern.data.event_files import read_events
 from snnkern.data.folders import imagefolder
 from snnkern.data.lucchi import lucchi
 from snnkern.data.samples import ImageSplit, SampleSet, Split
@@ -23,5 +24,6 @@ __all__ = [
     'lucchi',
     'mnist',
     'mnist_images',
+    'read_events',
     'samples',
 ]

@@ -109,8 +109,8 @@ def tree(root: str | Path, name: str, inside: str) -> Path:
     return found[0] if found else path
 
 
-def listed(root: Path, part: str) -> dict[str, File]:
-    """Pictures of one folder of a folder or archive, by name without ending; DataError for a broken archive."""
+def listed(root: Path, part: str, endings: Sequence[str] = IMAGES) -> dict[str, File]:
+    """Files of one folder of a folder or archive, by name without ending; DataError for a broken archive."""
     if root.is_dir():
         files = [File(path) for path in (root / part).glob('*')]
     else:
@@ -120,7 +120,7 @@ def listed(root: Path, part: str) -> dict[str, File]:
         except UNREADABLE as error:
             raise DataError(f'{root} is broken or no zip archive ({first_line(error)})') from error
     names = ((Path(file.member or file.path), file) for file in files)
-    return {path.stem: file for path, file in sorted(names) if path.suffix.lower() in IMAGES}
+    return {path.stem: file for path, file in sorted(names) if path.suffix.lower() in endings}
 
 
 class MaskSplit:
@@ -177,7 +177,7 @@ def read(picture: Picture, num_classes: int, ignore: int) -> tuple[Tensor, Tenso
     return image, mask
 
 
-def sound(pictures: Sequence[Picture], check: Callable[[Any], object], corrupt: str) -> list[Any]:
+def sound(pictures: Sequence[Any], check: Callable[[Any], object], corrupt: str) -> list[Any]:
     """The pictures that check does not refuse with a CorruptError.
 
     corrupt: 'stop': raise what check raises; 'skip': leave those out, with one warning that names them. Raises

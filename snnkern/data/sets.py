@@ -1,6 +1,7 @@
 """Data sets by name, as the programs call them."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from snnkern.data.cifar import cifar10
@@ -46,13 +47,30 @@ def mnist_samples(root: str | None) -> SampleSet:
     return labelled(data._replace(x_train=x_train, x_test=x_test))
 
 
-# Name: what reads the folder, and whether it wants T.
-SAMPLES: dict[str, tuple[Callable[..., SampleSet], bool]] = {
-    'mnist': (mnist_samples, False),
-    'cifar10': (lambda root: labelled(cifar10(root)), False),
-    'imagefolder': (lambda root, size=224: labelled(imagefolder(root, size)), False),
+def cifar10_samples(root: str) -> SampleSet:
+    """`cifar10(root)` as samples [3, 32, 32]."""
+    return labelled(cifar10(root))
+
+
+def imagefolder_samples(root: str, size: int = 224) -> SampleSet:
+    """`imagefolder(root, size)` as samples [3, size, size]."""
+    return labelled(imagefolder(root, size))
+
+
+# Name: the module that reads the folder and the function in it, imported when asked for, and whether that wants T.
+SAMPLES = {
+    'mnist': ('sets:mnist_samples', False),
+    'cifar10': ('sets:cifar10_samples', False),
+    'imagefolder': ('sets:imagefolder_samples', False),
+    'nmnist': ('nmnist:nmnist', True),
+    'cifar10-dvs': ('event_sets:cifar10_dvs', True),
+    'dvs-gesture': ('event_sets:dvs_gesture', True),
+    'es-imagenet': ('es_imagenet:es_imagenet', True),
+    'camvid': ('camvid:camvid', False),
+    'voc2012': ('voc:voc2012', False),
+    'coco': ('coco:coco', False),
 }
-SHIPPED = ('mnist',)
+SHIPPED = ('mnist', 'nmnist')
 
 
 def samples(spec: str, T: int = 1, **options: Any) -> SampleSet:
@@ -67,7 +85,9 @@ def samples(spec: str, T: int = 1, **options: Any) -> SampleSet:
     if name not in SAMPLES or not (where or name in SHIPPED):
         forms = ', '.join((*SHIPPED, *(f'{known}:DIR' for known in SAMPLES)))
         raise DataError(f'no data set {spec!r}, expected one of {forms}')
-    read, timed = SAMPLES[name]
+    place, timed = SAMPLES[name]
+    module, _, function = place.partition(':')
+    read: Callable[..., SampleSet] = getattr(import_module(f'snnkern.data.{module}'), function)
     try:
         return read(where or None, **({'T': T} if timed else {}), **options)
     except TypeError as error:

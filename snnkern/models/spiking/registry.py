@@ -1,21 +1,24 @@
 """The directly trained networks by name."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from torch import nn
 
-# Name: the module and the class or function in it; imported when asked for.
-SPIKING: dict[str, str] = {
-    'mlp': 'mlp:MLP',
-    'conv': 'conv:ConvNet',
-    'rnn': 'recurrent:RNN',
-    'hp': 'hybrid:HybridNet',
-    'vgg': 'vgg:SpikingVGG',
-    'events-conv': 'events_conv:EventsConv',
-    'segment': 'segment:SegmentNet',
-    'converted': 'converted:Converted',
+# Name: the module and the class or function in it, imported when asked for, and arguments that the name stands for.
+SPIKING: dict[str, tuple[str, dict[str, Any]]] = {
+    'mlp': ('mlp:MLP', {}),
+    'conv': ('conv:ConvNet', {}),
+    'rnn': ('recurrent:RNN', {}),
+    'hp': ('hybrid:HybridMLP', {}),
+    'vgg9': ('vgg:SpikingVGG', {'depth': 9}),
+    'vgg11': ('vgg:SpikingVGG', {'depth': 11}),
+    'vgg16': ('vgg:SpikingVGG', {'depth': 16}),
+    'events-conv': ('events_conv:EventsConv', {}),
+    'segment': ('segment:SegmentNet', {}),
+    'converted': ('converted:converted', {}),
 }
 
 
@@ -23,8 +26,9 @@ def factory(name: str) -> Callable[..., nn.Module]:
     """What makes the network of that name. Raises ValueError for an unknown one."""
     if name not in SPIKING:
         raise ValueError(f'model: no spiking network {name!r}, expected one of {", ".join(SPIKING)}')
-    module, _, made = SPIKING[name].partition(':')
-    return getattr(import_module(f'snnkern.models.spiking.{module}'), made)
+    place, fixed = SPIKING[name]
+    module, _, made = place.partition(':')
+    return partial(getattr(import_module(f'snnkern.models.spiking.{module}'), made), **fixed)
 
 
 def build(name: str, *, in_channels: int, size: tuple[int, int], num_classes: int, **options: Any) -> nn.Module:

@@ -8,15 +8,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern.data import DataError
+from snnkern.data import DataError, read_events
 from snnkern.data.common import first_line
 from snnkern.nn import reset
+from snnkern.recipes import files
 from snnkern.recipes.direct.objective import Inputs, fitted
 from snnkern.recipes.direct.saved import Trained
 
 PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 RECORDINGS = ('.bin', '.aedat4', '.dat', '.mat', '.raw')
 Tell = Callable[[str, float], None]
+
+
+def framed(path: Path, shape: tuple[int, ...], time_window: int | None, denoise: int) -> Tensor:
+    """A recording as frames [T, 2, H, W]: those of its data set, whose sensor it must fit."""
+    from snnkern.data.events import EventSplit, Framing, Packed, recording
+
+    T, _, height, width = shape
+    try:
+        packed = Packed.of([recording(read_events(path), (height, width), denoise)])
+    except ValueError as error:
+        raise DataError(f'{path}: {error}') from error
+    return EventSplit(packed, torch.zeros(1, dtype=torch.int64), (height, width), Framing(T, time_window)).batch([0])[
+        0
+    ][0]
 
 
 def found(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
@@ -52,9 +67,8 @@ def sample(path: Path, trained: Trained) -> Tensor:
     shape = tuple(trained.facts['shape'])
     if len(shape) == 3:
         return picture(path, shape)
-    from snnkern.data.events import recording
-
-    return recording(path, shape)
+    options = trained.config.data_options
+    return framed(path, shape, options.get('time_window'), options.get('denoise', 0))
 
 
 def predict(trained: Trained, paths: Sequence[Path], out: Path | None, skip: bool, tell: Tell) -> list[dict[str, Any]]:
@@ -64,10 +78,10 @@ def predict(trained: Trained, paths: Sequence[Path], out: Path | None, skip: boo
     segmenters. skip: leave out files that are broken, with their error in their row, instead of raising DataError.
     Example: `predict(load('runs/segment'), [Path('photos')], Path('overlays'), False, print)`.
     """
-    files = found(paths, PICTURES if len(trained.facts['shape']) == 3 else RECORDINGS)
+    chosen = found(paths, PICTURES if len(trained.facts['shape']) == 3 else RECORDINGS)
     rows = []
-    for i, path in enumerate(files):
-        tell(f'{path.name}', i / len(files))
+    for i, path in enumerate(chosen):
+        tell(f'{path.name}', i / len(chosen))
         try:
             x = sample(path, trained)
         except DataError as error:
@@ -98,12 +112,14 @@ def told(trained: Trained, logits: Tensor, x: Tensor, path: Path, out: Path | No
     if logits.dim() == 1:
         p = logits.softmax(0)
         return {'class': classes[int(p.argmax())], 'probability': round(float(p.max()), 4)}
+    from torchvision.io import write_png
+
     from snnkern.recipes.direct import overlays
 
     if out is None:
         raise ValueError('out: a segmenter draws overlays and needs a folder, got none')
     mask = fitted(logits.unsqueeze(0), torch.empty(1, *x.shape[1:]))[0].argmax(0)
-    overlays.save(x, mask, classes, out / f'{path.stem}.png')
+    files.write(out / f'{path.stem}.png', lambda p: write_png(overlays.overlay(x, mask, classes), str(p)))
     shares = {name: round(float((mask == k).float().mean()), 4) for k, name in enumerate(classes)}
     return {'overlay': str(out / f'{path.stem}.png'), 'shares': {name: s for name, s in shares.items() if s}}
 

@@ -50,7 +50,9 @@ def scores_of(data: SampleSet, masks: bool, fabric: Any = None) -> Scores:
     from snnkern.recipes.direct.masks import Scores as MaskScores
 
     found = MaskScores(len(data.classes), data.ignore)
-    return found if fabric is None else fabric.to_device(found)
+    if fabric is not None:
+        found.metrics.to(fabric.device)
+    return found
 
 
 @torch.no_grad()
