@@ -33,7 +33,7 @@ class EventsConv(nn.Module):
         size: tuple[int, int] = (34, 34),
         num_classes: int = 10,
         width: int = 12,
-        neuron: str = 'plif',
+        neuron: str = 'lif',
         norm: str = 'bn',
         tau: float | None = None,
         dropout: float = 0.0,
