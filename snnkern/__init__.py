@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snnkern import adapters, convert, encode, functional, nn, presets
+    from snnkern import adapters, convert, encode, functional, losses, nn, presets
     from snnkern.adapters import accelerate, explain, undo, unroll
     from snnkern.backends import use_backend
     from snnkern.charges import IF, LIF, PLIF, Affine, Synaptic
@@ -79,6 +79,7 @@ __all__ = [
     'encode',
     'explain',
     'functional',
+    'losses',
     'nn',
     'presets',
     'undo',
@@ -107,6 +108,7 @@ _MODULES = (
         'encode',
         'fires',
         'functional',
+        'losses',
         'neurons',
         'nn',
         'ops',

@@ -20,7 +20,7 @@ LAYERS = (
     {'ops'},
     {'_arguments', 'functional'},
     {'nn'},
-    {'snnkern', 'testing', 'data', 'encode', 'models', 'convert', 'engine', 'adapters'},
+    {'snnkern', 'testing', 'data', 'encode', 'losses', 'models', 'convert', 'engine', 'adapters'},
     {'recipes', 'selftest'},
     {'cli', '__main__'},
 )

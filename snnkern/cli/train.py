@@ -1,4 +1,4 @@
-"""`snnkern train`."""
+"""`snnkern train`: a spiking network from a configuration, or a network to convert."""
 
 import dataclasses
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snnkern.cli import common
+from snnkern.cli import common, direct
 from snnkern.data import dataset
 from snnkern.models import MODELS
 from snnkern.recipes import training
@@ -14,33 +14,97 @@ from snnkern.recipes.ann import Source, epochs_told
 from snnkern.recipes.files import as_json
 from snnkern.recipes.fitting import Fit
 
+NETWORKS = 'Networks to convert'
+
 
 def train(
-    name: Annotated[str, typer.Argument(help=f'One of {", ".join(MODELS)}.', metavar='NAME')],
-    out: Annotated[Path, typer.Option(help='The .safetensors file.')],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help='A configuration (see --list), a .toml file, or a network to convert: ' + ', '.join(MODELS) + '.',
+            metavar='CONFIG|NAME',
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder (runs/CONFIG); for networks to convert a .safetensors file.")
+    ] = None,
     data: Annotated[
-        str,
-        typer.Option('--data', help='mnist, mnist:DIR, cifar10:DIR, lucchi:DIR or imagefolder:DIR.', metavar='SPEC'),
-    ],
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; without: the network's.")] = None,
+        str | None,
+        typer.Option(
+            '--data',
+            help='name:DIR, as mnist:DIR; mnist alone is shipped. Without: the configuration says.',
+            metavar='SPEC',
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help='Passes over the training data.')] = None,
+    batch: Annotated[int | None, typer.Option(help='Samples a step.')] = None,
+    learning_rate: Annotated[float | None, typer.Option(help='The highest.')] = None,
     width: Annotated[int | None, typer.Option(help='Of a network that has several.')] = None,
-    method: Annotated[str, typer.Option(help='supervised, or rotation: the backbone without labels.')] = 'supervised',
-    probe_epochs: Annotated[int, typer.Option(help='Of the last layer, after rotation.')] = 5,
-    batch: Annotated[int | None, typer.Option(help="Images a step; without: the network's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest; without: the network's.")] = None,
+    seed: Annotated[int | None, typer.Option(help='One seed gives the same figures again.')] = None,
     threads: common.Threads = 1,
-    seed: common.Seed = 0,
     json: common.Json = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option('--set', help='Another value of a key, as T=8 or options.hidden=100.', metavar='KEY=VALUE'),
+    ] = None,
+    backend: common.Backend = None,
+    compile: Annotated[bool, typer.Option('--compile', help='Run the network under torch.compile.')] = False,
+    precision: Annotated[str, typer.Option(help='32, bf16 or 16 (autocast).')] = '32',
+    device: Annotated[str, typer.Option(help='auto, cpu or cuda.')] = 'auto',
+    workers: Annotated[int, typer.Option(help='Processes that read data.')] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help='Steps between checkpoints.')] = 100,
+    resume: Annotated[bool, typer.Option('--resume', help="Go on from the folder's checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option('--overwrite', help="Delete the folder's run first.")] = False,
+    method: Annotated[
+        str, typer.Option(help='supervised, or rotation: the backbone without labels.', rich_help_panel=NETWORKS)
+    ] = 'supervised',
+    probe_epochs: Annotated[int, typer.Option(help='Of the last layer, after rotation.', rich_help_panel=NETWORKS)] = 5,
+    listed: Annotated[bool, typer.Option('--list', help='Show the configurations and exit.')] = False,
 ) -> None:
-    """Train a network and write its weights, with what is to be known of them."""
-    given = {'epochs': epochs, 'batch': batch, 'learning_rate': learning_rate, 'threads': threads, 'seed': seed}
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    """Train a spiking network by a configuration, or a network that is to be converted.
+
+    Under torchrun the processes share each batch: `torchrun --nproc-per-node 2 -m snnkern train mnist-conv`.
+    """
+    if listed:
+        direct.show_names()
+        raise typer.Exit
+    if name is None:
+        raise typer.BadParameter('CONFIG|NAME is missing: --list shows the configurations')
+    given = {'data': data, 'epochs': epochs, 'batch': batch, 'learning_rate': learning_rate, 'seed': seed}
+    given = {key: value for key, value in given.items() if value is not None}
+    if name in MODELS:
+        _network(name, out, given, width, threads, json, (method, probe_epochs))
+        return
+    if width is not None:
+        given['options.width'] = width
+    existing = {(True, False): 'resume', (False, True): 'overwrite', (False, False): 'stop'}.get((resume, overwrite))
+    if existing is None:
+        raise typer.BadParameter('--resume and --overwrite exclude each other')
+    how = {'threads': threads, 'backend': backend, 'compile': compile, 'precision': precision, 'device': device,
+           'workers': workers, 'checkpoint_every': checkpoint_every, 'existing': existing}  # fmt: skip
+    direct.train(name, out, {**given, **direct.parsed(changes or [])}, how, json)
+
+
+def _network(
+    name: str,
+    out: Path | None,
+    given: dict[str, Any],
+    width: int | None,
+    threads: int,
+    json: bool,
+    method: tuple[str, int],
+) -> None:
+    """Train a network of the registry and write its weights, with what is to be known of them."""
+    if out is None or 'data' not in given:
+        raise typer.BadParameter(f'{name} needs {"--out" if out is None else "--data"}')
+    data, seed = given.pop('data'), given.get('seed', 0)
+    changes = {**given, 'threads': threads}
 
     def make() -> training.Settings:
         Source(name, None, None, data, None, width, None, seed, threads)
         if out.suffix != '.safetensors':
             raise ValueError(f'--out must end in .safetensors, got {out}')
-        return training.Settings(dataclasses.replace(Fit(), **changes), width, method, probe_epochs)
+        return training.Settings(dataclasses.replace(Fit(), **changes), width, *method)
 
     settings = common.settings(make)
     common.make_folder(out.parent)

@@ -73,9 +73,10 @@ class Spiking(Timed):
     """A neuron in the place of an activation: mean output over T steps ~ activation(mean input).
 
     neuron: what runs, with real units (s * theta), so that sums and concatenations need no scales. coefficients:
-    numbers of it that are tensors, one or per channel [C] (`Neuron.coefficients`). v0: potential before the first
-    step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the same at every step. activation:
-    what it stands for. options: numbers that a class derived from this takes besides; JSON must hold them.
+    numbers of it that are tensors, one or per channel [C] (`Neuron.coefficients`); parameters among them stay such.
+    v0: potential before the first step, a number, [C], or a tensor of one input. constant_input: x is [B, ...], the
+    same at every step. activation: what it stands for. options: numbers that a class derived from this takes besides;
+    JSON must hold them.
     """
 
     activation = Activation()
@@ -101,13 +102,13 @@ class Spiking(Timed):
         self.neuron = neuron
         self.names = tuple(coefficients)
         for name, value in coefficients.items():
-            self.register_buffer(f'of_{name}', value)
+            _register(self, f'of_{name}', value)
         self.register_buffer('v0', v0 if isinstance(v0, Tensor) else torch.tensor(float(v0)))
 
     @property
     def coefficients(self) -> dict[str, Tensor]:
         """The numbers of the neuron that are tensors."""
-        return {name: self.get_buffer(f'of_{name}') for name in self.names}
+        return {name: getattr(self, f'of_{name}') for name in self.names}
 
     @property
     def v_threshold(self) -> Tensor | float:
@@ -177,11 +178,10 @@ class LateralPool(Timed):
     def use(self, scale: Tensor | float) -> None:
         """Take what one spike is worth."""
         self.scale: Tensor | float
-        if 'scale' in self._buffers:
+        if hasattr(self, 'scale'):
             del self.scale
         if isinstance(scale, Tensor):
-            self.__dict__.pop('scale', None)
-            self.register_buffer('scale', scale)
+            _register(self, 'scale', scale)
         else:
             self.scale = scale
 
@@ -194,7 +194,8 @@ class LateralPool(Timed):
             return out.flatten(0, 1)
         # Counts per channel: whole numbers, so that sums stay exact; sums of thetas would not.
         scale = self.scale.view(-1, 1, 1)
-        counts = self.unfold((x / scale).round_())
+        counts = x / scale
+        counts = self.unfold(counts + (counts.round() - counts).detach() if counts.requires_grad else counts.round_())
         out, self.state = pool(counts, *geometry, state=self.state, return_state=True)
         return (out.flatten(0, 1) * scale).to(x.dtype)
 
@@ -243,6 +244,14 @@ class Analogue(Timed):
             return None
         y = self.unfold(precise(y))
         return y * self._time(y)
+
+
+def _register(module: nn.Module, name: str, value: Tensor) -> None:
+    """Give a module a tensor, which training may change if it is a parameter."""
+    if isinstance(value, nn.Parameter):
+        module.register_parameter(name, value)
+    else:
+        module.register_buffer(name, value)
 
 
 def precise(x: Tensor) -> Tensor:

@@ -66,6 +66,14 @@ class SNN(nn.Module):
             total = [a + b for a, b in zip(total, sums, strict=True)] if total else sums
         return pytree.tree_unflatten([(s / T).to(part.dtype) for s, part in zip(total, parts, strict=True)], shape)
 
+    def sequence(self, x: Any, T: int | None = None) -> Any:
+        """The outputs of all steps [T, B, ...], with gradients, in the structure that the model returns.
+
+        x, T: as for a call, whose answer is the mean of these over time. Example: `snn.sequence(x, T=4)[-1]`.
+        """
+        T = self._steps(T)
+        return pytree.tree_map(lambda *parts: torch.cat(parts), *self._chunks(x, T, self.chunk(T, _batch(x))))
+
     def steps(self, x: Any, T: int | None = None, chunk: int = 1) -> Iterator[tuple[int, Any]]:
         """The answer after each step: (1, out), (2, out), ..., (T, out), each the mean so far, [B, ...].
 

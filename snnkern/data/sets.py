@@ -1,10 +1,15 @@
 """Data sets by name, as the programs call them."""
 
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
 from snnkern.data.cifar import cifar10
 from snnkern.data.common import DataError, ImageSet
 from snnkern.data.digits import mnist_images
 from snnkern.data.folders import imagefolder
 from snnkern.data.lucchi import lucchi
+from snnkern.data.samples import ImageSplit, SampleSet
 
 FORMS = ('mnist', 'mnist:DIR', 'cifar10:DIR', 'lucchi:DIR', 'imagefolder:DIR')
 
@@ -25,3 +30,65 @@ def dataset(spec: str, size: int | None = None) -> ImageSet:
     if name == 'imagefolder':
         return imagefolder(where, size or 224)
     return cifar10(where) if name == 'cifar10' else lucchi(where)
+
+
+def labelled(data: ImageSet) -> SampleSet:
+    """A set of labelled images as samples, all of them as they are."""
+    train, test = (ImageSplit(x, y) for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)))
+    shape = tuple(data.x_train.shape[1:])
+    return SampleSet(data.name, train, test, data.classes, shape, data.source, data.mean, data.std)
+
+
+def mnist_samples(root: str | None) -> SampleSet:
+    """The digits of `mnist(root)` as samples [1, 28, 28]."""
+    data = mnist_images(root)
+    inner = slice(2, -2)  # without the frame
+    x_train, x_test = (x[:][..., inner, inner] for x in (data.x_train, data.x_test))
+    return labelled(data._replace(x_train=x_train, x_test=x_test))
+
+
+def cifar10_samples(root: str) -> SampleSet:
+    """`cifar10(root)` as samples [3, 32, 32]."""
+    return labelled(cifar10(root))
+
+
+def imagefolder_samples(root: str, size: int = 224) -> SampleSet:
+    """`imagefolder(root, size)` as samples [3, size, size]."""
+    return labelled(imagefolder(root, size))
+
+
+# Name: the module that reads the folder and the function in it, imported when asked for, and whether that wants T.
+SAMPLES = {
+    'mnist': ('sets:mnist_samples', False),
+    'cifar10': ('sets:cifar10_samples', False),
+    'imagefolder': ('sets:imagefolder_samples', False),
+    'nmnist': ('nmnist:nmnist', True),
+    'cifar10-dvs': ('event_sets:cifar10_dvs', True),
+    'dvs-gesture': ('event_sets:dvs_gesture', True),
+    'es-imagenet': ('es_imagenet:es_imagenet', True),
+    'camvid': ('camvid:camvid', False),
+    'voc2012': ('voc:voc2012', False),
+    'coco': ('coco:coco', False),
+}
+SHIPPED = ('mnist', 'nmnist')
+
+
+def samples(spec: str, T: int = 1, **options: Any) -> SampleSet:
+    """The data set that a line names, to train on.
+
+    spec: "name:DIR", DIR the folder or file that the loader of that name reads, or a name alone for what comes with the
+    package ("mnist"). T: frames of a sample, where the data are events. options: of the loader. Raises DataError for
+    another line and what the loader raises, ValueError for options that it does not take.
+    Example: `samples('mnist').test.batch([0])[0].shape  # [1, 1, 28, 28]`.
+    """
+    name, _, where = spec.partition(':')
+    if name not in SAMPLES or not (where or name in SHIPPED):
+        forms = ', '.join((*SHIPPED, *(f'{known}:DIR' for known in SAMPLES)))
+        raise DataError(f'no data set {spec!r}, expected one of {forms}')
+    place, timed = SAMPLES[name]
+    module, _, function = place.partition(':')
+    read: Callable[..., SampleSet] = getattr(import_module(f'snnkern.data.{module}'), function)
+    try:
+        return read(where or None, **({'T': T} if timed else {}), **options)
+    except TypeError as error:
+        raise ValueError(f'data_options of {name}: {error}') from error

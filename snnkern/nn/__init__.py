@@ -1,9 +1,13 @@
 """Modules: layers of neurons that carry their state, pools, and `reset`."""
 
+from snnkern.nn.difference import LocalDifference2d
+from snnkern.nn.fold import SeqToANNContainer
 from snnkern.nn.layers import IF, LIF, BiasLIF, DoubleSidePLIF, ParametricLIF
+from snnkern.nn.layerwise import LayerWiseConv2d, LayerWiseLinear
 from snnkern.nn.neuron import Neuron
 from snnkern.nn.norm import TEP, BatchNormNeuron
 from snnkern.nn.pool import AvgPool2d, LateralPool2d, MaxPool2d, SpikeMaxPool2d
+from snnkern.nn.rates import Rates
 from snnkern.nn.special import AdaptiveLIF, Burst, IntegerLIF, Leaky, SignedIF, Synaptic
 from snnkern.nn.state import reset
 
@@ -19,10 +23,15 @@ __all__ = [
     'DoubleSidePLIF',
     'IntegerLIF',
     'LateralPool2d',
+    'LayerWiseConv2d',
+    'LayerWiseLinear',
     'Leaky',
+    'LocalDifference2d',
     'MaxPool2d',
     'Neuron',
     'ParametricLIF',
+    'Rates',
+    'SeqToANNContainer',
     'SignedIF',
     'SpikeMaxPool2d',
     'Synaptic',

@@ -2,17 +2,26 @@
 
 import dataclasses
 import math
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from snnkern._checks import whole
+from snnkern.recipes.fitting import AUGMENTS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 CONFIGS = Path(__file__).with_name('configs')
 CODINGS = ('direct', 'poisson', 'frames', 'saccade', 'odg')
 LOSSES = ('cross-entropy', 'tet', 'count', 'one-hot')
 OPTIMIZERS = ('adamw', 'adam', 'sgd')
 SCHEDULES = ('cosine', 'constant')
+KINDS: dict[Any, Any] = {str: str, dict[str, Any]: dict}
 SACCADES = 8  # steps that saccade frames and ODG have
 
 
@@ -34,8 +43,9 @@ class Config:
 
     optimizer: "adamw", "adam" or "sgd" (Nesterov's momentum 0.9). schedule: of the learning rate, "cosine" down to 0
     after `warmup` (share of all steps, rising), or "constant". clip: largest norm of the gradient; 0: any.
-    epochs, batch: passes and samples a step (of all processes together). seed: of everything random. init: weights to
-    start from, as far as names and shapes fit.
+    augment: of images in bytes, "affine" (digits), "shift-flip" (CIFAR) or "none"; other data have their own options.
+    epochs, batch: passes and samples a step (of all processes together). seed: of everything random. init: a file of
+    weights to start from, as far as names and shapes fit.
 
     Raises ValueError, naming the key, for a value that is no such. Example: `Config('mlp', 'mnist', T=25, epochs=2)`.
     """
@@ -59,6 +69,7 @@ class Config:
     schedule: str = 'cosine'
     warmup: float = 0.0
     clip: float = 0.0
+    augment: str = 'none'
     epochs: int = 1
     batch: int = 128
     seed: int = 0
@@ -70,6 +81,7 @@ class Config:
             ('loss', LOSSES),
             ('optimizer', OPTIMIZERS),
             ('schedule', SCHEDULES),
+            ('augment', tuple(AUGMENTS)),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f'{name}: expected one of {", ".join(known)}, got {getattr(self, name)!r}')
@@ -80,9 +92,70 @@ class Config:
             if item.type is float:
                 if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                     raise ValueError(f'{item.name}: expected a number >= 0, got {value!r}')
-            elif item.type in (str, dict[str, Any]) and not isinstance(value, str | dict):
-                raise ValueError(f'{item.name}: expected {item.type}, got {value!r}')
+            elif item.type in KINDS and not isinstance(value, KINDS[item.type]):
+                raise ValueError(f'{item.name}: expected a {KINDS[item.type].__name__}, got {value!r}')
         if self.learning_rate == 0:
             raise ValueError('learning_rate: expected a positive number, got 0')
         if self.coding in ('saccade', 'odg') and self.T != SACCADES:
             raise ValueError(f'T: coding {self.coding!r} has {SACCADES} steps, got {self.T}')
+        if self.label_smoothing > 1 or self.distill > 1 or self.warmup >= 1:
+            raise ValueError('label_smoothing, distill, warmup: expected shares of 1')
+
+
+def value_of(text: str) -> Any:
+    """What a value of TOML says; other text is itself."""
+    try:
+        return tomllib.loads(f'value = {text}')['value']
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def names() -> dict[str, str]:
+    """The configurations that come with the package: their names, and what each is about."""
+    return {path.stem: str(_table(path).get('about', '')) for path in sorted(CONFIGS.glob('*.toml'))}
+
+
+def read(name: str | Path, changes: Mapping[str, Any] | None = None) -> Config:
+    """The configuration of a name, or of a .toml file.
+
+    changes: values of keys, a dot before those of a table ("options.hidden"), that take the place of the file's. Raises
+    ValueError for an unknown name, a file that is missing or broken, a key that there is not, and what Config raises.
+    Example: `read('mnist-mlp', {'epochs': 1, 'options.hidden': 100})`.
+    """
+    path = Path(name).expanduser() if str(name).endswith('.toml') else CONFIGS / f'{name}.toml'
+    if not path.is_file():
+        known = ', '.join(names())
+        raise ValueError(f'no configuration {str(name)!r}, expected a .toml file or one of {known}')
+    return from_table(_table(path), changes or {}, str(path.name))
+
+
+def from_table(table: Mapping[str, Any], changes: Mapping[str, Any], source: str = 'the configuration') -> Config:
+    """A configuration of its keys and values; errors name the source."""
+    values: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    for key, value in changes.items():
+        place, _, inner = key.partition('.')
+        if inner:
+            values.setdefault(place, {})
+            if not isinstance(values[place], dict):
+                raise ValueError(f'{source}: {place} is no table, got {key} = {value!r}')
+            values[place][inner] = value
+        else:
+            values[key] = value
+    known = [item.name for item in dataclasses.fields(Config)]
+    for key in values:
+        if key not in known:
+            raise ValueError(f'{source}: no key {key!r}, expected some of {", ".join(known)}')
+    for key in ('model', 'data'):
+        if key not in values:
+            raise ValueError(f'{source}: the key {key!r} is missing')
+    try:
+        return Config(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{source}: {error}') from error
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f'{path} is broken or no TOML file ({error})') from error

@@ -1,0 +1,88 @@
+"""What a network is shown at each step of a training, and what is asked of its answer."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from snnkern import encode, losses
+from snnkern.data.samples import SampleSet
+from snnkern.recipes.direct.config import Config
+
+ANALOGUE = ('direct', 'saccade')  # codings of normalised images; the others read intensities in 0..1
+
+
+class Inputs:
+    """Images or frames as T steps, as a configuration codes them. offset: of the first sample, for what is random."""
+
+    def __init__(self, config: Config, mean: tuple[float, ...], std: tuple[float, ...], **options: Any) -> None:
+        self.config, self.options = config, options
+        self.moments = (mean, std) if mean and config.coding in ANALOGUE else None
+
+    def __call__(self, x: Tensor, offset: int = 0, test: bool = False) -> Tensor:
+        """[T, B, C, H, W] of images [B, C, H, W], or of frames [B, T, C, H, W]."""
+        config = self.config
+        if self.moments is not None:
+            mean, std = (torch.tensor(row, device=x.device).view(-1, 1, 1) for row in self.moments)
+            x = (x - mean) / std
+        if config.coding == 'frames':
+            return x.transpose(0, 1)
+        if config.coding == 'direct':
+            return encode.direct(x, config.T)
+        if config.coding == 'poisson':  # every sample of the whole run draws anew, those of the test from another key
+            return encode.poisson(x, config.T, 2 * config.seed + test, offset)
+        return (encode.saccade if config.coding == 'saccade' else encode.odg)(x, **self.options)
+
+
+class Objective:
+    """The loss of a configuration on outputs [T, B, K, ...]; for a set's classes and masks."""
+
+    def __init__(self, config: Config, data: SampleSet) -> None:
+        self.config, self.ignore = config, data.ignore
+        self.options: dict[str, Any] = {}
+        if config.loss in ('cross-entropy', 'tet'):
+            self.options['label_smoothing'] = config.label_smoothing
+            self.options |= {} if data.ignore is None else {'ignore_index': data.ignore}
+
+    def __call__(self, out: Tensor, y: Tensor, rates: Sequence[Tensor] = (), teacher: Tensor | None = None) -> Tensor:
+        """A scalar. y: labels [B] or masks [B, H, W]. rates: of the layers. teacher: logits [B, K] to be close to."""
+        config = self.config
+        if y.dim() == 3:
+            out = fitted(out.float().mean(0), y).unsqueeze(0)
+        loss = LOSSES[config.loss](out, y, **self.options)
+        if config.distill:
+            assert teacher is not None
+            loss = (1 - config.distill) * loss + config.distill * F.kl_div(
+                out.float().mean(0).log_softmax(1), teacher.float().log_softmax(1), log_target=True,
+                reduction='batchmean',
+            )  # fmt: skip
+        if config.dice:
+            loss = loss + config.dice * losses.dice(out.float().mean(0), y, self.ignore)
+        if config.rate_penalty:
+            loss = loss + config.rate_penalty * losses.rate_penalty(rates, config.rate_target)
+        return loss
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    'cross-entropy': losses.cross_entropy,
+    'tet': losses.tet,
+    'count': losses.count_mse,
+    'one-hot': losses.one_hot_mse,
+}
+
+
+def fitted(logits: Tensor, y: Tensor) -> Tensor:
+    """Logits [B, K, h, w] scaled to masks [B, H, W] by bilinear interpolation."""
+    if logits.shape[2:] == y.shape[1:]:
+        return logits
+    return F.interpolate(logits, y.shape[1:], mode='bilinear', align_corners=False)
+
+
+def teacher_of(net: nn.Module) -> nn.Module:
+    """The network that a converted one learns from; raises ValueError where there is none."""
+    found = getattr(net, 'teacher', None)
+    if found is None:
+        raise ValueError(f'distill: only a converted network has a teacher, {type(net).__name__} has none')
+    return found
