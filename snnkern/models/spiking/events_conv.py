@@ -50,9 +50,11 @@ class EventsConv(nn.Module):
         stages: list[nn.Module] = []
         for inputs, outputs in zip((in_channels, *channels), channels, strict=False):
             convolution = nn.Conv2d(inputs, outputs, KERNEL, bias=compat or norm == 'none')
-            pool = [SeqToANNContainer(nn.MaxPool2d(2))] if compat else [MaxPool2d(2)]
-            fire = [layer_of(neuron, tau)] if compat else [norm_neuron(neuron, outputs, norm, T, tau)]
-            stages += [SeqToANNContainer(convolution), *(pool + fire if compat else fire + pool)]
+            stages.append(SeqToANNContainer(convolution))
+            if compat:
+                stages += [SeqToANNContainer(nn.MaxPool2d(2)), layer_of(neuron, tau)]
+            else:
+                stages += [norm_neuron(neuron, outputs, norm, T, tau), MaxPool2d(2)]
         self.features = nn.Sequential(*stages)
         rows, columns = (((side - cut) // 2 - cut) // 2 for side in size)
         linear = SeqToANNContainer(nn.Linear(channels[1] * rows * columns, num_classes))

@@ -1,0 +1,242 @@
+"""A converted network is trained on: gradients as the reference has them, its teacher, its neurons in a state_dict."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from conversions import network
+from converted import residual
+from torch import nn
+from torch.nn import functional as F
+
+import snnkern
+from snnkern import encode
+from snnkern.convert import SNN
+from snnkern.convert.recipes import RECIPES, channelwise, layerwise
+from snnkern.models import WeightsError
+from snnkern.models.spiking.converted import Converted, converted
+
+SHAPE, T = (1, 14, 14), 4
+PLAIN = sorted(RECIPES.keys() - {'srp', 'cos', 'spicalib', 'msat', 'qcfs'})
+DATA = Path(__file__).parents[2] / 'shared' / 'data'
+
+
+def images(count=16):
+    return torch.randn(count, *SHAPE)
+
+
+def tuned(recipe='default', learn=False, net=None):
+    """A calibrated network."""
+    found = Converted(network() if net is None else net, SHAPE, recipe, T, learn)
+    found.calibrate(images(64))
+    return found
+
+
+def answer(net, x, T=T):
+    return net(encode.direct(x, T))
+
+
+def gradients(net, x, backend):
+    with snnkern.use_backend(backend):
+        loss = F.mse_loss(answer(net, x).mean(0), net.teacher(x) * 1.1)
+        return torch.autograd.grad(loss, list(net.parameters()))
+
+
+@pytest.mark.parametrize('learn', [False, True])
+@pytest.mark.parametrize('recipe', PLAIN)
+def test_gradients_are_those_of_the_reference(recipe, learn):
+    """Bursts, signed memory, pools, thresholds of a layer or a channel; every parameter gets one."""
+    net, x = tuned(recipe, learn), images()
+    names = dict(net.named_parameters())
+    assert sum(name.endswith('of_v_threshold') for name in names) == 2 * learn
+    assert len(names) == 6 + 2 * learn
+    found, expected = (gradients(net, x, backend) for backend in ('native', 'reference'))
+    for name, ours, theirs in zip(names, found, expected, strict=True):
+        assert theirs.norm() > 0, name
+        assert (ours - theirs).norm() <= 1e-4 * theirs.norm(), name
+
+
+def test_gradients_pass_sums_and_analogue_parts():
+    """A skip, a neuron of a sum, and a softmax at the end."""
+    net = Converted(residual(), (1, 8, 8), 'default', T)
+    net.calibrate(torch.randn(64, 1, 8, 8))
+    answer(net, torch.randn(16, 1, 8, 8)).mean(0)[:, 0].sum().backward()
+    assert all(p.grad.norm() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize('max_spikes', [1, 15])
+def test_slope_is_that_of_the_activation(max_spikes):
+    """d mean output / d current of one layer between its thresholds, in real units and whatever the threshold."""
+    for scale in (0.05, 1.0, 20.0):
+        ann = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU())
+        nn.init.ones_(ann[0].weight)
+        net = Converted(ann, (1,), layerwise(1.0, max_spikes), T)
+        net.calibrate(scale * torch.linspace(0, 1, 101).unsqueeze(1))
+        x = (scale * torch.linspace(-2, 0.9, 300)).unsqueeze(1).requires_grad_()
+        (slope,) = torch.autograd.grad(answer(net, x).mean(0).sum(), x)
+        active = x[:, 0] > 0.1 * scale
+        assert slope[active].mean().item() == pytest.approx(1, abs=0.15)
+        assert slope[active].min() > 0.5
+        assert not slope[x < -0.6 * scale].any()  # silent neurons, as behind a ReLU
+
+
+@pytest.mark.parametrize('learn', [False, True])
+def test_training_comes_closer_to_the_teacher(learn):
+    net, x = tuned(layerwise(0.99), learn), images(64)
+    start = net.state_dict()
+    start = {name: t.clone() for name, t in start.items()}
+    optimizer = torch.optim.AdamW(net.parameter_groups(1e-3), weight_decay=0.01)
+    target, losses = net.teacher(x), []
+    for _ in range(40):
+        loss = F.mse_loss(answer(net, x).mean(0), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        net.after_step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+    moved = {name for name, t in net.state_dict().items() if not torch.equal(t, start[name])}
+    assert moved == {n for n, _ in net.named_parameters(remove_duplicate=False)}
+    assert any(name.endswith('.scale') for name in moved) == learn  # pools follow their neurons
+
+
+def test_teacher_is_frozen_and_no_part_of_the_network():
+    ann, x = network(), images()
+    net = Converted(ann, SHAPE).train()
+    assert torch.equal(net.teacher(x), ann(x))
+    assert not net.teacher.training
+    assert not any(p.requires_grad for p in net.teacher.parameters())
+    assert not any('teacher' in name for name in [*net.state_dict(), *dict(net.named_modules())])
+    assert all(p.requires_grad for p in net.parameters())
+    assert next(net.double().teacher.parameters()).dtype == torch.float64
+    assert all(p.requires_grad for p in ann.parameters())
+
+
+@pytest.mark.parametrize('learn', [False, True])
+@pytest.mark.parametrize('recipe', ['default', 'channelwise', 'layerwise'])
+def test_state_dict_holds_the_neurons(recipe, learn, tmp_path):
+    """Also where the fresh network, converted on noise, has other thresholds, burst limits and biases."""
+    net, x = tuned(recipe, learn), images()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(1.1)
+    torch.save(net.state_dict(), tmp_path / 'net.pt')
+    other = Converted(network(), SHAPE, recipe, T, learn)
+    assert not torch.equal(answer(other, x), answer(net, x))
+    other.load_state_dict(torch.load(tmp_path / 'net.pt', weights_only=True))
+    assert torch.equal(answer(other, x), answer(net, x))
+    assert torch.equal(answer(copy.deepcopy(net), x), answer(net, x))
+    net.snn.save(tmp_path / 'net.safetensors')
+    assert torch.equal(SNN.load(tmp_path / 'net.safetensors', network())(x, T), net.snn(x, T))
+
+
+class Skips(nn.Module):
+    """Two neurons that no layer with weights feeds alone: a bias of their own, where calibration finds one."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last((x.relu() + (x - 0.5).relu()).mean((2, 3)))
+
+
+def test_state_dict_brings_biases_of_neurons():
+    ann, x = Skips(), images()
+    net, other = Converted(ann, SHAPE), Converted(ann, SHAPE)
+    for layer in net.snn.neurons:
+        layer.set(layer.neuron, {'c': torch.randn(4)}, layer.get_buffer('v0'))
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(answer(other, x), answer(net, x))
+    net.load_state_dict(Converted(ann, SHAPE).state_dict())
+    assert not net.snn.neurons[0].coefficients
+
+
+def test_calibration_keeps_parameters_and_takes_the_images():
+    net, x = Converted(network(), SHAPE), images(64)
+    before = {name: id(p) for name, p in net.named_parameters()}
+    net.calibrate(3 * x)
+    assert {name: id(p) for name, p in net.named_parameters()} == before
+    expected = snnkern.convert(network_of(net), 3 * x, timesteps=T)
+    assert torch.equal(answer(net, x).mean(0), expected(x, T))
+
+
+def network_of(net):
+    return copy.deepcopy(net.teacher)
+
+
+def test_steps_and_forms_of_time():
+    net, x = tuned(), images(3)
+    out = answer(net, x, 7)
+    assert out.shape == (7, 3, 5)
+    assert torch.allclose(out.mean(0), net.snn(x, 7))
+    assert torch.equal(net(encode.direct(x, 7).contiguous()), out)
+    net.snn.chunk_bytes = 1  # steps one by one, with their graph
+    assert torch.allclose(answer(net, x, 7), out, atol=1e-5)
+    with pytest.raises(ValueError, match='x must be the same in every step'):
+        net(torch.rand(4, 3, *SHAPE))
+
+
+def test_thresholds_stay_positive_and_learn_slowly():
+    net = tuned(channelwise(0.99), learn=True)
+    weights, thresholds = net.parameter_groups(1e-2)
+    assert (weights['lr'], thresholds['lr'], thresholds['weight_decay']) == (1e-2, 1e-3, 0)
+    assert sum(len(group['params']) for group in (weights, thresholds)) == len(list(net.parameters()))
+    with torch.no_grad():
+        for p in thresholds['params']:
+            p.fill_(-1)
+    net.after_step()
+    assert all((p > 0).all() for p in thresholds['params'])
+    assert len(tuned().parameter_groups(1e-2)) == 1
+
+
+@pytest.mark.parametrize('recipe', ['srp', 'cos', 'spicalib', 'msat'])
+def test_layers_without_gradient_are_refused(recipe):
+    with pytest.raises(ValueError, match=f'recipe must have plain neurons.*got {recipe} with'):
+        Converted(network(), SHAPE, recipe)
+
+
+def test_factory(tmp_path):
+    net = converted(3, (32, 32), 7, network='resnet20', width=4, recipe='layerwise', recipe_options={'percentile': 0.9})
+    assert answer(net, torch.rand(2, 3, 32, 32), 2).shape == (2, 2, 7)
+    assert net.recipe.name == 'layerwise'
+    weights = tmp_path / 'ann.pt'
+    torch.save(net.teacher.state_dict(), weights)
+    again = converted(3, (32, 32), 7, network='resnet20', width=4, weights=weights)
+    assert torch.equal(again.teacher.linear.weight, net.teacher.linear.weight)
+    with pytest.raises(WeightsError, match='weights are for 7 classes'):
+        converted(3, (32, 32), 10, network='resnet20', width=4, weights=weights)
+    with pytest.raises(ValueError, match="got 'best'"):
+        converted(3, (32, 32), 10, recipe='best')
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.exists(), reason='needs ../shared/data')
+def test_published_network_comes_back():
+    """ResNet-20 with one spike a step at most, T = 4: what 30 steps bring back, on a few images."""
+    data = snnkern_data()
+    net = converted(3, (32, 32), 10, network='resnet20', weights=DATA / 'pretrained_weights.zip', recipe='layerwise')
+    x, y = data.normalise(data.x_train[:1024]), data.y_train[:1024]
+    net.calibrate(x[:128])
+    before, optimizer = score(net, data), torch.optim.AdamW(net.parameters(), 5e-4)
+    for i in range(0, 960, 32):
+        out = answer(net, x[i : i + 32]).mean(0)
+        loss = F.cross_entropy(out, y[i : i + 32]) + F.mse_loss(out, net.teacher(x[i : i + 32]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert score(net, data) > before + 0.15
+
+
+def snnkern_data():
+    from snnkern.data import dataset
+
+    return dataset(f'cifar10:{DATA}')
+
+
+@torch.no_grad()
+def score(net, data, count=200):
+    found = answer(net, data.normalise(data.x_test[:count])).mean(0).argmax(1)
+    return (found == data.y_test[:count]).float().mean().item()
