@@ -73,7 +73,7 @@ def louder(net: nn.Module) -> None:
     """Weights that make neurons without BatchNorm fire."""
     for module in net.modules():
         if isinstance(module, nn.Linear):
-            module.weight *= 4
+            module.weight *= 16
 
 
 def convolutional(stages: Sequence[Sequence[tuple[int, int]]], *rest: Layer) -> tuple[Layer, ...]:
