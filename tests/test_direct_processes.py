@@ -15,7 +15,7 @@ from snnkern.recipes.direct import checkpoint, saved
 
 pytest.importorskip('lightning')
 ROOT = Path(__file__).parents[1]
-TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '0']
+TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
 ALONE = [sys.executable]
 MLP = """
 model = "mlp"
