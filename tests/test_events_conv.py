@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from snnkern.data.sets import samples
 from snnkern.models.spiking import build
 from snnkern.models.spiking.events_conv import EventsConv
 from snnkern.nn import BatchNormNeuron, Leaky, reset
+from snnkern.recipes.direct.config import read
 
 SIZE = {'in_channels': 2, 'size': (34, 34), 'num_classes': 10}
 
@@ -86,6 +88,15 @@ def test_the_published_network_is_snntorchs():
     own = [p for p in net.parameters() if p.dim() == 4]
     for layer, p in zip((first, second), own, strict=True):
         torch.testing.assert_close(p.grad, layer.weight.grad, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['nmnist-conv', 'nmnist-vgg'])
+def test_recipes_fit_the_shipped_recordings(name):
+    config = read(name)
+    data = samples(config.data, config.T, **config.data_options)
+    net = build(config.model, in_channels=2, size=data.shape[2:], num_classes=len(data.classes), **config.options)
+    x, _ = data.train.batch(range(3), seed=0)
+    assert net(x.transpose(0, 1)).shape == (config.T, 3, 10)
 
 
 @pytest.mark.parametrize(
