@@ -116,7 +116,7 @@ class Plastic(nn.Module):
         # Tuples, since the gradient of an index into a tensor is as large as the tensor.
         steps = (x[0],) * len(x) if constant else x.unbind()
         drives = (self._drive(x[0]),) * len(x) if constant else self._drive(x).unbind()
-        weights: Overlaps | Weights = (Overlaps if constant and self._bounded(x[0]) else Weights)(self, x[0])
+        weights: Overlaps | Weights = (Overlaps if constant and self._bounded(x[0], len(x)) else Weights)(self, x[0])
         for x_t, drive, d in zip(steps, drives, fade, strict=True):
             s, v = self._fire((drive + self.alpha * weights.answer(x_t))[None], d[None], v)
             spikes.append(s)
@@ -129,10 +129,13 @@ class Plastic(nn.Module):
     def _drive(self, x: Tensor) -> Tensor:
         return F.linear(x, self.linear.weight)
 
-    def _bounded(self, x: Tensor) -> bool:
-        """Whether |H| <= 4 for this x [B, in], as no step adds more than decay takes off there; False: or B > in."""
-        most = (x.abs().mean(0) * self.beta.abs()).max()
-        return len(x) <= x.shape[1] and bool(most <= (1 - self.decay) * LIMIT)
+    @torch.no_grad()
+    def _bounded(self, x: Tensor, steps: int) -> bool:
+        """Whether |H| <= 4 after any of these steps of x [B, in], since |tanh| <= 1; False, too, where B > in."""
+        kept = self.decay**steps
+        most = kept * torch.linalg.vector_norm(self.plastic, torch.inf, 1)
+        most += (1 - kept) / (1 - self.decay) * x.abs().mean(0) * self.beta.abs()
+        return len(x) <= x.shape[1] and bool(most.max() <= LIMIT)
 
     @torch.no_grad()
     def _keep(self, weights: Tensor) -> None:

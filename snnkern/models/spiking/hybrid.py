@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnkern._checks import positive
 from snnkern.nn.plastic import Plastic
 
 CEILING = 1.1  # of an output
@@ -15,10 +16,12 @@ class HybridMLP(nn.Module):
     in_channels, size, num_classes: channels and height and width of images, and classes. hidden: neurons of the first
     layer. mode: "hp": both layers learn locally and by gradients; "gp": by gradients only; "lp": the first layer
     learns locally only, with weights, and rates of its learning, that stay random; the second is that of "hp".
-    options: of `nn.Plastic` (adapt, tau, decay, ...).
+    local_rate: learning rate of alpha, beta and eta over that of the weights. The authors have 0.5 and 30 epochs; to
+    come as far in a few epochs, it must be higher. options: of `nn.Plastic` (adapt, tau, decay, ...).
 
     Maps [T, B, C, H, W], pixels in 0..1, to [1, B, num_classes], which is to be near one-hot labels (mean square
-    error). Raises ValueError for another mode. Source: Wu et al., Nat. Commun. 13:65 (2022): 784-512-10, T = 10.
+    error). Raises ValueError for another mode or a rate that is not positive. Source: Wu et al., Nat. Commun. 13:65
+    (2022): 784-512-10, T = 10.
     Example: `HybridMLP(mode='gp')(encode.direct(images, T=10))[0].argmax(1)`.
     """
 
@@ -29,9 +32,12 @@ class HybridMLP(nn.Module):
         num_classes: int = 10,
         hidden: int = 512,
         mode: str = 'hp',
+        local_rate: float = 0.5,
         **options: Any,
     ) -> None:
         super().__init__()
+        positive('local_rate', local_rate)
+        self.local_rate = local_rate
         self.plastic1 = Plastic(in_channels * size[0] * size[1], hidden, mode, **options)
         self.plastic2 = Plastic(hidden, num_classes, 'hp' if mode == 'lp' else mode, **options)
 
@@ -41,9 +47,9 @@ class HybridMLP(nn.Module):
         return (u / self.plastic2.neuron.fire.v_threshold).clamp(max=CEILING)[None]
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Weights with this learning rate; alpha, beta and eta with half of it, as the authors have 1e-3 and 5e-4."""
+        """Weights with this learning rate; alpha, beta and eta with local_rate times it."""
         learned = {name: p for name, p in self.named_parameters() if p.requires_grad}
         base = [p for name, p in learned.items() if '.linear.' in name]
         local = [p for name, p in learned.items() if '.linear.' not in name]
         groups: list[dict[str, Any]] = [{'params': base, 'lr': learning_rate}]
-        return groups + ([{'params': local, 'lr': learning_rate / 2}] if local else [])
+        return groups + ([{'params': local, 'lr': learning_rate * self.local_rate}] if local else [])
