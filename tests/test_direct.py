@@ -175,6 +175,31 @@ def test_a_loss_that_is_lost(digits, tmp_path):
         program.train(wild, tmp_path, QUIET, silent)
 
 
+def losses_with(tmp_path, name, **options):
+    """Of a training with other settings."""
+    program.train(SMALL, tmp_path / name, dataclasses.replace(QUIET, **options), silent)
+    return torch.tensor(torch.load(tmp_path / name / checkpoint.FILE, weights_only=True)['state']['losses'])
+
+
+@pytest.mark.parametrize(
+    ('options', 'rtol'),
+    [
+        ({'backend': 'reference'}, 1e-3),
+        ({'precision': 'bf16'}, 0.15),
+        pytest.param({'compile': True}, 1e-3, marks=pytest.mark.slow),
+        pytest.param({'workers': 1}, 0.0, marks=pytest.mark.slow),
+    ],
+    ids=['reference', 'bf16', 'compile', 'workers'],
+)
+def test_settings_change_nothing_but_rounding(digits, tmp_path, options, rtol):
+    usual, other = losses_with(tmp_path, 'usual'), losses_with(tmp_path, 'other', **options)
+    torch.testing.assert_close(other, usual, rtol=rtol, atol=0)
+    if 'precision' in options:
+        assert not torch.equal(other, usual)
+    if 'compile' in options:
+        assert torch._dynamo.utils.counters['frames']['ok'] > 0
+
+
 def test_starts_with_weights_that_fit(digits, tmp_path):
     program.train(SMALL, tmp_path / 'first', QUIET, silent)
     path = str(tmp_path / 'first' / saved.FILE)
