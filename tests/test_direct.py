@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +18,8 @@ from snnkern.recipes.direct.plan import Plan, loader
 
 pytest.importorskip('lightning')
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::matplotlib.MatplotlibDeprecationWarning')
-SMALL = Config('mlp', 'mnist', options={'hidden': 32}, T=3, batch=16, epochs=2, learning_rate=5e-3, coding='poisson')
+SIZES = {'hidden': 64, 'neuron': 'plif'}
+SMALL = Config('mlp', 'mnist', options=SIZES, T=3, batch=16, epochs=2, learning_rate=2e-2, coding='poisson')
 QUIET = runtime.Settings(device='cpu', checkpoint_every=3)
 
 
@@ -55,8 +55,8 @@ def test_learns_and_writes_a_whole_folder(digits, tmp_path):
     assert names == {'checkpoint.pt', 'curve.png', 'report.json', 'weights.safetensors'}
     losses = torch.load(tmp_path / 'run/checkpoint.pt', weights_only=True)['state']['losses']
     assert len(losses) == 2 * math.ceil(150 / 16)
-    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
-    assert report['score']['accuracy'] > 50
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert report['score']['accuracy'] > 40
     assert [row['epoch'] for row in report['history']] == [1, 2]
     assert json.loads((tmp_path / 'run/report.json').read_text())['weights'] == report['weights']
     trained = saved.load(tmp_path / 'run')
@@ -86,9 +86,10 @@ def test_goes_on_after_a_kill(digits, tmp_path, monkeypatch, stop, options):
         taken.append(1)
         step(self, part)
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(program.Loop, 'step', killed)
-        program.train(chosen, tmp_path / 'killed', QUIET, silent)
+        with pytest.raises(Killed):
+            program.train(chosen, tmp_path / 'killed', QUIET, silent)
     again = dataclasses.replace(QUIET, existing='resume')
     program.train(chosen, tmp_path / 'killed', again, silent)
     assert same(weights(tmp_path / 'whole'), weights(tmp_path / 'killed'))
@@ -109,9 +110,10 @@ def test_a_checkpoint_is_whole_or_the_one_before(digits, tmp_path, monkeypatch):
     fabric = runtime.fabric(QUIET)
     net = nn.Linear(2, 2)
     net, optimizer = fabric.setup(net, torch.optim.SGD(net.parameters(), 0.1))
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(checkpoint.os, 'replace', dies)
-        checkpoint.save(fabric, tmp_path / 'run', net, optimizer, checkpoint.State(), {})
+        with pytest.raises(Killed):
+            checkpoint.save(fabric, tmp_path / 'run', net, optimizer, checkpoint.State(), {})
     assert (tmp_path / 'run' / checkpoint.FILE).read_bytes() == before
 
 
@@ -125,8 +127,8 @@ def test_finished_runs_resume_to_themselves(digits, tmp_path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'learning_rate': 1e-4}, 'is of another training: learning_rate is 0.005 there and 0.0001 here'),
-        ({'options': {'hidden': 8}}, "options is {'hidden': 32} there and {'hidden': 8} here"),
+        ({'learning_rate': 1e-4}, 'is of another training: learning_rate is 0.02 there and 0.0001 here'),
+        ({'options': {'hidden': 8}}, "options is {'hidden': 64, 'neuron': 'plif'} there and {'hidden': 8} here"),
         ({'epochs': 3}, 'epochs is 2 there and 3 here'),
     ],
 )
@@ -168,9 +170,34 @@ def test_folders_that_hold_something(digits, tmp_path):
 
 
 def test_a_loss_that_is_lost(digits, tmp_path):
-    wild = dataclasses.replace(SMALL, optimizer='sgd', learning_rate=1e30, coding='direct', model='conv', options={})
+    wild = dataclasses.replace(SMALL, optimizer='sgd', learning_rate=1e30, coding='direct', options={'neuron': 'relu'})
     with pytest.raises(FloatingPointError, match=r'the loss became .*: lower learning_rate, it is 1e\+30'):
         program.train(wild, tmp_path, QUIET, silent)
+
+
+def losses_with(tmp_path, name, **options):
+    """Of a training with other settings."""
+    program.train(SMALL, tmp_path / name, dataclasses.replace(QUIET, **options), silent)
+    return torch.tensor(torch.load(tmp_path / name / checkpoint.FILE, weights_only=True)['state']['losses'])
+
+
+@pytest.mark.parametrize(
+    ('options', 'rtol'),
+    [
+        ({'backend': 'reference'}, 1e-3),
+        ({'precision': 'bf16'}, 0.15),
+        pytest.param({'compile': True}, 1e-3, marks=pytest.mark.slow),
+        pytest.param({'workers': 1}, 0.0, marks=pytest.mark.slow),
+    ],
+    ids=['reference', 'bf16', 'compile', 'workers'],
+)
+def test_settings_change_nothing_but_rounding(digits, tmp_path, options, rtol):
+    usual, other = losses_with(tmp_path, 'usual'), losses_with(tmp_path, 'other', **options)
+    torch.testing.assert_close(other, usual, rtol=rtol, atol=0)
+    if 'precision' in options:
+        assert not torch.equal(other, usual)
+    if 'compile' in options:
+        assert torch._dynamo.utils.counters['frames']['ok'] > 0
 
 
 def test_starts_with_weights_that_fit(digits, tmp_path):
@@ -202,7 +229,7 @@ def test_plans_cover_each_epoch():
     assert epochs[0] != epochs[1]
     sizes = [len(numbers) for numbers, _, _ in plan.parts(0)]
     assert max(sizes) - min(sizes) <= 1
-    assert [offset for _, offset, _ in plan.parts(1)][0] == 103
+    assert next(offset for _, offset, _ in plan.parts(1)) == 103
 
 
 @pytest.mark.parametrize('processes', [2, 3])

@@ -124,9 +124,8 @@ def machine_code(arch):
     return rows
 
 
-SOME = [
-    pytest.param(arch, marks=() if arch == gpu_facts.MAIN else pytest.mark.slow) for arch in gpu_facts.ARCHITECTURES
-]
+MARKS = {gpu_facts.MAIN: (), 'sm_75': (pytest.mark.slow,)}  # a library takes half a minute to be disassembled
+SOME = [pytest.param(arch, marks=MARKS.get(arch, EXHAUSTIVE)) for arch in gpu_facts.ARCHITECTURES]
 
 
 @needs_cuda

@@ -21,7 +21,7 @@ def frames():
 
 
 @pytest.mark.parametrize('neuron', ['bias-lif', 'lif', 'double-side-plif', 'relu'])
-@pytest.mark.parametrize('norm', ['gn-tep', 'bn'])
+@pytest.mark.parametrize('norm', ['gn-tep', 'tep', 'bn'])
 def test_forward_and_backward(neuron, norm):
     net = segmenter(neuron=neuron, norm=norm, difference=neuron == 'double-side-plif')
     out = net(frames())
@@ -125,6 +125,15 @@ def test_weights_of_another_number_of_channels():
     three = adapt_channels(weight, 3)
     torch.testing.assert_close(three.sum(1), weight.sum(1))
     assert three.shape == (4, 3, 3, 3)
+
+
+def test_temporal_pooling_keeps_the_names_of_weights():
+    plain, pooled, published = (segmenter(norm=norm).state_dict().keys() for norm in ('bn', 'tep', 'gn-tep'))
+    assert plain < pooled
+    convolutions = {name for name in plain if '.conv.' in name}
+    assert len(convolutions) == 13 + 10 + 1  # with the bias of the readout
+    assert convolutions < published
+    assert len(pooled - plain) == 2 * (13 + 5), 'a TEP behind all but adapters and the readout'
 
 
 def test_its_own_weights_pass_unchanged():

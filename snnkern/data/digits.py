@@ -14,6 +14,7 @@ from snnkern.data.common import Bytes, DataError, ImageSet, first_line
 SHIPPED = Path(__file__).with_name('mnist_10k.npz')
 ARCHIVE = 'mnist.npz'
 SIDE = 28
+FASHION = ('t-shirt', 'trousers', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot')
 
 
 class Mnist(NamedTuple):
@@ -47,6 +48,17 @@ def mnist(root: str | Path | None = None, download: bool = False) -> Mnist:
     if archive.is_file() and not download:
         return _archive(archive)
     return _torchvision(path, download)
+
+
+def fashion_mnist(root: str | Path) -> Mnist:
+    """Fashion-MNIST, ten kinds of clothes in MNIST's form: 60,000 and 10,000 images.
+
+    root: a folder of torchvision's FashionMNIST (the one that holds `FashionMNIST/raw`), or an archive .npz with
+    MNIST's arrays. Raises DataError, saying what to download, if the files are missing or broken.
+    Source: Xiao, Rasul, Vollgraf, arXiv 1708.07747. Example: `fashion_mnist('data').x_test.shape`.
+    """
+    path = Path(root).expanduser()
+    return _archive(path) if path.suffix == '.npz' else _torchvision(path, False, 'FashionMNIST')
 
 
 def mnist_images(root: str | Path | None = None) -> ImageSet:
@@ -87,18 +99,19 @@ def _archive(path: Path) -> Mnist:
     return _checked(arrays, f'MNIST in {path.name}, {len(arrays[0]):,} / {len(arrays[2]):,}', path)
 
 
-def _torchvision(root: Path, download: bool) -> Mnist:
+def _torchvision(root: Path, download: bool, name: str = 'MNIST') -> Mnist:
     try:
-        from torchvision.datasets import MNIST
+        from torchvision import datasets
     except ImportError:
-        raise DataError("the full MNIST needs torchvision: pip install 'snnkern[vision]'") from None
+        raise DataError(f"the full {name} needs torchvision: pip install 'snnkern[vision]'") from None
     try:
-        parts = [MNIST(str(root), train=train, download=download) for train in (True, False)]
+        parts = [getattr(datasets, name)(str(root), train=train, download=download) for train in (True, False)]
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        hint = '' if download else '; --download fetches it'
-        raise DataError(f'no full MNIST in {root} ({first_line(error)}){hint}') from error
+        fetch = '--download fetches it' if name == 'MNIST' else f'torchvision.datasets.{name}(..., download=True) does'
+        hint = '' if download else f'; {fetch}'
+        raise DataError(f'no full {name} in {root} ({first_line(error)}){hint}') from error
     arrays = [np.asarray(a, dtype=np.uint8) for part in parts for a in (part.data, part.targets)]
-    return _checked(arrays, f'MNIST in {root}, 60,000 / 10,000', root)
+    return _checked(arrays, f'{name} in {root}, 60,000 / 10,000', root)
 
 
 def _checked(arrays: list[Bytes], source: str, path: Path) -> Mnist:

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from os.path import splitext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ CLASSES = 1000
 
 
 class _Sample(NamedTuple):
-    file: Path
+    file: str  # of a million samples a Path each would take seconds
     label: int
     height: int
     width: int
@@ -56,27 +57,30 @@ def _split(path: Path, part: str, framing: Framing) -> EventSplit:
     except (OSError, ValueError) as error:
         expected = 'train/, val/, trainlabel.txt and vallabel.txt of the unpacked ES-imagenet-0.18'
         raise DataError(f'no ES-ImageNet in {path}: expected {expected} ({first_line(error)})') from error
-    samples = [_sample(path / part, line, f'{listing}, line {n}') for n, line in enumerate(lines, 1) if line.strip()]
+    below = str(path / part)
+    samples = [_sample(below, line, listing, n) for n, line in enumerate(lines, 1) if line.strip()]
     if not samples:
         raise DataError(f'{listing} lists no samples')
     labels = torch.tensor([sample.label for sample in samples])
     return EventSplit(OnDemand(samples, _recording), labels, (SIDE, SIDE), framing)
 
 
-def _sample(path: Path, line: str, where: str) -> _Sample:
+def _sample(path: str, line: str, listing: Path, number: int) -> _Sample:
     try:
         name, label, height, width = line.rsplit(maxsplit=3)
-        found = _Sample((path / name).with_suffix('.npz'), int(label), int(height), int(width))
+        found = _Sample(f'{path}/{splitext(name)[0]}.npz', int(label), int(height), int(width))
     except ValueError:
-        raise DataError(f'{where}: expected file, label, height and width, got {line!r}') from None
+        raise DataError(f'{listing}, line {number}: expected file, label, height and width, got {line!r}') from None
     if not (0 <= found.label < CLASSES and 0 < found.height <= LONGEST and 0 < found.width <= LONGEST):
-        raise DataError(f'{where}: expected a label below {CLASSES} and sides up to {LONGEST}, got {line!r}')
+        raise DataError(
+            f'{listing}, line {number}: expected a label below {CLASSES} and sides up to {LONGEST}, got {line!r}'
+        )
     return found
 
 
 def _recording(sample: _Sample) -> Recording:
     try:
-        with sample.file.open('rb') as raw, np.load(raw, allow_pickle=False) as file:
+        with open(sample.file, 'rb') as raw, np.load(raw, allow_pickle=False) as file:
             parts = [file['neg'].astype(np.int64), file['pos'].astype(np.int64)]
         rows = np.concatenate([np.insert(part, 3, p, axis=1) for p, part in enumerate(parts)])
         row, column, step, p = rows[np.argsort(rows[:, 2], kind='stable')].T

@@ -49,11 +49,14 @@ class ImageSplit:
     """Labelled images in bytes as a split.
 
     images: uint8 [N, C, H, W]. labels: int64 [N]. change: augmentation of images [B, C, H, W] in 0..1, called with one
-    image and its own generator; None: none. Example: `ImageSplit(d.x_train, d.y_train).batch([0, 1])[0].shape`.
+    image and its own generator; None: none. noise: a change of every image in every batch, the same each time.
+    Example: `ImageSplit(d.x_train, d.y_train).batch([0, 1])[0].shape`.
     """
 
-    def __init__(self, images: Images, labels: Tensor, change: Change | None = None) -> None:
-        self.images, self.labels, self.change = images, labels, change
+    def __init__(
+        self, images: Images, labels: Tensor, change: Change | None = None, noise: Change | None = None
+    ) -> None:
+        self.images, self.labels, self.change, self.noise = images, labels, change, noise
 
     def __len__(self) -> int:
         return len(self.images)
@@ -62,8 +65,9 @@ class ImageSplit:
         """See Split."""
         chosen = torch.as_tensor(index)
         x = self.images[chosen].float() / 255
-        if seed is not None and self.change is not None:
-            x = torch.cat([self.change(x[i : i + 1], generator(seed, n)) for i, n in enumerate(chosen.tolist())])
+        for change, drawn in ((self.noise, 0), (self.change, seed)):
+            if change is not None and drawn is not None:
+                x = torch.cat([change(x[i : i + 1], generator(drawn, n)) for i, n in enumerate(chosen.tolist())])
         return x, self.labels[chosen]
 
 

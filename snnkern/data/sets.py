@@ -1,14 +1,18 @@
 """Data sets by name, as the programs call them."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from snnkern.data.cifar import cifar10
 from snnkern.data.common import DataError, ImageSet
-from snnkern.data.digits import mnist_images
+from snnkern.data.digits import FASHION, Mnist, fashion_mnist, mnist, mnist_images
 from snnkern.data.folders import imagefolder
 from snnkern.data.lucchi import lucchi
+from snnkern.data.noise import gaussian
 from snnkern.data.samples import ImageSplit, SampleSet
 
 FORMS = ('mnist', 'mnist:DIR', 'cifar10:DIR', 'lucchi:DIR', 'imagefolder:DIR')
@@ -39,12 +43,24 @@ def labelled(data: ImageSet) -> SampleSet:
     return SampleSet(data.name, train, test, data.classes, shape, data.source, data.mean, data.std)
 
 
-def mnist_samples(root: str | None) -> SampleSet:
-    """The digits of `mnist(root)` as samples [1, 28, 28]."""
-    data = mnist_images(root)
-    inner = slice(2, -2)  # without the frame
-    x_train, x_test = (x[:][..., inner, inner] for x in (data.x_train, data.x_test))
-    return labelled(data._replace(x_train=x_train, x_test=x_test))
+def mnist_samples(root: str | None, noise: float = 0.0) -> SampleSet:
+    """The digits of `mnist(root)` as samples [1, 28, 28]. noise: level of it in test images, see `noise.gaussian`."""
+    return _digits(mnist(root), 'mnist', tuple('0123456789'), noise)
+
+
+def fashion_samples(root: str, noise: float = 0.0) -> SampleSet:
+    """The clothes of `fashion_mnist(root)` in the same way."""
+    return _digits(fashion_mnist(root), 'fashion-mnist', FASHION, noise)
+
+
+def _digits(data: Mnist, name: str, classes: tuple[str, ...], noise: float) -> SampleSet:
+    x_train, x_test = (torch.from_numpy(x).unsqueeze(1) for x in (data.x_train, data.x_test))
+    y_train, y_test = (torch.from_numpy(y).long() for y in (data.y_train, data.y_test))
+    images = ImageSet(name, x_train, y_train, x_test, y_test, classes, (0.0,), (1.0,), data.source)
+    made = labelled(images)
+    if noise:
+        made.test.noise = partial(gaussian, level=noise)  # type: ignore[attr-defined]
+    return made
 
 
 def cifar10_samples(root: str) -> SampleSet:
@@ -60,6 +76,7 @@ def imagefolder_samples(root: str, size: int = 224) -> SampleSet:
 # Name: the module that reads the folder and the function in it, imported when asked for, and whether that wants T.
 SAMPLES = {
     'mnist': ('sets:mnist_samples', False),
+    'fashion-mnist': ('sets:fashion_samples', False),
     'cifar10': ('sets:cifar10_samples', False),
     'imagefolder': ('sets:imagefolder_samples', False),
     'nmnist': ('nmnist:nmnist', True),

@@ -6,6 +6,7 @@ from snnkern.nn.layers import IF, LIF, BiasLIF, DoubleSidePLIF, ParametricLIF
 from snnkern.nn.layerwise import LayerWiseConv2d, LayerWiseLinear
 from snnkern.nn.neuron import Neuron
 from snnkern.nn.norm import TEP, BatchNormNeuron
+from snnkern.nn.plastic import Plastic
 from snnkern.nn.pool import AvgPool2d, LateralPool2d, MaxPool2d, SpikeMaxPool2d
 from snnkern.nn.rates import Rates
 from snnkern.nn.special import AdaptiveLIF, Burst, IntegerLIF, Leaky, SignedIF, Synaptic
@@ -30,6 +31,7 @@ __all__ = [
     'MaxPool2d',
     'Neuron',
     'ParametricLIF',
+    'Plastic',
     'Rates',
     'SeqToANNContainer',
     'SignedIF',

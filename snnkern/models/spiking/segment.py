@@ -20,10 +20,10 @@ class SegmentNet(nn.Module):
     in_channels: C, 6 for saccade frames of RGB images, 2 for ODG or events. size: (H, W), at least 32 without
     compat. num_classes: K. width: channels of the first stage; 64 is the full network of 256 channels in the head.
     neuron: a name of `neurons.neuron`, such as "bias-lif", "lif" or "double-side-plif"; "relu" is the non-spiking
-    twin. norm: "gn-tep", the published one, or "bn", fused with the neurons, or another of `neurons.norm_neuron`.
-    T: only for "tebn". difference: the input of the second stage is the local difference of the first one's output.
-    readout: see `FPNHead`. compat: the published encoder of ten convolutions, whose taps all have full size. hidden: of
-    the head; None: 4 * width. tau, pool, options: see `SpikingVGG`.
+    twin. norm: "gn-tep", the published one, "tep", the same with BatchNorm, fused with the neurons, or another of
+    `neurons.norm_neuron`. T: only for "tebn". difference: the second stage sees the local difference of the first one's
+    output. readout: see `FPNHead`. compat: the published encoder of ten convolutions, whose taps all have full size.
+    hidden: of the head; None: 4 * width. tau, pool, neuron_options: see `SpikingVGG`.
 
     The prediction is the mean over T, resized. Neurons carry their state: `snnkern.nn.reset(net)` before other frames.
     Raises ValueError for an unknown option and images too small. Source: the segmentation SNN of yahuiwei123.

@@ -25,41 +25,43 @@ class Layers:
     """Makes the layers of one network: the same neurons and norm in all.
 
     name, norm, T, tau, options: of `neurons.norm_neuron`; norm "gn-tep" is GroupNorm of one group, neurons and TEP, as
-    the segmentation SNN was published.
+    the segmentation SNN was published, and "tep" has BatchNorm, fused with the neurons, in its place. Names of weights
+    are the same for all norms.
     """
 
     def __init__(
         self, name: str, norm: str = 'bn', T: int | None = None, tau: float | None = None, **options: Any
     ) -> None:
         self.name, self.norm, self.T, self.tau, self.options = name, norm, T, tau, options
-        self.published = norm == 'gn-tep'
+        self.group_norm, self.tep = norm == 'gn-tep', norm in ('gn-tep', 'tep')
+        if norm == 'tep':
+            self.norm = 'bn'
 
     def neuron(self, channels: int) -> nn.Module:
         """A layer of neurons, with its norm where that is not the convolution's own."""
-        if self.published:
+        if self.group_norm:
             return neuron(self.name, self.tau, **self.options)
         return norm_neuron(self.name, channels, self.norm, self.T, self.tau, **self.options)
 
     def conv(self, inputs: int, outputs: int, kernel_size: int = 3) -> LayerWiseConv2d:
         """Convolution, norm, neurons."""
-        norm = 'gn' if self.published else 'none'
+        norm = 'gn' if self.group_norm else 'none'
         return LayerWiseConv2d(inputs, outputs, self.neuron(outputs), kernel_size, norm=norm)
 
     def linear(self, inputs: int, outputs: int) -> LayerWiseLinear:
         """Linear layer, norm, neurons; no TEP, which needs pixels."""
         layer: nn.Module
-        if self.published or self.norm == 'none':
+        if self.group_norm or self.norm == 'none':
             layer = neuron(self.name, self.tau, **self.options)
         elif self.name == 'relu':
             layer = SeqToANNContainer(nn.BatchNorm1d(outputs), nn.ReLU())
         else:
-            norm = 'bn' if self.norm == 'tep' else self.norm
-            layer = norm_neuron(self.name, outputs, norm, self.T, self.tau, **self.options)
-        return LayerWiseLinear(inputs, outputs, layer, norm='gn' if self.published else 'none')
+            layer = norm_neuron(self.name, outputs, self.norm, self.T, self.tau, **self.options)
+        return LayerWiseLinear(inputs, outputs, layer, norm='gn' if self.group_norm else 'none')
 
     def after(self, channels: int) -> nn.Module:
         """What stands behind the neurons."""
-        return TEP(channels) if self.published else nn.Identity()
+        return TEP(channels) if self.tep else nn.Identity()
 
 
 class VGGEncoder(nn.Module):

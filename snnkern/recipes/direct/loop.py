@@ -112,7 +112,8 @@ class Loop:
     def end(self, epoch: int, speed: float) -> None:
         """Measure an epoch's network on the test split."""
         scores = score.scores_of(self.data, self.masks, self.fabric)
-        found = score.evaluate(self.net, self.data.test, self.inputs, self.test_plan, scores, self.fabric)
+        # The bare network: processes may have different numbers of test batches, and DDP waits in each for the others.
+        found = score.evaluate(self.bare, self.data.test, self.inputs, self.test_plan, scores, self.fabric)
         steps = self.state.losses[epoch * self.plan.steps :]
         row = {**found, 'loss': sum(steps) / len(steps), 'samples_per_second': round(speed, 1)}
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}

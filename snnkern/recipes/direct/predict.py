@@ -112,14 +112,15 @@ def told(trained: Trained, logits: Tensor, x: Tensor, path: Path, out: Path | No
     if logits.dim() == 1:
         p = logits.softmax(0)
         return {'class': classes[int(p.argmax())], 'probability': round(float(p.max()), 4)}
-    from torchvision.io import write_png
+    from PIL import Image
 
     from snnkern.recipes.direct import overlays
 
     if out is None:
         raise ValueError('out: a segmenter draws overlays and needs a folder, got none')
     mask = fitted(logits.unsqueeze(0), torch.empty(1, *x.shape[1:]))[0].argmax(0)
-    files.write(out / f'{path.stem}.png', lambda p: write_png(overlays.overlay(x, mask, classes), str(p)))
+    drawn = Image.fromarray(overlays.overlay(x, mask, classes).permute(1, 2, 0).numpy())
+    files.write(out / f'{path.stem}.png', drawn.save)
     shares = {name: round(float((mask == k).float().mean()), 4) for k, name in enumerate(classes)}
     return {'overlay': str(out / f'{path.stem}.png'), 'shares': {name: s for name, s in shares.items() if s}}
 

@@ -64,7 +64,8 @@ def evaluate(net: nn.Module, split: Split, inputs: Inputs, plan: Plan, scores: S
         for part in plan.all(split):
             x, y = fabric.to_device((part.x, part.y))
             reset(net)
-            mean = net(inputs(x, part.offset, test=True)).float().mean(0)
+            with fabric.autocast():
+                mean = net(inputs(x, part.offset, test=True)).float().mean(0)
             scores.update(fitted(mean, y) if y.dim() == 3 else mean, y)
         return scores.compute()
     finally:
