@@ -154,7 +154,8 @@ def save(net: nn.Module, path: Path, facts: dict[str, Any]) -> None:
         from safetensors.torch import save_file
     except ImportError:
         raise ImportError('saving weights needs safetensors: pip install safetensors') from None
-    tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+    # Copies: what modules share would share memory, which the format does not hold.
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in net.state_dict().items()}
     files.write(path, lambda p: save_file(tensors, p, {'snnkern': json.dumps(facts)}))
 
 
