@@ -59,6 +59,7 @@ class Converted(nn.Module):
         self.snn = self._twin(torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)))
         self.register_buffer('numbers', _numbers(self.snn))
         self._use_numbers()
+        self.snn.to(memory_format=torch.channels_last)  # convolutions of few channels are faster
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs [T, B, K] of images that are the same in each of T steps, x [T, B, C, H, W] (`encode.direct`).
