@@ -145,8 +145,10 @@ class TEP(nn.Module):
         """y [T, B, C, H, W] of x [T, B, C, H, W]."""
         if x.dim() != 5 or x.shape[2] != self.num_features:
             raise ValueError(f'x must be [T, B, C, H, W] with C = {self.num_features}, got {tuple(x.shape)}')
-        gain = nn.functional.group_norm(x.mean(0), self.num_features, self.weight, self.bias, self.eps)
-        return x * (gain + 1)
+        x = x.movedim(2, -1)  # reductions over T keep channels-last layouts only where channels are the last dimension
+        mean = x.mean(0).movedim(-1, 1)
+        gain = nn.functional.group_norm(mean, self.num_features, self.weight, self.bias, self.eps) + 1
+        return (x * gain.movedim(1, -1)).movedim(-1, 2)
 
     def extra_repr(self) -> str:
         return f'{self.num_features}, eps={self.eps}'

@@ -26,13 +26,14 @@ class Layers:
 
     name, norm, T, tau, options: of `neurons.norm_neuron`; norm "gn-tep" is GroupNorm of one group, neurons and TEP, as
     the segmentation SNN was published, and "tep" has BatchNorm, fused with the neurons, in its place. Names of weights
-    are the same for all norms.
+    are the same for all norms. The text "none" of an option is None, which TOML files do not have (v_reset: soft).
     """
 
     def __init__(
         self, name: str, norm: str = 'bn', T: int | None = None, tau: float | None = None, **options: Any
     ) -> None:
-        self.name, self.norm, self.T, self.tau, self.options = name, norm, T, tau, options
+        self.name, self.norm, self.T, self.tau = name, norm, T, tau
+        self.options = {key: None if value == 'none' else value for key, value in options.items()}
         self.group_norm, self.tep = norm == 'gn-tep', norm in ('gn-tep', 'tep')
         if norm == 'tep':
             self.norm = 'bn'
