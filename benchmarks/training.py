@@ -120,10 +120,10 @@ def in_process(a: argparse.Namespace, net: Net, provider: str, extra: dict[str, 
 
 
 def measure(a: argparse.Namespace, net: Net) -> dict[str, Any]:
-    """All of one network."""
+    """All of one network; memory with the first number of threads alone."""
     found = in_process(a, net, '', {})
     peaks = {}
-    for name in found['times']:
+    for name in found['times'] if a.peaks else ():
         if name != BOUND:
             plain, mapped = (in_process(a, net, name, extra)['peak'] for extra in ({}, MAPPED))
             peaks[name] = {'peak': plain, 'peak, mapped': mapped}
@@ -145,7 +145,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
             continue
         speed, wanted = ratios(found, SJ), LEAST[name]
         rows.append({'net': name, 'what': 'images/s', 'wanted': wanted, **speed, 'met': speed['median'] >= wanted})
-        for ours in (OURS, PACKED):
+        for ours in (OURS, PACKED) if found['peaks'] else ():
             for key in ('peak', 'peak, mapped'):
                 share = found['peaks'][ours][key] / found['peaks'][SJ][key]
                 row = {'net': name, 'what': f'{key} of {ours}', 'wanted': MOST_MEMORY, 'median': share}
@@ -203,9 +203,9 @@ def child(a: argparse.Namespace) -> dict[str, Any]:
     return memory(net, a.peak) if a.peak else times(net, a.rounds)
 
 
-def with_threads(a: argparse.Namespace, threads: str) -> dict[str, Any]:
+def with_threads(a: argparse.Namespace, threads: str, peaks: bool) -> dict[str, Any]:
     """All networks with so many threads."""
-    a = argparse.Namespace(**{**vars(a), 'threads': threads})
+    a = argparse.Namespace(**{**vars(a), 'threads': threads, 'peaks': peaks})
     torch.set_num_threads(int(threads))
     document: dict[str, Any] = {'about': surroundings(a.allocator), 'rounds': a.rounds, 'quick': a.quick, 'nets': {}}
     document['about']['versions'] = {p: version(p) for p in (SJ, SNN) if find_spec(p)}
@@ -224,7 +224,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if CHILD in os.environ:
         print(json.dumps(child(a)))
         return 0
-    documents = {threads: with_threads(a, threads) for threads in a.threads.split(',')}
+    counts = a.threads.split(',')
+    documents = {threads: with_threads(a, threads, threads == counts[0]) for threads in counts}
     if a.json:
         a.json.write_text(json.dumps(documents, indent=1) + '\n')
     found = [net for document in documents.values() for net in document['nets'].values()]
