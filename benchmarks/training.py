@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +146,11 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
             continue
         speed, wanted = ratios(found, SJ), LEAST[name]
         rows.append({'net': name, 'what': 'images/s', 'wanted': wanted, **speed, 'met': speed['median'] >= wanted})
-        for ours in (OURS, PACKED) if found['peaks'] else ():
-            for key in ('peak', 'peak, mapped'):
-                share = found['peaks'][ours][key] / found['peaks'][SJ][key]
-                row = {'net': name, 'what': f'{key} of {ours}', 'wanted': MOST_MEMORY, 'median': share}
-                rows.append({**row, 'met': share <= MOST_MEMORY})
+        for ours, key in product((OURS, PACKED), ('peak', 'peak, mapped')):
+            mine, theirs = (found['peaks'].get(provider, {}).get(key) for provider in (ours, SJ))
+            if mine is not None and theirs:
+                row = {'net': name, 'what': f'{key} of {ours}', 'wanted': MOST_MEMORY, 'median': mine / theirs}
+                rows.append({**row, 'met': mine / theirs <= MOST_MEMORY})
     return rows
 
 
