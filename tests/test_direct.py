@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from snnkern import losses
 from snnkern.data import ImageSplit, SampleSet
 from snnkern.models import WeightsError
 from snnkern.recipes.direct import checkpoint, config, program, runtime, saved
@@ -53,9 +54,9 @@ def test_learns_and_writes_a_whole_folder(digits, tmp_path):
     report = program.train(SMALL, tmp_path / 'run', QUIET, silent)
     names = {path.name for path in (tmp_path / 'run').iterdir() if 'tfevents' not in path.name}
     assert names == {'checkpoint.pt', 'curve.png', 'report.json', 'weights.safetensors'}
-    losses = torch.load(tmp_path / 'run/checkpoint.pt', weights_only=True)['state']['losses']
-    assert len(losses) == 2 * math.ceil(150 / 16)
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    found = torch.load(tmp_path / 'run/checkpoint.pt', weights_only=True)['state']['losses']
+    assert len(found) == 2 * math.ceil(150 / 16)
+    assert sum(found[-5:]) < 0.8 * sum(found[:5])
     assert report['score']['accuracy'] > 40
     assert [row['epoch'] for row in report['history']] == [1, 2]
     assert json.loads((tmp_path / 'run/report.json').read_text())['weights'] == report['weights']
@@ -162,16 +163,41 @@ def test_folders_that_hold_something(digits, tmp_path):
     other = tmp_path / 'thesis'
     other.mkdir()
     (other / 'thesis.tex').write_text('years')
-    with pytest.raises(FileExistsError, match='holds no run of snnkern'):
-        program.train(SMALL, other, dataclasses.replace(QUIET, existing='overwrite'), silent)
-    assert (other / 'thesis.tex').exists()
+    (other / 'report.json').write_text('{}')
+    for existing in ('overwrite', 'resume'):
+        with pytest.raises(FileExistsError, match=r'holds thesis.tex, which is no part of a run'):
+            program.train(SMALL, other, dataclasses.replace(QUIET, existing=existing), silent)
+    assert sorted(item.name for item in other.iterdir()) == ['report.json', 'thesis.tex']
     with pytest.raises(FileExistsError, match='is a file'):
         program.train(SMALL, other / 'thesis.tex', QUIET, silent)
 
 
+def test_a_run_is_overwritten_only_by_what_can_run(digits, tmp_path):
+    """Errors of data, network or loss come before anything is deleted."""
+    program.train(dataclasses.replace(SMALL, epochs=1), tmp_path, QUIET, silent)
+    before = sorted(item.name for item in tmp_path.iterdir())
+    again = dataclasses.replace(QUIET, existing='overwrite')
+    wrong = [{'options': {'hidden': 0}}, {'options': {'size': 3}}, {'coding': 'frames'}, {'model': 'vgg16'},
+             {'rate_penalty': 1.0, 'options': {'neuron': 'relu'}}]  # fmt: skip
+    for change in wrong:
+        with pytest.raises(ValueError, match=r'options|coding|model|size|rate_penalty'):
+            program.train(dataclasses.replace(SMALL, **change), tmp_path, again, silent)
+    assert sorted(item.name for item in tmp_path.iterdir()) == before
+
+
+def test_the_callers_random_state_stays(digits, tmp_path):
+    torch.manual_seed(3)
+    wanted = torch.rand(4)
+    torch.manual_seed(3)
+    program.train(dataclasses.replace(SMALL, epochs=1), tmp_path, QUIET, silent)
+    assert torch.equal(torch.rand(4), wanted)
+
+
 def test_a_loss_that_is_lost(digits, tmp_path):
     wild = dataclasses.replace(SMALL, optimizer='sgd', learning_rate=1e30, coding='direct', options={'neuron': 'relu'})
-    with pytest.raises(FloatingPointError, match=r'the loss became .*: lower learning_rate, it is 1e\+30'):
+    with pytest.raises(
+        FloatingPointError, match=r'the loss became (nan|inf) in step \d+: lower learning_rate, it is 1e\+30'
+    ):
         program.train(wild, tmp_path, QUIET, silent)
 
 
@@ -232,16 +258,26 @@ def test_plans_cover_each_epoch():
     assert next(offset for _, offset, _ in plan.parts(1)) == 103
 
 
-@pytest.mark.parametrize('processes', [2, 3])
-def test_processes_share_each_batch(processes):
+@pytest.mark.parametrize(('count', 'batch', 'processes'), [(50, 9, 2), (50, 9, 3), (51, 8, 4)])
+def test_processes_share_each_batch(count, batch, processes):
     """Together they take the samples of one process, with the numbers that one counts."""
-    alone = list(Plan(50, 9, 1).parts(1))
-    shares = [list(Plan(50, 9, 1, rank, processes).parts(1)) for rank in range(processes)]
+    alone = list(Plan(count, batch, 1).parts(1))
+    shares = [list(Plan(count, batch, 1, rank, processes).parts(1)) for rank in range(processes)]
     for step, (numbers, offset, _) in enumerate(alone):
         parts = [share[step] for share in shares]
         assert [n for part, _, _ in parts for n in part] == numbers
         assert [offset + i for i in range(len(numbers))] == [o + i for part, o, _ in parts for i in range(len(part))]
         assert sum(share for _, _, share in parts) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(('count', 'batch', 'processes'), [(367, 2, 2), (100, 8, 8), (5, 2, 2), (3, 3, 3)])
+def test_no_process_is_without_samples(count, batch, processes):
+    for rank in range(processes):
+        parts = [numbers for numbers, _, _ in Plan(count, batch, 0, rank, processes).parts(0)]
+        assert all(parts)
+        assert len(parts) == Plan(count, batch, 0, 0, processes).steps
+    with pytest.raises(ValueError, match='batch: expected a sample for each of 9 processes, got 8 of 100'):
+        Plan(100, 8, 0, 0, 9)
 
 
 def test_batches_are_the_same_from_processes(digits):
@@ -291,11 +327,42 @@ def test_inputs_of_each_coding():
 
 
 def test_objective_adds_its_parts():
-    data = SampleSet('none', None, None, ('a', 'b'), (1, 2, 2), '')
     out, y = torch.randn(3, 4, 2), torch.tensor([0, 1, 1, 0])
+    split = ImageSplit(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), y)
+    data = SampleSet('none', split, split, ('a', 'b'), (1, 2, 2), '')
     plain = Objective(dataclasses.replace(SMALL, coding='direct'), data)
     base = plain(out, y)
     rated = Objective(dataclasses.replace(SMALL, rate_penalty=2.0, rate_target=0.2), data)
     assert rated(out, y, [torch.tensor(0.7)]).item() == pytest.approx(base.item() + 2 * 0.25)
     taught = Objective(dataclasses.replace(SMALL, distill=0.5), data)
     assert taught(out, y, (), out.mean(0)).item() == pytest.approx(base.item() / 2)
+
+
+class Masks:
+    """A split of two pictures with masks of three classes, of which one pixel in four does not count."""
+
+    def __len__(self):
+        return 2
+
+    def batch(self, index, seed=None):
+        g = torch.Generator().manual_seed(0)
+        y = torch.randint(3, (2, 4, 6), generator=g)
+        y[torch.rand(2, 4, 6, generator=g) < 0.25] = 255
+        return torch.rand(2, 3, 4, 6, generator=g)[list(index)], y[list(index)]
+
+
+def test_losses_of_masks():
+    """Maps of half the size are scaled to the masks; TET sees every step, the cross entropy their mean."""
+    data = SampleSet('masks', Masks(), Masks(), ('a', 'b', 'c'), (3, 4, 6), '', ignore=255)
+    _, y = Masks().batch([0, 1])
+    out = torch.randn(5, 2, 3, 2, 3, generator=torch.Generator().manual_seed(1))
+    large = torch.stack([nn.functional.interpolate(step, (4, 6), mode='bilinear') for step in out])
+    cross = Objective(dataclasses.replace(SMALL, dice=0.5), data)(out, y)
+    wanted = losses.cross_entropy(large, y, ignore_index=255) + 0.5 * losses.dice(large.mean(0), y, 255)
+    assert cross.item() == pytest.approx(wanted.item(), rel=1e-5)
+    tet = Objective(dataclasses.replace(SMALL, loss='tet'), data)(out, y)
+    assert tet.item() == pytest.approx(losses.tet(large, y, ignore_index=255).item(), rel=1e-5)
+    assert Objective(SMALL, data)(out.requires_grad_(), torch.full_like(y, 255)).item() == 0
+    for loss in ('count', 'one-hot'):
+        with pytest.raises(ValueError, match=f"loss: of masks expected one of cross-entropy, tet, got '{loss}'"):
+            Objective(dataclasses.replace(SMALL, loss=loss), data)

@@ -42,7 +42,7 @@ def test_tet_sees_steps_that_the_mean_hides():
     assert losses.tet(out, y, lamb=0).item() > 4
 
 
-@pytest.mark.parametrize('T', [1, 7, 100])
+@pytest.mark.parametrize('T', [2, 7, 100])
 def test_count_is_snntorchs(T):
     functional = pytest.importorskip('snntorch.functional')
     out, y = outputs(T=T, spikes=True)
@@ -116,6 +116,7 @@ def test_rate_penalty_is_of_both_sides():
         (lambda out, y: losses.tet(out, y, lamb=2), r'lamb must be in \[0, 1\], got 2'),
         (lambda out, y: losses.count_mse(out, y.float()), 'y must hold labels'),
         (lambda out, y: losses.count_mse(out, y, 1.5), 'correct_rate must be'),
+        (lambda out, y: losses.count_mse(out[:1], y), 'for the counts of class and others to differ, got T = 1'),
         (lambda out, y: losses.dice(out[0], y[:2]), 'y must hold labels'),
         (lambda out, y: losses.rate_penalty([]), 'rates must hold'),
         (lambda out, y: losses.rate_penalty([out.mean()], -1), 'target must be >= 0, got -1'),

@@ -1,6 +1,7 @@
 """The configuration of a training: a small TOML file, or one that comes with the package under a name."""
 
 import dataclasses
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -94,6 +95,15 @@ class Config:
                     raise ValueError(f'{item.name}: expected a number >= 0, got {value!r}')
             elif item.type in KINDS and not isinstance(value, KINDS[item.type]):
                 raise ValueError(f'{item.name}: expected a {KINDS[item.type].__name__}, got {value!r}')
+        if not isinstance(self.init, str | None):
+            raise ValueError(f'init: expected a path, got {self.init!r}')
+        for name in ('options', 'data_options'):
+            try:
+                json.dumps(getattr(self, name), allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f'{name}: expected finite numbers, text and lists of them ({error})') from error
+        if self.label_smoothing and self.loss not in ('cross-entropy', 'tet'):
+            raise ValueError(f'label_smoothing: a loss {self.loss!r} has none, got {self.label_smoothing}')
         if self.learning_rate == 0:
             raise ValueError('learning_rate: expected a positive number, got 0')
         if self.coding in ('saccade', 'odg') and self.T != SACCADES:

@@ -31,6 +31,9 @@ def facts_of(config: Config, data: SampleSet) -> dict[str, Any]:
     known = data._asdict()
     kept = {name: known[name] for name in ('classes', 'shape', 'mean', 'std', 'ignore')}
     task = 'segment' if data.train.batch([0])[1].dim() == 3 else 'classify'
+    framing = getattr(data.train, 'framing', None)
+    if framing is not None:
+        kept |= {'sensor': data.train.sensor, 'framing': dataclasses.asdict(framing)}  # type: ignore[attr-defined]
     return {KEY: dataclasses.asdict(config), 'task': task, 'data': data.source, **kept}
 
 
@@ -54,7 +57,9 @@ def load(path: str | Path) -> Trained:
         raise WeightsError(f'{path} holds {facts.get("model", "a network")}, expected one of `snnkern train CONFIG`')
     try:
         config = from_table(facts[KEY], {}, str(path))
-        net = make(config, len(facts['classes']), tuple(facts['shape']))
+        # What a network was made from is in its own weights by now.
+        bare = {name: value for name, value in config.options.items() if name != 'weights'}
+        net = make(dataclasses.replace(config, options=bare), len(facts['classes']), tuple(facts['shape']))
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f'{path}: {error}') from error
     return Trained(load_weights(net, path), config, facts)
