@@ -68,7 +68,7 @@ def network(config: Config, data: SampleSet, inputs: Inputs) -> nn.Module:
         if config.init is not None:
             saved.begin_with(net, config.init)
         calibrate: Any = getattr(net, 'calibrate', None)
-        if calibrate:
+        if calibrate and config.init is None:  # it would forget the weights
             x, _ = data.train.batch(range(min(CALIBRATION, len(data.train))))
             calibrate(inputs(x)[0])
     return net
