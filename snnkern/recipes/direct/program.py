@@ -13,7 +13,7 @@ import snnkern
 from snnkern.data import ImageSplit, SampleSet, samples
 from snnkern.nn import reset
 from snnkern.recipes import files, machine, training
-from snnkern.recipes.direct import checkpoint, curves, runtime, saved
+from snnkern.recipes.direct import checkpoint, runtime, saved
 from snnkern.recipes.direct.config import Config
 from snnkern.recipes.direct.loop import Loop, Tell
 from snnkern.recipes.direct.objective import Inputs
@@ -125,6 +125,8 @@ def train(config: Config, out: Path, settings: runtime.Settings, tell: Tell) -> 
         }
         report = {**facts, 'history': state.history, 'settings': asdict(settings), 'machine': machine.facts()}
         if fabric.is_global_zero:
+            from snnkern.recipes.direct import curves
+
             training.save(net, out / saved.FILE, facts)
             files.write_json(out / REPORT, report)
             curves.draw(state.losses, state.history, loop.plan.steps, out / PICTURE)
