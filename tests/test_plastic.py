@@ -91,6 +91,47 @@ def test_both_ways_are_one():
     torch.testing.assert_close(ways[0].weights(), ways[1].weights(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('training', [True, False])
+def test_gradients_of_the_input_are_the_same_on_both_ways(training):
+    """A constant input that has a graph, through the overlaps; the same one copied, step by step."""
+    own, image = layer().train(training), torch.rand(30, 40, requires_grad=True)
+    start, upstream, grads = own.plastic.clone(), torch.randn(10, 30, 12), []
+    for copied in (False, True):
+        own.plastic.copy_(start)
+        x = encode.direct(image * 1.0, 10)
+        assert own._bounded(x[0], len(x))
+        grads += torch.autograd.grad((own(x.contiguous() if copied else x) * upstream).sum(), image)
+    torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-3 * grads[1].abs().max().item())
+    assert grads[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize('constant', [True, False])
+def test_a_batch_that_is_not_finite_leaves_no_trace(constant):
+    own, x = layer(), inputs(constant)
+    before = own.plastic.clone()
+    bad = x.clone()
+    bad[:, 3, 5] = torch.nan
+    own(bad[:1].expand_as(x) if constant else bad)
+    assert torch.equal(own.plastic, before)
+    own(x)
+    assert own.plastic.isfinite().all()
+    assert not torch.equal(own.plastic, before)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('constant', [True, False])
+def test_low_precision(constant, dtype):
+    own, x = layer(), inputs(constant)
+    expected = own(x).mean().item()
+    low = layer().to(dtype)
+    s = low(encode.direct(x[0].to(dtype), 10) if constant else x.to(dtype))
+    assert s.dtype == dtype
+    assert s.float().mean().item() == pytest.approx(expected, abs=0.02)
+    s.float().square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in low.parameters())
+    torch.testing.assert_close(low.plastic.float(), own.plastic, rtol=0.1, atol=0.1)
+
+
 def test_weights_are_carried_in_training_only():
     own, x = layer(), inputs(True)
     own(x)

@@ -46,6 +46,13 @@ def test_neurons_integrate_over_time(norm):
     assert all(not torch.equal(out[t], out[0]) for t in range(1, 8))
 
 
+@pytest.mark.parametrize('norm', ['tep', 'gn-tep'])
+def test_one_small_image(norm):
+    """The last stage has one pixel, of one image: nothing to take a variance of."""
+    net = SegmentNet(6, (32, 48), 11, width=4, norm=norm).eval()
+    assert net(encode.saccade(torch.rand(1, 3, 32, 48))).isfinite().all()
+
+
 def test_time_comes_first():
     """Published: the encoder expects [T, B, ...] and receives [B, T, ...]."""
     net = segmenter(norm='bn').eval()
