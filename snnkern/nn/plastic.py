@@ -35,11 +35,11 @@ class Plastic(nn.Module):
     through H within a call.
 
     H [in, out] is the buffer `plastic`, which the state_dict holds: a call in training goes on from the last one,
-    without its graph; in eval mode H changes within a call, too, and is afterwards what it was before. So answers
-    depend on the other samples of the batch, in use as in training, as the authors' do. adapt: False holds H still in
-    eval mode, and answers depend on their own sample only. Several processes keep the mean of their H after each
-    call, weighted by their samples. Numbers that are not finite do not get into H. Potentials are 0 at the start of
-    every call.
+    without its graph. In eval mode H is held still, so that answers depend on their own sample only. adapt: True lets
+    H change within a call in eval mode, too, as the authors' does, and afterwards it is what it was before. Then
+    answers depend on the other samples of the batch and how many they are, as in training; with few, or one, most are
+    wrong. Several processes keep the mean of their H after each call, weighted by their samples. Numbers that are not
+    finite do not get into H. Potentials are 0 at the start of every call.
 
     "gp" runs all steps in one fused call, and so does eval mode without adapt. Otherwise H ties each step to all
     neurons of the step before, and the steps run one by one; but for a constant x, where |H| cannot reach 4 (that is
@@ -62,7 +62,7 @@ class Plastic(nn.Module):
         a: float = 0.4,
         tau: float = 40.0,
         decay: float = 0.95,
-        adapt: bool = True,
+        adapt: bool = False,
         backend: str | None = None,
     ) -> None:
         super().__init__()
