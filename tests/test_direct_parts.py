@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from snnkern import losses
+from snnkern import encode, losses
 from snnkern.data import ImageSplit, SampleSet, samples
 from snnkern.recipes.direct import config
 from snnkern.recipes.direct.config import Config
@@ -91,6 +91,8 @@ def test_inputs_of_each_coding():
         assert made(x).shape[:3] == shape, coding
     direct = Inputs(dataclasses.replace(SMALL, coding='direct'), (0.5,) * 3, (0.25,) * 3)
     assert torch.equal(direct(x)[0], (x - 0.5) / 0.25)
+    far = Inputs(dataclasses.replace(SMALL, coding='saccade', T=8, coding_options={'stride': 2}), (), ())
+    assert torch.equal(far(x), encode.saccade(x, stride=2))
     noise = Inputs(SMALL, (), ())
     assert torch.equal(noise(x, 7)[:, 1], noise(x[1:], 8)[:, 0]), 'noise belongs to the sample'
     assert not torch.equal(noise(x, 7), noise(x, 7, test=True))
