@@ -102,6 +102,17 @@ def test_rates_of_layers():
     assert len(seen.rates) == 2, 'only calls within the block count'
 
 
+@pytest.mark.parametrize('connect', ['sew', 'ms'])
+@pytest.mark.parametrize('named', [True, False])
+def test_a_residual_is_no_spike(connect, named):
+    """Added to the spikes (SEW), it is not counted; added to the current, it changes the spikes."""
+    layer, x, residual = nn.IF(connect=connect), torch.rand(6, 5, 8), torch.full((6, 5, 8), 3.0)
+    with Rates(layer) as seen:
+        layer(x, residual=residual) if named else layer(x, residual)
+    plain = nn.IF()(x if connect == 'sew' else x + residual)
+    assert seen.rates[0].item() == pytest.approx(plain.mean().item())
+
+
 def test_rate_penalty_is_of_both_sides():
     low, high = torch.tensor(0.1), torch.tensor(0.5)
     assert losses.rate_penalty([low, high], 0.3).item() == pytest.approx(0.04)

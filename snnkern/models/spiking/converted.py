@@ -130,15 +130,18 @@ class Converted(nn.Module):
         _use_thresholds(self.snn)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Whether a neuron has a bias is what calibration found."""
+        """Whether a neuron has a bias is what calibration found; what is learned here must come, too."""
+        if not self.learn_thresholds:
+            state_dict.pop(f'{prefix}least', None)
         for name, layer in self.named_modules():
             own = f'{prefix}{name}.'
             if isinstance(layer, Spiking) and f'{own}v0' in state_dict:
                 found = {n: state_dict.get(f'{own}of_{n}') for n in layer.neuron.coefficients}
-                here = layer.coefficients
-                wanted = {n: here.get(n, value) for n, value in found.items() if value is not None}
-                if wanted.keys() != here.keys():
-                    layer.set(layer.neuron, wanted, layer.get_buffer('v0'))
+                here, v0 = layer.coefficients, layer.get_buffer('v0')
+                wanted = {n: v.to(v0.device, copy=True) for n, v in found.items() if v is not None and n not in here}
+                kept = {n: v for n, v in here.items() if found[n] is not None or isinstance(v, nn.Parameter)}
+                if wanted or kept.keys() != here.keys():
+                    layer.set(layer.neuron, {**kept, **wanted}, v0)
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._use_numbers()
 
