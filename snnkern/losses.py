@@ -64,6 +64,8 @@ def count_mse(out: Tensor, y: Tensor, correct_rate: float = 0.8, incorrect_rate:
         if not 0 <= rate <= 1:
             raise ValueError(f'{name} must be in [0, 1], got {rate}')
     T, count = len(out), out.float().sum(0)
+    if int(T * correct_rate) == int(T * incorrect_rate):
+        raise ValueError(f'out must have enough steps for the counts of class and others to differ, got T = {T}')
     wanted = torch.full_like(count, int(T * incorrect_rate)).scatter(1, y.unsqueeze(1), int(T * correct_rate))
     return F.mse_loss(count, wanted) / T
 

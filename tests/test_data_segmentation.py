@@ -215,7 +215,7 @@ def test_missing_camvid(streets):
         ({'size': (0, 4)}, 'size must be >= 1, got 0'),
         ({'size': [180]}, r'size: expected \(height, width\), got \[180\]'),
         ({'size': 180}, r'size: expected \(height, width\), got 180'),
-        ({'augment': 'strong'}, "augment: expected one of full, light, none, got 'strong'"),
+        ({'augment': 'strong'}, "augment: expected one of full, light, flip, none, got 'strong'"),
     ],
 )
 def test_bad_options(streets, options, said):

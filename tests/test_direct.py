@@ -8,13 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from snnkern.data import ImageSplit, SampleSet
+from snnkern.data import ImageSplit
 from snnkern.models import WeightsError
-from snnkern.recipes.direct import checkpoint, config, program, runtime, saved
+from snnkern.recipes.direct import checkpoint, program, runtime, saved
 from snnkern.recipes.direct.config import Config
-from snnkern.recipes.direct.loop import factor, optimizer_of
-from snnkern.recipes.direct.objective import Inputs, Objective
-from snnkern.recipes.direct.plan import Plan, loader
 
 pytest.importorskip('lightning')
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::matplotlib.MatplotlibDeprecationWarning')
@@ -53,9 +50,9 @@ def test_learns_and_writes_a_whole_folder(digits, tmp_path):
     report = program.train(SMALL, tmp_path / 'run', QUIET, silent)
     names = {path.name for path in (tmp_path / 'run').iterdir() if 'tfevents' not in path.name}
     assert names == {'checkpoint.pt', 'curve.png', 'report.json', 'weights.safetensors'}
-    losses = torch.load(tmp_path / 'run/checkpoint.pt', weights_only=True)['state']['losses']
-    assert len(losses) == 2 * math.ceil(150 / 16)
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    found = torch.load(tmp_path / 'run/checkpoint.pt', weights_only=True)['state']['losses']
+    assert len(found) == 2 * math.ceil(150 / 16)
+    assert sum(found[-5:]) < 0.8 * sum(found[:5])
     assert report['score']['accuracy'] > 40
     assert [row['epoch'] for row in report['history']] == [1, 2]
     assert json.loads((tmp_path / 'run/report.json').read_text())['weights'] == report['weights']
@@ -162,16 +159,41 @@ def test_folders_that_hold_something(digits, tmp_path):
     other = tmp_path / 'thesis'
     other.mkdir()
     (other / 'thesis.tex').write_text('years')
-    with pytest.raises(FileExistsError, match='holds no run of snnkern'):
-        program.train(SMALL, other, dataclasses.replace(QUIET, existing='overwrite'), silent)
-    assert (other / 'thesis.tex').exists()
+    (other / 'report.json').write_text('{}')
+    for existing in ('overwrite', 'resume'):
+        with pytest.raises(FileExistsError, match=r'holds thesis.tex, which is no part of a run'):
+            program.train(SMALL, other, dataclasses.replace(QUIET, existing=existing), silent)
+    assert sorted(item.name for item in other.iterdir()) == ['report.json', 'thesis.tex']
     with pytest.raises(FileExistsError, match='is a file'):
         program.train(SMALL, other / 'thesis.tex', QUIET, silent)
 
 
+def test_a_run_is_overwritten_only_by_what_can_run(digits, tmp_path):
+    """Errors of data, network or loss come before anything is deleted."""
+    program.train(dataclasses.replace(SMALL, epochs=1), tmp_path, QUIET, silent)
+    before = sorted(item.name for item in tmp_path.iterdir())
+    again = dataclasses.replace(QUIET, existing='overwrite')
+    wrong = [{'options': {'hidden': 0}}, {'options': {'size': 3}}, {'coding': 'frames'}, {'model': 'vgg16'},
+             {'rate_penalty': 1.0, 'options': {'neuron': 'relu'}}]  # fmt: skip
+    for change in wrong:
+        with pytest.raises(ValueError, match=r'options|coding|model|size|rate_penalty'):
+            program.train(dataclasses.replace(SMALL, **change), tmp_path, again, silent)
+    assert sorted(item.name for item in tmp_path.iterdir()) == before
+
+
+def test_the_callers_random_state_stays(digits, tmp_path):
+    torch.manual_seed(3)
+    wanted = torch.rand(4)
+    torch.manual_seed(3)
+    program.train(dataclasses.replace(SMALL, epochs=1), tmp_path, QUIET, silent)
+    assert torch.equal(torch.rand(4), wanted)
+
+
 def test_a_loss_that_is_lost(digits, tmp_path):
     wild = dataclasses.replace(SMALL, optimizer='sgd', learning_rate=1e30, coding='direct', options={'neuron': 'relu'})
-    with pytest.raises(FloatingPointError, match=r'the loss became .*: lower learning_rate, it is 1e\+30'):
+    with pytest.raises(
+        FloatingPointError, match=r'the loss became (nan|inf) in step \d+: lower learning_rate, it is 1e\+30'
+    ):
         program.train(wild, tmp_path, QUIET, silent)
 
 
@@ -220,82 +242,3 @@ def test_files_of_other_networks(tmp_path):
     (tmp_path / saved.FILE).write_bytes(b'nothing')
     with pytest.raises(WeightsError, match='has no metadata of snnkern'):
         saved.load(tmp_path)
-
-
-def test_plans_cover_each_epoch():
-    plan = Plan(103, 16, seed=4)
-    epochs = [[n for numbers, _, _ in plan.parts(epoch) for n in numbers] for epoch in range(2)]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(103))
-    assert epochs[0] != epochs[1]
-    sizes = [len(numbers) for numbers, _, _ in plan.parts(0)]
-    assert max(sizes) - min(sizes) <= 1
-    assert next(offset for _, offset, _ in plan.parts(1)) == 103
-
-
-@pytest.mark.parametrize('processes', [2, 3])
-def test_processes_share_each_batch(processes):
-    """Together they take the samples of one process, with the numbers that one counts."""
-    alone = list(Plan(50, 9, 1).parts(1))
-    shares = [list(Plan(50, 9, 1, rank, processes).parts(1)) for rank in range(processes)]
-    for step, (numbers, offset, _) in enumerate(alone):
-        parts = [share[step] for share in shares]
-        assert [n for part, _, _ in parts for n in part] == numbers
-        assert [offset + i for i in range(len(numbers))] == [o + i for part, o, _ in parts for i in range(len(part))]
-        assert sum(share for _, _, share in parts) == pytest.approx(1)
-
-
-def test_batches_are_the_same_from_processes(digits):
-    """Augmentation belongs to the sample, not to who makes it."""
-    split = digits.train
-    split.change = program.AUGMENTS['affine']
-    numbers = [[3, 1], [5, 3, 0]]
-    alone = list(loader(split, numbers, seed=2, workers=0))
-    assert not torch.equal(alone[0][0], split.batch([3, 1])[0])
-    assert torch.equal(alone[0][0][0], alone[1][0][1])
-    for (x, y), (x2, y2) in zip(alone, loader(split, numbers, seed=2, workers=1), strict=True):
-        assert torch.equal(x, x2)
-        assert torch.equal(y, y2)
-
-
-def test_learning_rates():
-    cosine = dataclasses.replace(SMALL, warmup=0.2)
-    rates = [factor(cosine, step, 20) for step in range(20)]
-    assert rates[:4] == [pytest.approx(0.2 * i) for i in (1, 2, 3, 4)]
-    assert max(rates) == rates[4] == 1
-    assert rates[12] == pytest.approx(0.5)
-    assert rates[-1] < 0.02
-    assert {factor(dataclasses.replace(SMALL, schedule='constant'), step, 20) for step in range(20)} == {1.0}
-
-
-@pytest.mark.parametrize('name', config.OPTIMIZERS)
-def test_optimizers_take_the_groups_of_a_network(name):
-    class Grouped(nn.Linear):
-        def parameter_groups(self, learning_rate):
-            return [{'params': [self.weight]}, {'params': [self.bias], 'lr': learning_rate / 2}]
-
-    made = optimizer_of(Grouped(2, 2), dataclasses.replace(SMALL, optimizer=name))
-    assert [group['initial_lr'] for group in made.param_groups] == [SMALL.learning_rate, SMALL.learning_rate / 2]
-
-
-def test_inputs_of_each_coding():
-    x = torch.rand(2, 3, 16, 16)
-    shapes = {'direct': (4, 2, 3), 'poisson': (4, 2, 3), 'saccade': (8, 2, 6), 'odg': (8, 2, 2)}
-    for coding, shape in shapes.items():
-        made = Inputs(dataclasses.replace(SMALL, coding=coding, T=shape[0]), (0.5,) * 3, (0.5,) * 3)
-        assert made(x).shape[:3] == shape, coding
-    direct = Inputs(dataclasses.replace(SMALL, coding='direct'), (0.5,) * 3, (0.25,) * 3)
-    assert torch.equal(direct(x)[0], (x - 0.5) / 0.25)
-    noise = Inputs(SMALL, (), ())
-    assert torch.equal(noise(x, 7)[:, 1], noise(x[1:], 8)[:, 0]), 'noise belongs to the sample'
-    assert not torch.equal(noise(x, 7), noise(x, 7, test=True))
-
-
-def test_objective_adds_its_parts():
-    data = SampleSet('none', None, None, ('a', 'b'), (1, 2, 2), '')
-    out, y = torch.randn(3, 4, 2), torch.tensor([0, 1, 1, 0])
-    plain = Objective(dataclasses.replace(SMALL, coding='direct'), data)
-    base = plain(out, y)
-    rated = Objective(dataclasses.replace(SMALL, rate_penalty=2.0, rate_target=0.2), data)
-    assert rated(out, y, [torch.tensor(0.7)]).item() == pytest.approx(base.item() + 2 * 0.25)
-    taught = Objective(dataclasses.replace(SMALL, distill=0.5), data)
-    assert taught(out, y, (), out.mean(0)).item() == pytest.approx(base.item() / 2)

@@ -34,6 +34,13 @@ def test_changes_take_the_place_of_values(tmp_path):
         ('model = "mlp"\ndata = "mnist"\ncoding = "saccade"', "T: coding 'saccade' has 8 steps, got 4"),
         ('model = "mlp"\ndata = "mnist"\nlearning_rate = nan', 'learning_rate: expected a number >= 0, got nan'),
         ('model = "mlp"\ndata = "mnist"\nlearning_rate = 0', 'learning_rate: expected a positive number'),
+        ('model = "mlp"\ndata = "mnist"\ninit = 3', 'init: expected a path, got 3'),
+        ('model = "mlp"\ndata = "mnist"\noptions = { slope = inf }', 'options: expected finite numbers'),
+        (
+            'model = "mlp"\ndata = "mnist"\nloss = "count"\nlabel_smoothing = 0.1',
+            "label_smoothing: a loss 'count' has none",
+        ),
+        ('model = "mlp"\ndata = "mnist"\ncoding_options = { stride = 2 }', "coding_options: 'direct' has none"),
         ('model = "mlp"\ndata = 3', 'data: expected a str, got 3'),
         ('model = "mlp"\ndata = "mnist"\noptions = 3', 'options: expected a dict, got 3'),
         ('model = ', 'broken or no TOML file'),

@@ -49,7 +49,12 @@ def environment() -> dict[str, str]:
 def trained(start: list[str], config: Path, out: Path, *options: str) -> dict[str, object]:
     """What a command that trains leaves behind: the state of its checkpoint."""
     done = subprocess.run(
-        command(start, config, out, *options), capture_output=True, text=True, env=environment(), check=False
+        command(start, config, out, *options),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return torch.load(out / checkpoint.FILE, weights_only=True)['state']

@@ -82,6 +82,41 @@ def test_slope_is_that_of_the_activation(max_spikes):
 
 
 @pytest.mark.parametrize('learn', [False, True])
+@pytest.mark.parametrize('max_spikes', [1, 15])
+def test_slope_is_that_of_each_channel(max_spikes, learn):
+    """Small channels beside large ones: their thresholds, and surrogates as wide as those."""
+    scales = torch.tensor([1.0, 0.1, 0.003, 40.0])
+    ann = nn.Sequential(nn.Linear(1, 4, bias=False), nn.ReLU())
+    ann[0].weight.data = scales[:, None].clone()
+    net = Converted(ann, (1,), channelwise(1.0, max_spikes), T, learn)
+    net.calibrate(torch.linspace(0, 1, 101).unsqueeze(1))
+    x = torch.linspace(-2, 0.9, 300).unsqueeze(1).requires_grad_()
+    for channel, scale in enumerate(scales.tolist()):
+        (slope,) = torch.autograd.grad(answer(net, x).mean(0)[:, channel].sum() / scale, x)
+        assert slope[x > 0.1].mean().item() == pytest.approx(1, abs=0.2)
+        assert slope[x > 0.1].min() > 0.4
+        assert not slope[x < -0.75].any()
+
+
+@pytest.mark.parametrize('recipe', ['channelwise', 'default', 'mse', 'calibration'])
+def test_units_change_no_spike(recipe):
+    """With gradients, where channels run in units of their own, as without."""
+    net, x = tuned(recipe, learn=True), images()
+    with torch.no_grad():
+        for layer in net.snn.neurons:
+            theta = layer.coefficients['v_threshold']
+            theta *= torch.rand_like(theta) * 4
+    out = answer(net, x)
+    net.snn.chunk_bytes = 1
+    stepwise = answer(net, x)
+    assert out.requires_grad
+    with torch.no_grad():
+        assert torch.equal(answer(net, x), stepwise)
+        net.snn.chunk_bytes = 2**25
+        assert torch.equal(answer(net, x), out)
+
+
+@pytest.mark.parametrize('learn', [False, True])
 def test_training_comes_closer_to_the_teacher(learn):
     net, x = tuned(layerwise(0.99), learn), images(64)
     start = net.state_dict()
@@ -154,6 +189,29 @@ def test_state_dict_brings_biases_of_neurons():
     assert not net.snn.neurons[0].coefficients
 
 
+def test_learned_thresholds_need_a_state_that_has_them():
+    net, other = tuned('layerwise', learn=True), tuned('layerwise')
+    names = {name for name, _ in net.named_parameters()}
+    with pytest.raises(RuntimeError, match=r'Missing key.*of_v_threshold'):
+        net.load_state_dict(other.state_dict())
+    assert {name for name, _ in net.named_parameters()} == names
+
+
+def test_thresholds_of_a_state_are_copied():
+    """Also where they were learned and are not learned here."""
+    net, other, x = tuned('layerwise', learn=True), Converted(network(), SHAPE, 'layerwise', T), images()
+    with torch.no_grad():
+        for layer in net.snn.neurons:
+            layer.coefficients['v_threshold'].mul_(0.8)
+    state = net.state_dict()
+    other.load_state_dict(state)
+    expected = answer(net, x)
+    assert torch.equal(answer(other, x), expected)
+    for tensor in state.values():
+        tensor.zero_()
+    assert torch.equal(answer(other, x), expected)
+
+
 def test_calibration_keeps_parameters_and_takes_the_images():
     net, x = Converted(network(), SHAPE), images(64)
     before = {name: id(p) for name, p in net.named_parameters()}
@@ -185,10 +243,16 @@ def test_thresholds_stay_positive_and_learn_slowly():
     assert (weights['lr'], thresholds['lr'], thresholds['weight_decay']) == (1e-2, 1e-3, 0)
     assert sum(len(group['params']) for group in (weights, thresholds)) == len(list(net.parameters()))
     with torch.no_grad():
+        calibrated = [p.clone() for p in thresholds['params']]
         for p in thresholds['params']:
-            p.fill_(-1)
+            p[1:] = -1
     net.after_step()
-    assert all((p > 0).all() for p in thresholds['params'])
+    for p, theta in zip(thresholds['params'], calibrated, strict=True):
+        assert (p[0] == theta[0]).all()
+        torch.testing.assert_close(p[1:], 1e-3 * theta[1:]), 'of each channel by itself'
+    net.load_state_dict(net.state_dict())
+    net.after_step()
+    assert (thresholds['params'][0][1:] > 0.9e-3 * calibrated[0][1:]).all()
     assert len(tuned().parameter_groups(1e-2)) == 1
 
 

@@ -42,7 +42,7 @@ def test_tet_sees_steps_that_the_mean_hides():
     assert losses.tet(out, y, lamb=0).item() > 4
 
 
-@pytest.mark.parametrize('T', [1, 7, 100])
+@pytest.mark.parametrize('T', [2, 7, 100])
 def test_count_is_snntorchs(T):
     functional = pytest.importorskip('snntorch.functional')
     out, y = outputs(T=T, spikes=True)
@@ -102,6 +102,17 @@ def test_rates_of_layers():
     assert len(seen.rates) == 2, 'only calls within the block count'
 
 
+@pytest.mark.parametrize('connect', ['sew', 'ms'])
+@pytest.mark.parametrize('named', [True, False])
+def test_a_residual_is_no_spike(connect, named):
+    """Added to the spikes (SEW), it is not counted; added to the current, it changes the spikes."""
+    layer, x, residual = nn.IF(connect=connect), torch.rand(6, 5, 8), torch.full((6, 5, 8), 3.0)
+    with Rates(layer) as seen:
+        layer(x, residual=residual) if named else layer(x, residual)
+    plain = nn.IF()(x if connect == 'sew' else x + residual)
+    assert seen.rates[0].item() == pytest.approx(plain.mean().item())
+
+
 def test_rate_penalty_is_of_both_sides():
     low, high = torch.tensor(0.1), torch.tensor(0.5)
     assert losses.rate_penalty([low, high], 0.3).item() == pytest.approx(0.04)
@@ -116,6 +127,7 @@ def test_rate_penalty_is_of_both_sides():
         (lambda out, y: losses.tet(out, y, lamb=2), r'lamb must be in \[0, 1\], got 2'),
         (lambda out, y: losses.count_mse(out, y.float()), 'y must hold labels'),
         (lambda out, y: losses.count_mse(out, y, 1.5), 'correct_rate must be'),
+        (lambda out, y: losses.count_mse(out[:1], y), 'for the counts of class and others to differ, got T = 1'),
         (lambda out, y: losses.dice(out[0], y[:2]), 'y must hold labels'),
         (lambda out, y: losses.rate_penalty([]), 'rates must hold'),
         (lambda out, y: losses.rate_penalty([out.mean()], -1), 'target must be >= 0, got -1'),

@@ -149,3 +149,14 @@ def test_tep():
     assert torch.autograd.gradcheck(layer, x[:, :1, :, :2, :2].clone().requires_grad_())
     with pytest.raises(ValueError, match=r'^x must be \[T, B, C, H, W\] with C = 4, got \(3, 2, 5, 5, 6\)'):
         layer(torch.zeros(3, 2, 5, 5, 6))
+
+
+def test_tep_of_one_pixel():
+    """Its mean over space is itself: the norm is 0, whatever the weight."""
+    x, layer = torch.randn(3, 2, 4, 1, 1, requires_grad=True), TEP(4)
+    with torch.no_grad():
+        layer.weight.uniform_(0.5, 1.5), layer.bias.uniform_(-1, 1)
+    torch.testing.assert_close(layer(x), x * (1 + layer.bias.view(-1, 1, 1)))
+    torch.testing.assert_close(layer(x[:, :1]), layer(x)[:, :1])
+    layer(x).sum().backward()
+    assert x.grad.isfinite().all()

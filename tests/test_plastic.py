@@ -91,6 +91,47 @@ def test_both_ways_are_one():
     torch.testing.assert_close(ways[0].weights(), ways[1].weights(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('training', [True, False])
+def test_gradients_of_the_input_are_the_same_on_both_ways(training):
+    """A constant input that has a graph, through the overlaps; the same one copied, step by step."""
+    own, image = layer().train(training), torch.rand(30, 40, requires_grad=True)
+    start, upstream, grads = own.plastic.clone(), torch.randn(10, 30, 12), []
+    for copied in (False, True):
+        own.plastic.copy_(start)
+        x = encode.direct(image * 1.0, 10)
+        assert own._bounded(x[0], len(x))
+        grads += torch.autograd.grad((own(x.contiguous() if copied else x) * upstream).sum(), image)
+    torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-3 * grads[1].abs().max().item())
+    assert grads[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize('constant', [True, False])
+def test_a_batch_that_is_not_finite_leaves_no_trace(constant):
+    own, x = layer(), inputs(constant)
+    before = own.plastic.clone()
+    bad = x.clone()
+    bad[:, 3, 5] = torch.nan
+    own(bad[:1].expand_as(x) if constant else bad)
+    assert torch.equal(own.plastic, before)
+    own(x)
+    assert own.plastic.isfinite().all()
+    assert not torch.equal(own.plastic, before)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('constant', [True, False])
+def test_low_precision(constant, dtype):
+    own, x = layer(), inputs(constant)
+    expected = own(x).mean().item()
+    low = layer().to(dtype)
+    s = low(encode.direct(x[0].to(dtype), 10) if constant else x.to(dtype))
+    assert s.dtype == dtype
+    assert s.float().mean().item() == pytest.approx(expected, abs=0.02)
+    s.float().square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in low.parameters())
+    torch.testing.assert_close(low.plastic.float(), own.plastic, rtol=0.1, atol=0.1)
+
+
 def test_weights_are_carried_in_training_only():
     own, x = layer(), inputs(True)
     own(x)
@@ -100,20 +141,22 @@ def test_weights_are_carried_in_training_only():
     assert not own.plastic.requires_grad
     kept = own.plastic.clone()
     own.eval()
+    own.adapt = True
     found = own(x)
     assert torch.equal(own.plastic, kept)
-    other = Plastic(40, 12)
+    other = Plastic(40, 12, adapt=True)
     other.load_state_dict(own.state_dict())
     assert torch.equal(other.eval()(x), found)
 
 
-def test_held_still_an_answer_depends_on_its_sample_only():
+def test_evaluated_an_answer_depends_on_its_sample_only():
+    """Unless adapt says otherwise."""
     own, x = layer().eval(), inputs(True)
-    changing = own(x, last=True)[1]
-    own.adapt = False
     found = own(x, last=True)[1]
-    torch.testing.assert_close(own(x[:, :7], last=True)[1], found[:7], rtol=1e-4, atol=1e-5)
-    assert (found - changing).abs().max() > 0.01
+    for part in (slice(0, 1), slice(3, 10)):
+        torch.testing.assert_close(own(x[:, part], last=True)[1], found[part], rtol=1e-4, atol=1e-5)
+    own.adapt = True
+    assert (own(x, last=True)[1] - found).abs().max() > 0.01
 
 
 def test_the_local_layer_learns_without_gradients():

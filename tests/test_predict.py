@@ -107,14 +107,43 @@ def test_masks_are_drawn_over_pictures(tmp_path):
     data = samples(f'camvid:{root}', size=(48, 64))
     options = {'width': 2, 'norm': 'bn', 'neuron': 'lif'}
     folder = run_of(tmp_path, Config('segment', f'camvid:{root}', options=options, T=8, coding='saccade'), data)
+    Image.fromarray(np.zeros((30, 100, 3), np.uint8)).save(root / 'test' / 'wide.jpg')
     out = tmp_path / 'overlays'
     done = CliRunner().invoke(app, ['predict', str(folder), str(root / 'test'), '--out', str(out), '--json'])
     assert done.exit_code == 0, done.output
-    (row,) = json.loads(done.stdout)['predictions']
-    assert sum(row['shares'].values()) == pytest.approx(1, abs=1e-3)
-    with Image.open(out / 'a.png') as image:
+    rows = json.loads(done.stdout)['predictions']
+    assert [sum(row['shares'].values()) for row in rows] == pytest.approx([1, 1], abs=1e-3)
+    with Image.open(out / 'a.png') as image, Image.open(out / 'wide.png') as wide:
         assert image.size == (64, 48)
+        assert wide.size == (100, 30)
         assert len({tuple(c) for c in np.asarray(image).reshape(-1, 3)}) > 10
+
+
+def test_no_picture_is_written_over(tmp_path):
+    (tmp_path / 'b').mkdir()
+    files = [tmp_path / name for name in ('a.png', 'a.jpg', 'c.png', 'b/c.png')]
+    for file in files:
+        file.write_bytes(b'')
+    out = tmp_path / 'out'
+    assert predict.targets(files[:2], out, False) == {files[0]: out / 'a.png.png', files[1]: out / 'a.jpg.png'}
+    with pytest.raises(FileExistsError, match='another picture has the same name'):
+        predict.targets(files[2:], out, False)
+    with pytest.raises(FileExistsError, match='is a picture to predict'):
+        predict.targets(files[2:3], tmp_path, True)
+    out.mkdir()
+    (out / 'c.png').write_bytes(b'')
+    with pytest.raises(FileExistsError, match='is there already: --overwrite'):
+        predict.targets(files[2:3], out, False)
+    assert predict.targets(files[2:3], out, True) == {files[2]: out / 'c.png'}
+
+
+def test_classifiers_see_the_middle(digits, tmp_path):
+    """A wide picture is cut, not squeezed, as pictures in folders are."""
+    folder, _, x = digits
+    wide = np.zeros((28, 84), np.uint8)
+    wide[:, 28:56] = (255 * x[0, 0]).byte()
+    Image.fromarray(wide).save(tmp_path / 'wide.png')
+    assert torch.allclose(predict.sample(tmp_path / 'wide.png', saved.load(folder)), x[0], atol=2 / 255)
 
 
 def test_recordings_are_predicted(tmp_path):
@@ -134,6 +163,10 @@ def test_recordings_are_predicted(tmp_path):
     x = predict.sample(tmp_path / 'a.bin', trained)
     assert x.shape == data.shape
     assert x.sum() > 1000
+    small = tmp_path / 'small'
+    small.mkdir()
+    scaled = saved.load(run_of(small, config, samples('nmnist', 4, size=28)))
+    assert predict.sample(tmp_path / 'a.bin', scaled).shape == (4, 2, 28, 28)
     (tmp_path / 'b.bin').write_bytes(b'1234')
     with pytest.raises(DataError, match=r'b.bin is broken'):
         predict.sample(tmp_path / 'b.bin', trained)

@@ -46,6 +46,13 @@ def test_neurons_integrate_over_time(norm):
     assert all(not torch.equal(out[t], out[0]) for t in range(1, 8))
 
 
+@pytest.mark.parametrize('norm', ['tep', 'gn-tep'])
+def test_one_small_image(norm):
+    """The last stage has one pixel, of one image: nothing to take a variance of."""
+    net = SegmentNet(6, (32, 48), 11, width=4, norm=norm).eval()
+    assert net(encode.saccade(torch.rand(1, 3, 32, 48))).isfinite().all()
+
+
 def test_time_comes_first():
     """Published: the encoder expects [T, B, ...] and receives [B, T, ...]."""
     net = segmenter(norm='bn').eval()
@@ -122,6 +129,10 @@ def test_weights_of_another_number_of_channels():
     classifier = SpikingVGG(2, (34, 34), 10, width=4)
     assert torch.equal(odg.adapt(classifier.state_dict())[FIRST], classifier.state_dict()[FIRST].flip(1))
     assert torch.equal(odg.adapt(odg.state_dict())[FIRST], odg.state_dict()[FIRST])
+    colours = torch.rand(4, 3, 3, 3)
+    assert torch.equal(adapt_channels(colours, 6), torch.cat([colours, colours], 1) / 2), 'RGB rising, RGB falling'
+    assert torch.equal(adapt_channels(weight, 6), weight[:, [0, 0, 0, 1, 1, 1]] / 3)
+    assert torch.equal(adapt_channels(weight[:, :1], 6), weight[:, [0] * 6] / 6)
     three = adapt_channels(weight, 3)
     torch.testing.assert_close(three.sum(1), weight.sum(1))
     assert three.shape == (4, 3, 3, 3)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from snnkern.cli import common
-from snnkern.recipes.direct import config, program, runtime
+from snnkern.recipes.direct import checkpoint, config, program, runtime
 from snnkern.recipes.files import as_json
 
 
@@ -42,9 +42,11 @@ def train(name: str, out: Path | None, changes: Mapping[str, Any], how: Mapping[
     first = os.environ.get('RANK', '0') == '0'
     if first:
         try:
-            program.prepare(folder, settings.existing)
+            program.check(folder, settings.existing)
         except OSError as error:
             raise typer.BadParameter(f'--out: {error}') from None
+        if settings.existing == 'resume' and not (folder / checkpoint.FILE).exists():
+            typer.echo(f'no checkpoint in {folder}: the training starts at the beginning', err=True)
     with common.working() as tell:
         report = program.train(chosen, folder, settings, tell)
     if not first:

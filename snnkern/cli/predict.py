@@ -21,6 +21,7 @@ def predict(
     skip_broken: Annotated[
         bool, typer.Option('--skip-broken', help='Leave out files that are broken instead of stopping.')
     ] = False,
+    overwrite: Annotated[bool, typer.Option('--overwrite', help='Write over overlays that are there.')] = False,
     threads: common.Threads = 1,
     backend: common.Backend = None,
     json: common.Json = False,
@@ -32,7 +33,7 @@ def predict(
         if saved.segments(trained):
             common.make_folder(out)
         with machine.running(threads, backend):
-            rows = program.predict(trained, inputs, out, skip_broken, tell)
+            rows = program.predict(trained, inputs, out, skip_broken, tell, overwrite)
     if json:
         typer.echo(as_json({'network': str(weights), 'predictions': rows}))
         return

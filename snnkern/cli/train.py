@@ -11,6 +11,7 @@ from snnkern.data import dataset
 from snnkern.models import MODELS
 from snnkern.recipes import training
 from snnkern.recipes.ann import Source, epochs_told
+from snnkern.recipes.direct import runtime
 from snnkern.recipes.files import as_json
 from snnkern.recipes.fitting import Fit
 
@@ -72,16 +73,24 @@ def train(
         raise typer.BadParameter('CONFIG|NAME is missing: --list shows the configurations')
     given = {'data': data, 'epochs': epochs, 'batch': batch, 'learning_rate': learning_rate, 'seed': seed}
     given = {key: value for key, value in given.items() if value is not None}
+    how: dict[str, Any] = {'backend': backend, 'compile': compile, 'precision': precision, 'device': device,
+                           'workers': workers, 'checkpoint_every': checkpoint_every}  # fmt: skip
     if name in MODELS:
-        _network(name, out, given, width, threads, json, (method, probe_epochs))
+        own = dataclasses.asdict(runtime.Settings())
+        odd = [key for key, value in how.items() if value != own[key]]
+        if odd or changes or resume:
+            wrong = odd[0] if odd else 'set' if changes else 'resume'
+            raise typer.BadParameter(
+                f'--{wrong.replace("_", "-")} is for configurations, {name} is a network to convert'
+            )
+        _network(name, out, given, width, threads, json, (method, probe_epochs), overwrite)
         return
     if width is not None:
         given['options.width'] = width
     existing = {(True, False): 'resume', (False, True): 'overwrite', (False, False): 'stop'}.get((resume, overwrite))
     if existing is None:
         raise typer.BadParameter('--resume and --overwrite exclude each other')
-    how = {'threads': threads, 'backend': backend, 'compile': compile, 'precision': precision, 'device': device,
-           'workers': workers, 'checkpoint_every': checkpoint_every, 'existing': existing}  # fmt: skip
+    how |= {'threads': threads, 'existing': existing}
     direct.train(name, out, {**given, **direct.parsed(changes or [])}, how, json)
 
 
@@ -93,6 +102,7 @@ def _network(
     threads: int,
     json: bool,
     method: tuple[str, int],
+    overwrite: bool,
 ) -> None:
     """Train a network of the registry and write its weights, with what is to be known of them."""
     if out is None or 'data' not in given:
@@ -104,6 +114,8 @@ def _network(
         Source(name, None, None, data, None, width, None, seed, threads)
         if out.suffix != '.safetensors':
             raise ValueError(f'--out must end in .safetensors, got {out}')
+        if out.exists() and not overwrite:
+            raise ValueError(f'--out: {out} is there already: --overwrite, or another name')
         return training.Settings(dataclasses.replace(Fit(), **changes), width, *method)
 
     settings = common.settings(make)

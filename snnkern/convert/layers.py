@@ -81,6 +81,7 @@ class Spiking(Timed):
 
     activation = Activation()
     integral = True  # outputs are multiples of v_threshold
+    multistep: Callable[..., Any] = staticmethod(functional.multistep)  # or what gives the same spikes
 
     def __init__(
         self,
@@ -145,7 +146,7 @@ class Spiking(Timed):
 
     def _multistep(self, x: Tensor, state: Tensor | None, T: int | None = None, **more: Any) -> tuple[Tensor, Tensor]:
         state = self.states(x[0] if T is None else x) if state is None else state
-        s, last = functional.multistep(
+        s, last = self.multistep(
             x, self.neuron, v0=state, T=T, coefficients=self.coefficients, return_state=True, **more
         )
         return s, last

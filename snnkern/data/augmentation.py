@@ -18,7 +18,11 @@ class Strength(NamedTuple):
     blur: float
 
 
-STRENGTHS = {'full': Strength((0.5, 2.0), 520 / 480, 0.5), 'light': Strength((0.75, 1.5), 1.0, 0.0)}
+STRENGTHS = {
+    'full': Strength((0.5, 2.0), 520 / 480, 0.5),
+    'light': Strength((0.75, 1.5), 1.0, 0.0),
+    'flip': Strength((1.0, 1.0), 1.0, 0.0),
+}
 
 
 def augmentation(augment: str | Change, size: Size, ignore: int) -> Change | None:
@@ -26,8 +30,9 @@ def augmentation(augment: str | Change, size: Size, ignore: int) -> Change | Non
 
     augment: "full": flip half of them, scale the shorter side to .5 to 2 times 520/480 of the sample's, cut `size` out
     at random (missing pixels are the mean colour, of label `ignore`), blur half of them by a Gaussian of deviation
-    .1 to 1. "light": flip, scale by .75 to 1.5, cut. "none": None. A transform of torchvision v2 is taken as it is,
-    and must give samples of `size`. Raises ValueError for another word, DataError without torchvision.
+    .1 to 1. "light": flip, scale by .75 to 1.5, cut. "flip": only that, for few epochs. "none": None. A transform of
+    torchvision v2 is taken as it is, and must give samples of `size`. Raises ValueError for another word, DataError
+    without torchvision.
 
     Source: "full" is that of torchvision's segmentation reference with the blur of GluonCV's, as the segmentation SNN
     that this library covers has it (520 scaled, 480 cut). Example: `augmentation('light', (180, 240), 11)`.

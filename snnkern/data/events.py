@@ -195,7 +195,7 @@ def recording(events: Events, sensor: tuple[int, int], denoise: int = 0) -> Reco
     if events lie outside the sensor, or if none are left. Example: `recording(read_events(path), (34, 34))`.
     """
     height, width = sensor
-    if len(events) and (events['x'].max() >= width or events['y'].max() >= height):
+    if len(events) and not (_within(events['x'], width) and _within(events['y'], height)):
         raise ValueError(f'it has events outside of the {width} x {height} pixels of its sensor')
     if (np.diff(events['t']) < 0).any():
         events = events[np.argsort(events['t'], kind='stable')]
@@ -223,6 +223,10 @@ def denoised(events: Events, time: int) -> Events:
         before = keys[np.maximum(np.searchsorted(keys, (pixel + step) * n + order) - 1, 0)]
         kept |= (before // n == pixel + step) & (before % n < order) & (t[before % n] + time > t)
     return events[kept]
+
+
+def _within(places: Numbers, size: int) -> bool:
+    return bool(places.min() >= 0 and places.max() < size)
 
 
 def _small(cells: Numbers) -> Numbers:

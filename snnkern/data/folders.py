@@ -36,7 +36,7 @@ class FolderImages:
         try:
             with Image.open(path) as image:
                 fitted = ImageOps.fit(image.convert('RGB'), (self.size, self.size), Image.Resampling.BILINEAR)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f'{path} is broken or no picture ({first_line(error)})') from error
         return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
 

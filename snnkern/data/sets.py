@@ -1,5 +1,6 @@
 """Data sets by name, as the programs call them."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -58,6 +59,8 @@ def _digits(data: Mnist, name: str, classes: tuple[str, ...], noise: float) -> S
     y_train, y_test = (torch.from_numpy(y).long() for y in (data.y_train, data.y_test))
     images = ImageSet(name, x_train, y_train, x_test, y_test, classes, (0.0,), (1.0,), data.source)
     made = labelled(images)
+    if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
+        raise ValueError(f'noise: expected a number >= 0, got {noise!r}')
     if noise:
         made.test.noise = partial(gaussian, level=noise)  # type: ignore[attr-defined]
     return made

@@ -128,7 +128,8 @@ class TEP(nn.Module):
     """Temporal enhanced pooling: y_t = x_t * (1 + instance_norm(mean over t of x)), with an affine instance norm.
 
     Maps x [T, B, C, H, W] to the same shape; the gradient flows through the mean. It needs all steps at once (it is not
-    causal), and its output is real-valued and signed where the norm is below -1. num_features: C. eps: of the norm.
+    causal), and its output is real-valued and signed where the norm is below -1. One pixel has the norm 0, so that
+    y_t = x_t * (1 + bias). num_features: C. eps: of the norm.
     State-dict names: weight [C] (1), bias [C] (0). Raises ValueError for another rank or number of channels.
     Source: Wang et al., arXiv 2205.12718 (DPSNN), GroupNorm with C groups + 1. Example: `TEP(64)(conv(x))`.
     """
@@ -147,7 +148,8 @@ class TEP(nn.Module):
             raise ValueError(f'x must be [T, B, C, H, W] with C = {self.num_features}, got {tuple(x.shape)}')
         x = x.movedim(2, -1)  # reductions over T keep channels-last layouts only where channels are the last dimension
         mean = x.mean(0).movedim(-1, 1)
-        gain = nn.functional.group_norm(mean, self.num_features, self.weight, self.bias, self.eps) + 1
+        # Not nn.functional's, which refuses one pixel: there the normalised value is 0.
+        gain = torch.group_norm(mean, self.num_features, self.weight, self.bias, self.eps) + 1
         return (x * gain.movedim(1, -1)).movedim(-1, 2)
 
     def extra_repr(self) -> str:

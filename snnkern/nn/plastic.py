@@ -35,10 +35,11 @@ class Plastic(nn.Module):
     through H within a call.
 
     H [in, out] is the buffer `plastic`, which the state_dict holds: a call in training goes on from the last one,
-    without its graph; in eval mode H changes within a call, too, and is afterwards what it was before. So answers
-    depend on the other samples of the batch, in use as in training, as the authors' do. adapt: False holds H still in
-    eval mode, and answers depend on their own sample only. Several processes keep the mean of their H after each
-    call. Potentials are 0 at the start of every call.
+    without its graph. In eval mode H is held still, so that answers depend on their own sample only. adapt: True lets
+    H change within a call in eval mode, too, as the authors' does, and afterwards it is what it was before. Then
+    answers depend on the other samples of the batch and how many they are, as in training; with few, or one, most are
+    wrong. Several processes keep the mean of their H after each call, weighted by their samples. Numbers that are not
+    finite do not get into H. Potentials are 0 at the start of every call.
 
     "gp" runs all steps in one fused call, and so does eval mode without adapt. Otherwise H ties each step to all
     neurons of the step before, and the steps run one by one; but for a constant x, where |H| cannot reach 4 (that is
@@ -61,7 +62,7 @@ class Plastic(nn.Module):
         a: float = 0.4,
         tau: float = 40.0,
         decay: float = 0.95,
-        adapt: bool = True,
+        adapt: bool = False,
         backend: str | None = None,
     ) -> None:
         super().__init__()
@@ -121,9 +122,9 @@ class Plastic(nn.Module):
             s, v = self._fire((drive + self.alpha * weights.answer(x_t))[None], d[None], v)
             spikes.append(s)
             u = v + theta * s[0]
-            weights.learn(x_t, d * torch.tanh(u / theta - self.eta))
+            weights.learn(x_t, (d * torch.tanh(u / theta - self.eta)).to(x.dtype))
         if self.training:
-            self._keep(weights.weights())
+            self._keep(weights.weights(), x.shape[1])
         return torch.cat(spikes), u
 
     def _drive(self, x: Tensor) -> Tensor:
@@ -138,13 +139,17 @@ class Plastic(nn.Module):
         return len(x) <= x.shape[1] and bool(most.max() <= LIMIT)
 
     @torch.no_grad()
-    def _keep(self, weights: Tensor) -> None:
+    def _keep(self, weights: Tensor, count: int) -> None:
         from torch import distributed
 
-        self.plastic.copy_(weights)
         if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(self.plastic)
-            self.plastic /= distributed.get_world_size()
+            total = torch.tensor(float(count), device=weights.device)
+            weights = weights * total
+            distributed.all_reduce(weights)
+            distributed.all_reduce(total)
+            weights = weights / total
+        # H would stay NaN for ever.
+        self.plastic.copy_(torch.where(weights.isfinite(), weights, self.plastic))
 
 
 class Weights:
@@ -173,7 +178,7 @@ class Overlaps:
 
     def __init__(self, layer: Plastic, x: Tensor) -> None:
         self.layer, self.x = layer, x
-        self.now = x @ layer.plastic
+        self.now = x @ layer.plastic.clone()  # the buffer changes before backward
         self.overlaps = x @ (x * layer.beta).T / len(x)
         self.kept, self.signal = 1.0, torch.zeros_like(self.now)
 

@@ -14,10 +14,11 @@ from snnkern.convert.layers import LateralPool, Spiking
 from snnkern.convert.network import SNN
 from snnkern.convert.recipes import RECIPES, named
 from snnkern.models.registry import build
+from snnkern.models.spiking.scaled import scaled_multistep
 from snnkern.models.weights import load_weights
 from snnkern.surrogates import Triangle
 
-LEAST = 1e-3  # of what it was converted with: the smallest threshold that learning may reach
+LEAST = 1e-3  # of what calibration found: the smallest threshold that learning may reach
 
 
 class Converted(nn.Module):
@@ -28,9 +29,11 @@ class Converted(nn.Module):
     network runs for any number. learn_thresholds: thresholds are parameters, too; else weights and biases only.
 
     At first it is converted on noise: call `calibrate` with images of the training set, or load a state_dict, which
-    holds the neurons. BatchNorm is folded into the weights, so that it is trained with them and has no statistics.
+    holds the neurons. With learn_thresholds the potential before the first step stays what calibration made it, while
+    the thresholds move away. BatchNorm is folded into the weights, so that it is trained with them and has no statistics.
 
-    Backward takes the surrogate Triangle(1 / v_threshold) at each level of a neuron. In real units the triangles of a
+    Backward takes the surrogate Triangle(1 / v_threshold) at each level of a neuron; of a threshold that is one of
+    several channels', or learned, the nearest power of two times the layer's largest. In real units the triangles of a
     burst add up to 1, the slope of the activation, between its first and its last level; where a neuron starts at
     v_threshold / 2 and the reset is not detached, a binary one comes close over time. A recipe that starts at 0
     (plain_if, ijcai22) leaves layers silent at few steps, and no gradient reaches what stands ten layers before.
@@ -42,6 +45,7 @@ class Converted(nn.Module):
     """
 
     numbers: Tensor
+    least: Tensor
     teacher: nn.Module
 
     def __init__(
@@ -58,6 +62,8 @@ class Converted(nn.Module):
         self.__dict__['teacher'] = graph.frozen_copy(ann)
         self.snn = self._twin(torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)))
         self.register_buffer('numbers', _numbers(self.snn))
+        if learn_thresholds:
+            self.register_buffer('least', _least(self.snn))
         self._use_numbers()
         self.snn.to(memory_format=torch.channels_last)  # convolutions of few channels are faster
 
@@ -77,7 +83,8 @@ class Converted(nn.Module):
         Parameters stay the same objects and get other values.
         """
         snn = self._twin(x)
-        self.load_state_dict({'numbers': _numbers(snn), **{f'snn.{name}': t for name, t in snn.state_dict().items()}})
+        found = {'numbers': _numbers(snn), **{f'snn.{name}': t for name, t in snn.state_dict().items()}}
+        self.load_state_dict(found | ({'least': _least(snn)} if self.learn_thresholds else {}))
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Weights at that rate; thresholds at a tenth of it and without decay."""
@@ -90,9 +97,10 @@ class Converted(nn.Module):
     @torch.no_grad()
     def after_step(self) -> None:
         """Keep learned thresholds positive; a neuron fires no more where its threshold is not."""
-        for layer in self.snn.neurons:
-            for p in layer.parameters():
-                p.clamp_(min=LEAST * layer.neuron.fire.v_threshold)
+        if self.learn_thresholds:
+            thresholds = [layer.coefficients['v_threshold'] for layer in self.snn.neurons]
+            for p, least in zip(thresholds, self.least.split([p.numel() for p in thresholds]), strict=True):
+                p.clamp_(min=least.view(p.shape))
 
     def _twin(self, x: Tensor) -> SNN:
         """The teacher converted, with parameters that are trained."""
@@ -103,6 +111,8 @@ class Converted(nn.Module):
             )
         for p in snn.parameters():
             p.requires_grad_(True)
+        for layer in snn.neurons:
+            layer.multistep = scaled_multistep
         if self.learn_thresholds:
             for layer in snn.neurons:
                 theta = nn.Parameter(torch.as_tensor(layer.v_threshold).float().to(x.device))
@@ -120,15 +130,18 @@ class Converted(nn.Module):
         _use_thresholds(self.snn)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Whether a neuron has a bias is what calibration found."""
+        """Whether a neuron has a bias is what calibration found; what is learned here must come, too."""
+        if not self.learn_thresholds:
+            state_dict.pop(f'{prefix}least', None)
         for name, layer in self.named_modules():
             own = f'{prefix}{name}.'
             if isinstance(layer, Spiking) and f'{own}v0' in state_dict:
                 found = {n: state_dict.get(f'{own}of_{n}') for n in layer.neuron.coefficients}
-                here = layer.coefficients
-                wanted = {n: here.get(n, value) for n, value in found.items() if value is not None}
-                if wanted.keys() != here.keys():
-                    layer.set(layer.neuron, wanted, layer.get_buffer('v0'))
+                here, v0 = layer.coefficients, layer.get_buffer('v0')
+                wanted = {n: v.to(v0.device, copy=True) for n, v in found.items() if v is not None and n not in here}
+                kept = {n: v for n, v in here.items() if found[n] is not None or isinstance(v, nn.Parameter)}
+                if wanted or kept.keys() != here.keys():
+                    layer.set(layer.neuron, {**kept, **wanted}, v0)
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._use_numbers()
 
@@ -141,6 +154,11 @@ class Converted(nn.Module):
 def _numbers(snn: SNN) -> Tensor:
     """[L, 2]: threshold and most spikes of each neuron layer."""
     return torch.tensor([[layer.neuron.fire.v_threshold, layer.max_spikes] for layer in snn.neurons])
+
+
+def _least(snn: SNN) -> Tensor:
+    """The smallest value of every threshold, layer by layer, from those that calibration found."""
+    return LEAST * torch.cat([torch.as_tensor(layer.v_threshold).detach().flatten() for layer in snn.neurons])
 
 
 def _use_thresholds(snn: SNN) -> None:

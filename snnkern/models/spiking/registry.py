@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from snnkern._checks import whole
+
 # Name: the module and the class or function in it, imported when asked for, and arguments that the name stands for.
 SPIKING: dict[str, tuple[str, dict[str, Any]]] = {
     'mlp': ('mlp:MLP', {}),
@@ -40,6 +42,9 @@ def build(name: str, *, in_channels: int, size: tuple[int, int], num_classes: in
     Example: `build('mlp', in_channels=1, size=(28, 28), num_classes=10, hidden=300)`.
     """
     make = factory(name)
+    for key in ('width', 'hidden', 'T'):
+        if options.get(key) is not None:
+            whole(f'options.{key}', options[key])
     try:
         return make(in_channels=in_channels, size=size, num_classes=num_classes, **options)
     except TypeError as error:

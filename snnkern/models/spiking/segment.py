@@ -80,8 +80,9 @@ class SegmentNet(nn.Module):
 def adapt_channels(weight: Tensor, channels: int) -> Tensor:
     """A first convolution's weight [K, C, h, w] for another number of input channels, [K, channels, h, w].
 
-    From C to a multiple n * C: every channel n times in a row, divided by n. So of what rises and what falls, each goes
-    to R, G and B of that part of saccade frames, and grey frames give the currents that events of that strength do.
+    From 2 to 2n: each n times in a row, divided by n. So of what rises and what falls, each goes to R, G and B of that
+    part of saccade frames, and grey frames give the currents that events of that strength do. From another C to n * C:
+    all of them n times, divided by n, so that R, G, B become R, G, B of what rises and R, G, B of what falls.
     Otherwise: the mean over C for all, times C / channels; then input that is the same in all channels gives the same
     currents. Equal channels: the weight itself. Example: `adapt_channels(torch.rand(64, 2, 3, 3), 6).shape`.
     """
@@ -90,5 +91,5 @@ def adapt_channels(weight: Tensor, channels: int) -> Tensor:
         return weight
     if channels % given == 0:
         times = channels // given
-        return weight.repeat_interleave(times, 1) / times
+        return (weight.repeat_interleave(times, 1) if given == 2 else weight.repeat(1, times, 1, 1)) / times
     return weight.mean(1, keepdim=True).expand(-1, channels, -1, -1) * (given / channels)

@@ -70,5 +70,7 @@ def compare(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> No
 
 
 def about(config: Config, source: str) -> dict[str, Any]:
-    """What must be the same for a training to go on: the configuration, and which data it reads."""
-    return {**dataclasses.asdict(config), 'source': source}
+    """What must be the same for a training to go on: the configuration, and which data it reads, wherever they lie."""
+    return {key: value for key, value in dataclasses.asdict(config).items() if key not in ('about', 'data')} | {
+        'source': source
+    }

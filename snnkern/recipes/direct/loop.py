@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snnkern.data.samples import SampleSet
-from snnkern.nn import Rates, reset
+from snnkern.nn import Neuron, Rates, reset
 from snnkern.recipes.direct import checkpoint, score
 from snnkern.recipes.direct.config import Config
 from snnkern.recipes.direct.objective import Inputs, Objective, teacher_of
@@ -33,6 +33,9 @@ class Loop:
     ) -> None:
         self.fabric, self.config, self.data, self.out, self.settings = fabric, config, data, out, settings
         self.objective, self.inputs, self.bare = Objective(config, data), inputs, net
+        if config.rate_penalty and (settings.compile or not any(isinstance(m, Neuron) for m in net.modules())):
+            why = 'torch.compile drops the hooks' if settings.compile else f'{config.model} has no layers of nn.Neuron'
+            raise ValueError(f'rate_penalty: rates cannot be seen here, {why}')
         self.teacher = fabric.to_device(teacher_of(net)).eval() if config.distill else None
         optimizer = optimizer_of(net, config)
         self.net, self.optimizer = fabric.setup(torch.compile(net) if settings.compile else net, optimizer)
@@ -52,6 +55,9 @@ class Loop:
         """
         about = checkpoint.about(self.config, self.data.source)
         self.state = checkpoint.load(self.fabric, self.out, self.net, self.optimizer, about)
+        done = self.fabric.all_reduce(torch.tensor(float(self.state.step)), reduce_op='mean')
+        if done != self.state.step:
+            raise checkpoint.CheckpointError(f'{self.out} is not the same for all processes: the disk must be shared')
         self.net.train()
         for epoch in range(self.state.step // self.plan.steps, self.config.epochs):
             start, seen, first = time.perf_counter(), 0, self.state.step - epoch * self.plan.steps
@@ -97,10 +103,11 @@ class Loop:
         """Sum the losses since the last time over all processes, and show where the training is."""
         losses = self.fabric.all_reduce(torch.stack(self.pending).float(), reduce_op='sum').tolist()
         self.pending.clear()
-        if not all(map(math.isfinite, losses)):
-            lr = self.config.learning_rate
-            raise FloatingPointError(f'the loss became {losses[-1]}: lower learning_rate, it is {lr}')
         first = len(self.state.losses)
+        for i, loss in enumerate(losses, first):
+            if not math.isfinite(loss):
+                lr = self.config.learning_rate
+                raise FloatingPointError(f'the loss became {loss} in step {i}: lower learning_rate, it is {lr}')
         self.state.losses += losses
         for i, loss in enumerate(losses, first):
             self.fabric.log_dict({'loss': loss, 'learning rate': factor(self.config, i, self.total)}, i)
@@ -111,9 +118,15 @@ class Loop:
 
     def end(self, epoch: int, speed: float) -> None:
         """Measure an epoch's network on the test split."""
+        if (
+            self.fabric.world_size > 1
+        ):  # statistics of a batch's own part, where a norm has them, are those of the first
+            for buffer in self.bare.buffers():
+                torch.distributed.broadcast(buffer, 0)
         scores = score.scores_of(self.data, self.masks, self.fabric)
         # The bare network: processes may have different numbers of test batches, and DDP waits in each for the others.
-        found = score.evaluate(self.bare, self.data.test, self.inputs, self.test_plan, scores, self.fabric)
+        parts = self.test_plan.all(self.data.test, self.settings.workers)
+        found = score.evaluate(self.bare, parts, self.inputs, scores, self.fabric)
         steps = self.state.losses[epoch * self.plan.steps :]
         row = {**found, 'loss': sum(steps) / len(steps), 'samples_per_second': round(speed, 1)}
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}

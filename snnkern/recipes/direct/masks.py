@@ -71,4 +71,4 @@ class Scores:
         iou = [None if math.isnan(value) else value for value in scores.pop('iou').tolist()]
         if not any(value is not None for value in iou):
             raise ValueError(f'no scores: none of the pixels has a label other than {self.ignore}')
-        return {name: float(value) for name, value in scores.items()} | {'iou': iou}
+        return {name: float(scores[name]) for name in ('miou', 'dice', 'pixel_accuracy')} | {'iou': iou}

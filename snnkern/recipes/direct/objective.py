@@ -11,14 +11,15 @@ from snnkern import encode, losses
 from snnkern.data.samples import SampleSet
 from snnkern.recipes.direct.config import Config
 
+OF_MASKS = ('cross-entropy', 'tet')
 ANALOGUE = ('direct', 'saccade')  # codings of normalised images; the others read intensities in 0..1
 
 
 class Inputs:
     """Images or frames as T steps, as a configuration codes them. offset: of the first sample, for what is random."""
 
-    def __init__(self, config: Config, mean: tuple[float, ...], std: tuple[float, ...], **options: Any) -> None:
-        self.config, self.options = config, options
+    def __init__(self, config: Config, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        self.config = config
         self.moments = (mean, std) if mean and config.coding in ANALOGUE else None
 
     def __call__(self, x: Tensor, offset: int = 0, test: bool = False) -> Tensor:
@@ -32,16 +33,20 @@ class Inputs:
         if config.coding == 'direct':
             return encode.direct(x, config.T)
         if config.coding == 'poisson':  # every sample of the whole run draws anew, those of the test from another key
-            return encode.poisson(x, config.T, 2 * config.seed + test, offset)
-        return (encode.saccade if config.coding == 'saccade' else encode.odg)(x, **self.options)
+            return encode.poisson(x, config.T, (2 * config.seed + test) % 2**63, offset)
+        return (encode.saccade if config.coding == 'saccade' else encode.odg)(x, **config.coding_options)
 
 
 class Objective:
-    """The loss of a configuration on outputs [T, B, K, ...]; for a set's classes and masks."""
+    """The loss of a configuration on outputs [T, B, K, ...]; for a set's labels or masks.
+
+    Raises ValueError for a loss that masks have not."""
 
     def __init__(self, config: Config, data: SampleSet) -> None:
         self.config, self.ignore = config, data.ignore
         self.options: dict[str, Any] = {}
+        if config.loss not in OF_MASKS and data.train.batch([0])[1].dim() == 3:
+            raise ValueError(f'loss: of masks expected one of {", ".join(OF_MASKS)}, got {config.loss!r}')
         if config.loss in ('cross-entropy', 'tet'):
             self.options['label_smoothing'] = config.label_smoothing
             self.options |= {} if data.ignore is None else {'ignore_index': data.ignore}
@@ -50,14 +55,15 @@ class Objective:
         """A scalar. y: labels [B] or masks [B, H, W]. rates: of the layers. teacher: logits [B, K] to be close to."""
         config = self.config
         if y.dim() == 3:
-            out = fitted(out.float().mean(0), y).unsqueeze(0)
+            if self.ignore is not None and not (y != self.ignore).any():
+                return 0 * out.sum()  # the mean over no pixels is none
+            out = out if config.loss == 'tet' else out.float().mean(0, keepdim=True)
+            out = fitted(out.float().flatten(0, 1), y).unflatten(0, out.shape[:2])
         loss = LOSSES[config.loss](out, y, **self.options)
         if config.distill:
             assert teacher is not None
-            loss = (1 - config.distill) * loss + config.distill * F.kl_div(
-                out.float().mean(0).log_softmax(1), teacher.float().log_softmax(1), log_target=True,
-                reduction='batchmean',
-            )  # fmt: skip
+            far = F.mse_loss(out.float().mean(0), teacher.float())
+            loss = (1 - config.distill) * loss + config.distill * far
         if config.dice:
             loss = loss + config.dice * losses.dice(out.float().mean(0), y, self.ignore)
         if config.rate_penalty:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from snnkern.data.common import DataError
 from snnkern.data.samples import Split
 
 EPOCHS_OF_A_SEED = 1_000_003  # seeds of epochs do not meet those of another seed
@@ -46,20 +47,19 @@ class Plan:
     processes: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.count) // self.processes < 1:
+        if min(self.batch, self.count) < self.processes:
             raise ValueError(
-                f'batch: expected at least one sample for each of {self.processes} processes, got {self.batch} '
-                f'of {self.count} samples'
+                f'batch: expected a sample for each of {self.processes} processes, got {self.batch} of {self.count}'
             )
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
-        return math.ceil(self.count / self.batch)
+        """Of an epoch; each has a sample for every process."""
+        return min(math.ceil(self.count / self.batch), self.count // self.processes)
 
     def seed_of(self, epoch: int) -> int:
         """What the order and the augmentation of an epoch draw from."""
-        return self.seed * EPOCHS_OF_A_SEED + epoch
+        return (self.seed * EPOCHS_OF_A_SEED + epoch) % 2**63
 
     def parts(self, epoch: int, first: int = 0) -> Iterator[tuple[list[int], int, float]]:
         """Of each step of an epoch, from `first` on: this process' samples, their offset, their share of the batch."""
@@ -98,6 +98,15 @@ class _Batches(Dataset):
         return self.split.batch(numbers, self.seed)
 
 
-def loader(split: Split, numbers: Sequence[list[int]], seed: int | None, workers: int) -> DataLoader:
-    """A DataLoader of these batches of a split, in their order."""
-    return DataLoader(_Batches(split, seed), batch_size=None, sampler=numbers, num_workers=workers)
+def loader(
+    split: Split, numbers: Sequence[list[int]], seed: int | None, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """These batches of a split, in their order, by torch's DataLoader."""
+    try:
+        yield from DataLoader(_Batches(split, seed), batch_size=None, sampler=numbers, num_workers=workers)
+    except DataError as error:
+        if not workers:
+            raise
+        # A worker's error has its traceback for a text, the message last.
+        message = str(error).strip().splitlines()[-1]
+        raise DataError(message.partition(': ')[2] or message) from None

@@ -13,25 +13,24 @@ from snnkern.data.common import first_line
 from snnkern.nn import reset
 from snnkern.recipes import files
 from snnkern.recipes.direct.objective import Inputs, fitted
-from snnkern.recipes.direct.saved import Trained
+from snnkern.recipes.direct.saved import Trained, segments
 
 PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 RECORDINGS = ('.bin', '.aedat4', '.dat', '.mat', '.raw')
 Tell = Callable[[str, float], None]
 
 
-def framed(path: Path, shape: tuple[int, ...], time_window: int | None, denoise: int) -> Tensor:
-    """A recording as frames [T, 2, H, W]: those of its data set, whose sensor it must fit."""
+def framed(path: Path, facts: dict[str, Any], denoise: int) -> Tensor:
+    """A recording as frames [T, 2, H, W], as its data set makes them, whose sensor it must fit."""
     from snnkern.data.events import EventSplit, Framing, Packed, recording
 
-    T, _, height, width = shape
+    sensor = tuple(facts['sensor'])
     try:
-        packed = Packed.of([recording(read_events(path), (height, width), denoise)])
+        packed = Packed.of([recording(read_events(path), sensor, denoise)])
     except ValueError as error:
         raise DataError(f'{path}: {error}') from error
-    return EventSplit(packed, torch.zeros(1, dtype=torch.int64), (height, width), Framing(T, time_window)).batch([0])[
-        0
-    ][0]
+    split = EventSplit(packed, torch.zeros(1, dtype=torch.int64), sensor, Framing(**facts['framing']))
+    return split.batch([0])[0][0]
 
 
 def found(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
@@ -49,48 +48,71 @@ def found(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
     return files
 
 
-def picture(path: Path, shape: Sequence[int]) -> Tensor:
-    """A picture as [C, H, W] in 0..1 of that shape; grey where C is 1. Raises DataError where it is none."""
+def opened(path: Path) -> Any:
+    """A picture of PIL, decoded. Raises DataError where it is none."""
     from PIL import Image
 
-    channels, height, width = shape
     try:
         with Image.open(path) as image:
-            scaled = image.convert('L' if channels == 1 else 'RGB').resize((width, height), Image.Resampling.BILINEAR)
-    except (OSError, ValueError) as error:
+            image.load()
+            return image.convert('RGB')
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f'{path} is broken or no picture ({first_line(error)})') from error
-    return torch.from_numpy(np.array(scaled)).view(height, width, channels).permute(2, 0, 1).float() / 255
 
 
-def sample(path: Path, trained: Trained) -> Tensor:
-    """A file as one x of the network's data set: a picture, or the frames of a recording."""
-    shape = tuple(trained.facts['shape'])
-    if len(shape) == 3:
-        return picture(path, shape)
-    options = trained.config.data_options
-    return framed(path, shape, options.get('time_window'), options.get('denoise', 0))
+def scaled(image: Any, shape: Sequence[int], whole: bool) -> Tensor:
+    """A picture as [C, H, W] in 0..1; grey where C is 1. whole: all of it is scaled; else its middle, as of folders."""
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    image = image.convert('L') if channels == 1 else image
+    how = Image.Resampling.BILINEAR
+    fitting = image.resize((width, height), how) if whole else ImageOps.fit(image, (width, height), how)
+    return torch.from_numpy(np.array(fitting)).view(height, width, channels).permute(2, 0, 1).float() / 255
 
 
-def predict(trained: Trained, paths: Sequence[Path], out: Path | None, skip: bool, tell: Tell) -> list[dict[str, Any]]:
+def targets(files: Sequence[Path], out: Path, overwrite: bool) -> dict[Path, Path]:
+    """Where the overlay of each picture goes; raises FileExistsError rather than write over anything."""
+    stems = [path.stem for path in files]
+    names = {path: path.stem if stems.count(path.stem) == 1 else path.name for path in files}
+    places = {path: out / f'{name}.png' for path, name in names.items()}
+    inputs = {path.resolve() for path in files}
+    for path, place in places.items():
+        if list(places.values()).count(place) > 1:
+            raise FileExistsError(f'{path}: another picture has the same name; predict folder by folder')
+        if place.resolve() in inputs:
+            raise FileExistsError(f'{place} is a picture to predict: name another folder by --out')
+        if place.exists() and not overwrite:
+            raise FileExistsError(f'{place} is there already: --overwrite, or another --out')
+    return places
+
+
+def predict(
+    trained: Trained, paths: Sequence[Path], out: Path | None, skip: bool, tell: Tell, overwrite: bool = False
+) -> list[dict[str, Any]]:
     """A row for each file: its class and probability, or the share of each class in its mask.
 
-    trained: see `saved.load`. paths: files or folders. out: where overlays of masks go, as NAME.png; needed by
-    segmenters. skip: leave out files that are broken, with their error in their row, instead of raising DataError.
+    trained: see `saved.load`. paths: files or folders: pictures, of which classifiers see the middle, cut to their
+    shape, and segmenters all, or recordings that `read_events` opens. out: where overlays of masks go, as NAME.png of
+    the picture's own size; needed by segmenters. skip: leave out files that are broken, with their error in their row,
+    instead of raising DataError. overwrite: overlays that are there. Raises FileExistsError before anything is done.
     Example: `predict(load('runs/segment'), [Path('photos')], Path('overlays'), False, print)`.
     """
+    masks = segments(trained)
     chosen = found(paths, PICTURES if len(trained.facts['shape']) == 3 else RECORDINGS)
+    if masks and out is None:
+        raise ValueError('out: a segmenter draws overlays and needs a folder, got none')
+    places = targets(chosen, out, overwrite) if masks and out is not None else {}
     rows = []
     for i, path in enumerate(chosen):
-        tell(f'{path.name}', i / len(chosen))
+        tell(path.name, i / len(chosen))
         try:
-            x = sample(path, trained)
+            row = drawn(trained, path, places[path]) if masks else named(trained, path, i)
+            rows.append({'file': str(path), **row})
         except DataError as error:
             if not skip:
                 raise
             rows.append({'file': str(path), 'error': str(error)})
-            continue
-        logits = answer(trained, x.unsqueeze(0), offset=i)
-        rows.append({'file': str(path), **told(trained, logits[0], x, path, out)})
     return rows
 
 
@@ -106,23 +128,39 @@ def answer(trained: Trained, x: Tensor, offset: int = 0) -> Tensor:
         reset(net)
 
 
-def told(trained: Trained, logits: Tensor, x: Tensor, path: Path, out: Path | None) -> dict[str, Any]:
-    """What one answer says, as JSON; a mask is drawn over its picture."""
-    classes = trained.facts['classes']
-    if logits.dim() == 1:
-        p = logits.softmax(0)
-        return {'class': classes[int(p.argmax())], 'probability': round(float(p.max()), 4)}
+def sample(path: Path, trained: Trained) -> Tensor:
+    """A file as one x of the network's data set: a picture, or the frames of a recording."""
+    facts = trained.facts
+    if len(facts['shape']) == 3:
+        return scaled(opened(path), facts['shape'], whole=segments(trained))
+    return framed(path, facts, trained.config.data_options.get('denoise', 0))
+
+
+def named(trained: Trained, path: Path, number: int) -> dict[str, Any]:
+    """The class of a file, as JSON; with its probability where the network was trained to give one."""
+    (logits,) = answer(trained, sample(path, trained).unsqueeze(0), number)
+    best = int(logits.argmax())
+    if trained.config.loss in ('cross-entropy', 'tet'):
+        told = {'probability': float(logits.softmax(0)[best])}
+    else:
+        told = {'output': float(logits[best])}
+    return {'class': trained.facts['classes'][best], **{name: round(value, 4) for name, value in told.items()}}
+
+
+def drawn(trained: Trained, path: Path, place: Path) -> dict[str, Any]:
+    """The mask of a picture, drawn over it, and the share of each class, as JSON."""
     from PIL import Image
 
     from snnkern.recipes.direct import overlays
 
-    if out is None:
-        raise ValueError('out: a segmenter draws overlays and needs a folder, got none')
-    mask = fitted(logits.unsqueeze(0), torch.empty(1, *x.shape[1:]))[0].argmax(0)
-    drawn = Image.fromarray(overlays.overlay(x, mask, classes).permute(1, 2, 0).numpy())
-    files.write(out / f'{path.stem}.png', drawn.save)
-    shares = {name: round(float((mask == k).float().mean()), 4) for k, name in enumerate(classes)}
-    return {'overlay': str(out / f'{path.stem}.png'), 'shares': {name: s for name, s in shares.items() if s}}
+    image, facts = opened(path), trained.facts
+    x = scaled(image, (3, image.height, image.width), whole=True)
+    logits = answer(trained, scaled(image, facts['shape'], whole=True).unsqueeze(0))
+    mask = fitted(logits, torch.empty(1, *x.shape[1:]))[0].argmax(0)
+    picture = Image.fromarray(overlays.overlay(x, mask, facts['classes']).permute(1, 2, 0).numpy())
+    files.write(place, picture.save)
+    shares = {name: round(float((mask == k).float().mean()), 4) for k, name in enumerate(facts['classes'])}
+    return {'overlay': str(place), 'shares': {name: share for name, share in shares.items() if share}}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -131,7 +169,8 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
         if 'error' in row:
             said = f'skipped: {row["error"]}'
         elif 'class' in row:
-            said = f'{row["class"]} ({100 * row["probability"]:.1f} %)'
+            sure = f' ({100 * row["probability"]:.1f} %)' if 'probability' in row else ''
+            said = f'{row["class"]}{sure}'
         else:
             shares = sorted(row['shares'].items(), key=lambda item: -item[1])
             said = ', '.join(f'{name} {100 * share:.0f} %' for name, share in shares[:5])

@@ -1,17 +1,19 @@
 """One training from a configuration to a folder of results: `snnkern train CONFIG`."""
 
-import shutil
 import time
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 import snnkern
 from snnkern.data import ImageSplit, SampleSet, samples
+from snnkern.nn import reset
 from snnkern.recipes import files, machine, training
-from snnkern.recipes.direct import checkpoint, curves, runtime, saved
+from snnkern.recipes.direct import checkpoint, runtime, saved
 from snnkern.recipes.direct.config import Config
 from snnkern.recipes.direct.loop import Loop, Tell
 from snnkern.recipes.direct.objective import Inputs
@@ -19,20 +21,31 @@ from snnkern.recipes.fitting import AUGMENTS, seeded
 
 CALIBRATION = 256  # images
 REPORT, PICTURE = 'report.json', 'curve.png'
+OURS = (checkpoint.FILE, f'.{checkpoint.FILE}', saved.FILE, REPORT, PICTURE, 'events.out.tfevents*')
 
 
-def prepare(out: Path, existing: str) -> None:
-    """See that a run's folder may be written into; raises FileExistsError for one with files, unless told otherwise."""
-    if out.is_dir() and any(out.iterdir()) and existing == 'stop':
-        raise FileExistsError(f'{out} is not empty: --resume goes on with its run, --overwrite deletes it')
+def check(out: Path, existing: str) -> None:
+    """See that a run may be written into a folder, and change nothing.
+
+    Raises FileExistsError for a folder that holds anything unless existing is "resume" or "overwrite", and then, too,
+    for one with anything beside the files of a run.
+    """
     if out.exists() and not out.is_dir():
         raise FileExistsError(f'{out} is a file, expected a folder')
-    ours = (out / checkpoint.FILE).is_file() or (out / REPORT).is_file()
-    if existing == 'overwrite' and out.is_dir() and any(out.iterdir()):
-        if not ours:
-            raise FileExistsError(f'{out} holds no run of snnkern: delete it yourself, or name another folder')
-        shutil.rmtree(out)
+    found = sorted(item.name for item in out.iterdir()) if out.is_dir() else []
+    if found and existing == 'stop':
+        raise FileExistsError(f'{out} is not empty: --resume goes on with its run, --overwrite deletes it')
+    foreign = [name for name in found if not any(fnmatch(name, ours) for ours in OURS)]
+    if foreign:
+        raise FileExistsError(f'{out} holds {foreign[0]}, which is no part of a run: name another folder')
+
+
+def clear(out: Path) -> None:
+    """Make a run's folder, and delete the files of an earlier run in it."""
     out.mkdir(parents=True, exist_ok=True)
+    for item in out.iterdir():
+        if any(fnmatch(item.name, ours) for ours in OURS):
+            item.unlink()
 
 
 def read(config: Config) -> SampleSet:
@@ -55,10 +68,30 @@ def network(config: Config, data: SampleSet, inputs: Inputs) -> nn.Module:
         if config.init is not None:
             saved.begin_with(net, config.init)
         calibrate: Any = getattr(net, 'calibrate', None)
-        if calibrate:
+        if calibrate and config.init is None:  # it would forget the weights
             x, _ = data.train.batch(range(min(CALIBRATION, len(data.train))))
             calibrate(inputs(x)[0])
     return net
+
+
+@torch.no_grad()
+def fits(net: nn.Module, config: Config, data: SampleSet, inputs: Inputs) -> None:
+    """Raise ValueError unless the network answers to a sample of the data with what its targets ask for."""
+    x, y = data.train.batch([0])
+    wanted = 5 if y.dim() == 3 else 3
+    try:
+        out = net.eval()(inputs(x))
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f'model: {config.model} does not take samples of {data.name}, {data.shape}: {error}'
+        ) from error
+    finally:
+        reset(net)
+        net.train()
+    if out.dim() != wanted or out.shape[2] != len(data.classes):
+        form = '[T, B, K, h, w] for masks' if wanted == 5 else '[T, B, K] for labels'
+        got = tuple(out.shape)
+        raise ValueError(f'model: {config.model} must give {form} of {data.name}, K = {len(data.classes)}, got {got}')
 
 
 def train(config: Config, out: Path, settings: runtime.Settings, tell: Tell) -> dict[str, Any]:
@@ -69,16 +102,19 @@ def train(config: Config, out: Path, settings: runtime.Settings, tell: Tell) -> 
     missing, broken or of something else, FloatingPointError if the loss is not finite.
     Example: `train(read('mnist-mlp'), Path('runs/mlp'), Settings(), tell=print)`.
     """
-    with machine.running(settings.threads, settings.backend):
+    with machine.running(settings.threads, settings.backend), seeded(config.seed):
         fabric = runtime.fabric(settings, out)
         if fabric.is_global_zero:
-            prepare(out, settings.existing)
-        fabric.barrier()
+            check(out, settings.existing)
         start = time.perf_counter()
         data = read(config)
         inputs = Inputs(config, data.mean, data.std)
         net = network(config, data, inputs)
+        fits(net, config, data, inputs)
         loop = Loop(fabric, config, net, data, inputs, out, settings)
+        if fabric.is_global_zero and settings.existing == 'overwrite':  # not before all else has been found sound
+            clear(out)
+        fabric.barrier()
         state = loop.run(tell if fabric.is_global_zero else lambda what, share: None)
         facts = saved.facts_of(config, data) | {
             'score': state.history[-1],
@@ -89,6 +125,8 @@ def train(config: Config, out: Path, settings: runtime.Settings, tell: Tell) -> 
         }
         report = {**facts, 'history': state.history, 'settings': asdict(settings), 'machine': machine.facts()}
         if fabric.is_global_zero:
+            from snnkern.recipes.direct import curves
+
             training.save(net, out / saved.FILE, facts)
             files.write_json(out / REPORT, report)
             curves.draw(state.losses, state.history, loop.plan.steps, out / PICTURE)

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from snnkern._checks import whole
 
 PRECISIONS = {'32': '32-true', 'bf16': 'bf16-mixed', '16': '16-mixed'}
@@ -48,6 +50,8 @@ def fabric(settings: Settings, folder: Any = None) -> Any:
         from lightning.fabric.loggers.tensorboard import TensorBoardLogger
     except ImportError:
         raise ImportError("training needs lightning: pip install 'snnkern[train]'") from None
+    if settings.precision == '16' and (settings.device == 'cpu' or not torch.cuda.is_available()):
+        raise ValueError("precision: '16' needs a GPU, got '16' on a CPU, which has 'bf16'")
     processes, local = (int(os.environ.get(name, 1)) for name in ('WORLD_SIZE', 'LOCAL_WORLD_SIZE'))
     made = Fabric(
         accelerator=settings.device,

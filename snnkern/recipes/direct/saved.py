@@ -31,11 +31,17 @@ def facts_of(config: Config, data: SampleSet) -> dict[str, Any]:
     known = data._asdict()
     kept = {name: known[name] for name in ('classes', 'shape', 'mean', 'std', 'ignore')}
     task = 'segment' if data.train.batch([0])[1].dim() == 3 else 'classify'
+    framing = getattr(data.train, 'framing', None)
+    if framing is not None:
+        kept |= {'sensor': data.train.sensor, 'framing': dataclasses.asdict(framing)}  # type: ignore[attr-defined]
     return {KEY: dataclasses.asdict(config), 'task': task, 'data': data.source, **kept}
 
 
 def make(config: Config, classes: int, shape: tuple[int, ...]) -> nn.Module:
     """The untrained network of a configuration for samples of that shape, (C, H, W) or (T, C, H, W)."""
+    taken = sorted({'in_channels', 'size', 'num_classes'} & config.options.keys())
+    if taken:
+        raise ValueError(f'options: {taken[0]} is what the data have, got {config.options[taken[0]]!r}')
     channels, height, width = shape[-3:]
     channels = {'saccade': 2 * channels, 'odg': 2}.get(config.coding, channels)
     return build(config.model, in_channels=channels, size=(height, width), num_classes=classes, **config.options)
@@ -54,7 +60,9 @@ def load(path: str | Path) -> Trained:
         raise WeightsError(f'{path} holds {facts.get("model", "a network")}, expected one of `snnkern train CONFIG`')
     try:
         config = from_table(facts[KEY], {}, str(path))
-        net = make(config, len(facts['classes']), tuple(facts['shape']))
+        # What a network was made from is in its own weights by now.
+        bare = {name: value for name, value in config.options.items() if name != 'weights'}
+        net = make(dataclasses.replace(config, options=bare), len(facts['classes']), tuple(facts['shape']))
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f'{path}: {error}') from error
     return Trained(load_weights(net, path), config, facts)

@@ -1,14 +1,15 @@
 """What is measured on the test split after an epoch."""
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from snnkern.data.samples import SampleSet, Split
+from snnkern.data.samples import SampleSet
 from snnkern.nn import reset
 from snnkern.recipes.direct.objective import Inputs, fitted
-from snnkern.recipes.direct.plan import Plan
+from snnkern.recipes.direct.plan import Part
 
 
 class Scores(Protocol):
@@ -56,12 +57,12 @@ def scores_of(data: SampleSet, masks: bool, fabric: Any = None) -> Scores:
 
 
 @torch.no_grad()
-def evaluate(net: nn.Module, split: Split, inputs: Inputs, plan: Plan, scores: Scores, fabric: Any) -> dict[str, Any]:
-    """The scores of a network on a split; its mode is afterwards what it was."""
+def evaluate(net: nn.Module, parts: Iterable[Part], inputs: Inputs, scores: Scores, fabric: Any) -> dict[str, Any]:
+    """The scores of a network on batches; its mode is afterwards what it was."""
     training = net.training
     net.eval()
     try:
-        for part in plan.all(split):
+        for part in parts:
             x, y = fabric.to_device((part.x, part.y))
             reset(net)
             with fabric.autocast():
