@@ -30,7 +30,7 @@ class Converted(nn.Module):
 
     At first it is converted on noise: call `calibrate` with images of the training set, or load a state_dict, which
     holds the neurons. With learn_thresholds the potential before the first step stays what calibration made it, while
-    the thresholds move away. BatchNorm is folded into the weights, so that it is trained with them and has no statistics.
+    the thresholds move away. BatchNorm is folded into the weights, is trained with them and has no statistics.
 
     Backward takes the surrogate Triangle(1 / v_threshold) at each level of a neuron; of a threshold that is one of
     several channels', or learned, the nearest power of two times the layer's largest. In real units the triangles of a
