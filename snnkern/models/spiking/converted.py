@@ -27,16 +27,18 @@ class Converted(nn.Module):
 
     ann: the trained network; it becomes `teacher`. shape: (C, H, W) of an image. recipe: of the conversion, a name, a
     `Recipe`, or what makes one, whose layers are plain neurons (not srp, cos, spicalib, msat); with a `Recipe` itself,
-    which may hold local functions, the network may not pickle, with the others it does. T: steps that thresholds are chosen for; the
-    network runs for any number. learn_thresholds: thresholds are parameters, too; else weights and biases only.
+    which may hold local functions, the network may not pickle, with the others it does. T: steps that thresholds are
+    chosen for; the network runs for any number. learn_thresholds: thresholds are parameters, too; else weights and
+    biases only.
 
     At first it is converted on noise: call `calibrate` with images of the training set, or load a state_dict, which
     holds the neurons. With learn_thresholds the potential before the first step stays what calibration made it, while
-    the thresholds move away. BatchNorm is folded into the weights, so that it is trained with them and has no statistics.
+    the thresholds move away. BatchNorm is folded into the weights, so that it is trained with them and has no
+    statistics.
 
-    Backward takes the surrogate Triangle(1 / v_threshold) at each level of a neuron; of a threshold that is one of
-    several channels', or learned, the nearest power of two times the layer's largest. In real units the triangles of a
-    burst add up to 1, the slope of the activation, between its first and its last level; where a neuron starts at
+    Backward takes the surrogate Triangle(1 / v_threshold) at each level of a neuron. Where thresholds are those of channels, or
+    learned, v_threshold is there the largest that calibration found in the layer times a power of two, within sqrt(2)
+    of the channel's (`scaled_multistep`). In real units the triangles of a burst add up to 1, the slope of the activation, between its first and its last level; where a neuron starts at
     v_threshold / 2 and the reset is not detached, a binary one comes close over time. A recipe that starts at 0
     (plain_if, ijcai22) leaves layers silent at few steps, and no gradient reaches what stands ten layers before.
 

@@ -27,10 +27,11 @@ def neuron(name: str, tau: float | None = None, **options: Any) -> nn.Module:
 
     name: "if", "lif", "plif", "leaky" (snnTorch's, beta learned), "bias-lif", "double-side-plif" (spikes of both
     signs), or "relu" for the non-spiking twin of a network, which ignores whatever spiking neurons take. tau: time
-    constant in steps, > 0, for "leaky", whose beta is 1 - 1 / tau, at least 1; None: the neuron's own. options: other arguments of the class in
-    `snnkern.nn` (v_threshold, surrogate, detach_reset, ...).
+    constant in steps, > 0, for "leaky", whose beta is 1 - 1 / tau, at least 1; None: the neuron's own. options: other
+    arguments of the class in `snnkern.nn` (v_threshold, surrogate, detach_reset, ...).
 
-    Raises ValueError for another name, a tau out of range, or one for "if", which has none; what the class raises for others.
+    Raises ValueError for another name, a tau out of range, or one for "if", which has none; what the class raises for
+    others.
     Example: `neuron('lif', tau=2.0, v_reset=None)(currents)`.
     """
     if name not in LAYERS:

@@ -25,8 +25,9 @@ class Layers:
     """Makes the layers of one network: the same neurons and norm in all.
 
     name, norm, T, tau, options: of `neurons.norm_neuron`; norm "gn-tep" is GroupNorm of one group, neurons and TEP, as
-    the segmentation SNN was published, and "tep" has BatchNorm, fused with the neurons, in its place. Names of weights
-    are the same for all norms. The text "none" of an option is None, which TOML files do not have (v_reset: soft).
+    the segmentation SNN was published, and "tep" has BatchNorm, fused with the neurons, in its place. Convolutions and
+    linear layers have the same names for all norms; what belongs to the norm has not. The text "none" of an option is
+    None, which TOML files do not have (v_reset: soft).
     """
 
     def __init__(
