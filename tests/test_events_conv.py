@@ -106,6 +106,8 @@ def test_recipes_fit_the_shipped_recordings(name):
         ({'dropout': 1.0}, 'dropout: expected a share from 0 to below 1, got 1.0'),
         ({'neuron': 'spike'}, 'neuron: expected one of'),
         ({'norm': 'ln'}, 'norm: expected one of'),
+        ({'norm': 'nonsense', 'compat': True}, "norm: with compat there is none, got 'nonsense'"),
+        ({'norm': 'tebn', 'T': 4, 'compat': True}, "norm: with compat there is none, got 'tebn'"),
         ({'depth': 3}, 'options of events-conv'),
     ],
 )

@@ -1,6 +1,7 @@
 """A converted network is trained on: gradients as the reference has them, its teacher, its neurons in a state_dict."""
 
 import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,30 @@ def test_steps_and_forms_of_time():
     assert torch.allclose(answer(net, x, 7), out, atol=1e-5)
     with pytest.raises(ValueError, match='x must be the same in every step'):
         net(torch.rand(4, 3, *SHAPE))
+    with pytest.raises(ValueError, match='x must be numbers, got NaN'):
+        net(torch.full((4, 3, *SHAPE), torch.nan))
+    for shape in ((4, *SHAPE), (0, 3, *SHAPE)):
+        with pytest.raises(ValueError, match=r'x must be \[T, B, ...\] with 5 dimensions and T >= 1, got \('):
+            net(torch.rand(shape))
+
+
+@pytest.mark.parametrize('learn', [False, True])
+def test_it_pickles_and_calibrates_on(learn):
+    net, x = tuned('channelwise', learn), images()
+    again = pickle.loads(pickle.dumps(net))
+    assert torch.equal(answer(again, x), answer(net, x))
+    for module in (net, again):
+        module.calibrate(2 * x)
+    assert torch.equal(answer(again, x), answer(net, x))
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_it_has_the_dtype_of_its_network(dtype):
+    net, x = Converted(network().to(dtype), SHAPE, 'layerwise', T), images().to(dtype)
+    net.calibrate(images(64).to(dtype))
+    out = answer(net, x, 16).mean(0)
+    assert out.dtype == dtype
+    assert F.cosine_similarity(out.flatten().float(), net.teacher(x).flatten().float(), 0) > 0.8
 
 
 def test_thresholds_stay_positive_and_learn_slowly():
@@ -265,7 +290,8 @@ def test_layers_without_gradient_are_refused(recipe):
 def test_factory(tmp_path):
     net = converted(3, (32, 32), 7, network='resnet20', width=4, recipe='layerwise', recipe_options={'percentile': 0.9})
     assert answer(net, torch.rand(2, 3, 32, 32), 2).shape == (2, 2, 7)
-    assert net.recipe.name == 'layerwise'
+    assert net.snn.recipe == 'layerwise'
+    assert torch.equal(answer(pickle.loads(pickle.dumps(net)), x := torch.rand(2, 3, 32, 32)), answer(net, x))
     weights = tmp_path / 'ann.pt'
     torch.save(net.teacher.state_dict(), weights)
     again = converted(3, (32, 32), 7, network='resnet20', width=4, weights=weights)

@@ -58,6 +58,21 @@ def test_a_threshold_that_is_a_tensor_stays_behind_the_norm():
     assert 'v_threshold' in dict(layer.named_buffers())
 
 
+def test_learned_numbers_of_channels_stay_such_behind_the_norm():
+    beta, x = torch.tensor([0.2, 0.5, 0.9]), torch.randn(4, 2, 3, 5, 5)
+    layer, plain = norm_neuron('leaky', 3, beta=beta), norm_neuron('leaky', 3)
+    assert layer.coefficients()['a'].tolist() == beta.tolist()
+    assert layer.a.requires_grad
+    assert not torch.equal(layer(x), plain(x))
+
+
+def test_single_steps_stay_such_behind_the_norm():
+    """In eval mode: as all steps at once."""
+    single, whole = (norm_neuron('lif', 3, step_mode=mode).eval() for mode in 'sm')
+    x = 2 * torch.randn(4, 2, 3, 5, 5)
+    assert torch.equal(torch.stack([single(step) for step in x]), whole(x))
+
+
 def test_errors_name_the_argument():
     with pytest.raises(ValueError, match=r"neuron: expected one of if, lif, .*, got 'lfi'"):
         neuron('lfi')
@@ -65,6 +80,16 @@ def test_errors_name_the_argument():
         norm_neuron('lif', 3, 'ln')
     with pytest.raises(ValueError, match=r'tau: a neuron "if" has none, got 2\.0'):
         neuron('if', 2.0)
+    with pytest.raises(ValueError, match=r'tau must be > 0, got 0'):
+        neuron('leaky', 0.0)
+    with pytest.raises(ValueError, match=r'tau must be > 0, got -2'):
+        neuron('plif', -2.0)
+    with pytest.raises(ValueError, match=r'tau: expected at least 1 for a neuron "leaky".*got 0\.5'):
+        neuron('leaky', 0.5)
+    with pytest.raises(ValueError, match=r'learned numbers must be one or one of each of 4 channels, got a \(3,\)'):
+        norm_neuron('leaky', 4, beta=torch.rand(3))
+    with pytest.raises(ValueError, match='connect must be "sew" here, since x is normalised first, got \'ms\''):
+        norm_neuron('lif', 3, connect='ms')
     with pytest.raises(ValueError, match='T must be given with norm "tebn"'):
         norm_neuron('lif', 3, 'tebn')
     with pytest.raises(ValueError, match='size: expected at least 4 x 4 pixels, got'):

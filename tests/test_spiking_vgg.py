@@ -106,6 +106,8 @@ def test_bad_arguments():
         vgg(13)
     with pytest.raises(ValueError, match="pool: expected one of max, avg, or none, got 'mean'"):
         vgg(pool='mean')
+    with pytest.raises(ValueError, match="pool: with compat there is none, got 'avg'"):
+        vgg(16, compat=True, pool='avg')
     with pytest.raises(ValueError, match='convolutions: expected numbers for 1 to 5 stages'):
         VGGEncoder(3, Layers('lif'), convolutions=(*CONVOLUTIONS[16], 3))
     with pytest.raises(ValueError, match="got 'spiky'"):

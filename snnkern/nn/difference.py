@@ -13,7 +13,8 @@ class LocalDifference2d(nn.Module):
 
     Maps [N, C, H, W] or [T, B, C, H, W] to the same shape; a constant image becomes 0 (away from a padded border).
     kernel_size, stride (None: kernel_size), padding: of the average pool. The means come back to the size of x by
-    nearest neighbour.
+    nearest neighbour; where windows do not fill x (odd sides), they are stretched over it: of 5 columns, the first
+    three take the mean of columns 0 and 1, the others that of 2 and 3.
     Raises ValueError for x of fewer than four dimensions. Source: CustomAvgPool2d of the segmentation SNN on COCO.
     Example: `LocalDifference2d()(torch.rand(8, 2, 3, 32, 32))`.
     """

@@ -2,16 +2,18 @@
 
 from torch import Tensor, nn
 
+from snnkern._checks import whole
 from snnkern.models.spiking.neurons import norm_neuron
 from snnkern.nn.fold import SeqToANNContainer
 from snnkern.nn.pool import MaxPool2d
 
 
 class ConvNet(nn.Module):
-    """Twice 3 x 3 convolution, norm fused with its neurons and 2 x 2 max-pool, then one linear layer.
+    """Twice a convolution, norm fused with its neurons and 2 x 2 max-pool, then one linear layer.
 
     in_channels, size, num_classes: channels and height and width (both divided by 4) of images, and classes. width:
-    channels of the first convolution; the second has twice as many. neuron, norm, tau: see `neurons.norm_neuron`;
+    channels of the first convolution; the second has twice as many. kernel_size: of both, padded to keep the size; 5 as
+    in LeNet. neuron, norm, tau: see `neurons.norm_neuron`;
     neuron "relu" is the non-spiking twin. T: steps, for norm "tebn".
 
     Maps [T, B, C, H, W] to logits [T, B, num_classes], whose mean over T is the answer; a constant input is convolved
@@ -26,17 +28,19 @@ class ConvNet(nn.Module):
         size: tuple[int, int] = (28, 28),
         num_classes: int = 10,
         width: int = 32,
+        kernel_size: int = 3,
         neuron: str = 'lif',
         norm: str = 'bn',
         tau: float | None = None,
         T: int | None = None,
     ) -> None:
         super().__init__()
+        whole('kernel_size', kernel_size)
         if min(size) < 4:
             raise ValueError(f'size: expected at least 4 x 4 pixels, got {tuple(size)}')
         stages: list[nn.Module] = []
         for inputs, outputs in ((in_channels, width), (width, 2 * width)):
-            convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=norm == 'none')
+            convolution = nn.Conv2d(inputs, outputs, kernel_size, padding='same', bias=norm == 'none')
             stages += [SeqToANNContainer(convolution), norm_neuron(neuron, outputs, norm, T, tau), MaxPool2d(2)]
         self.features = nn.Sequential(*stages)
         features = 2 * width * (size[0] // 4) * (size[1] // 4)

@@ -1,7 +1,8 @@
 """A converted network that is trained on: surrogate gradients through its own neurons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,20 @@ LEAST = 1e-3  # of what calibration found: the smallest threshold that learning 
 class Converted(nn.Module):
     """A network and its spiking twin, which is trained on through its own neurons.
 
-    ann: the trained network; it becomes `teacher`. shape: (C, H, W) of an image. recipe: of the conversion, a name or a
-    `Recipe` whose layers are plain neurons (not srp, cos, spicalib, msat). T: steps that thresholds are chosen for; the
-    network runs for any number. learn_thresholds: thresholds are parameters, too; else weights and biases only.
+    ann: the trained network; it becomes `teacher`. shape: (C, H, W) of an image. recipe: of the conversion, a name, a
+    `Recipe`, or what makes one, whose layers are plain neurons (not srp, cos, spicalib, msat); with a `Recipe` itself,
+    which may hold local functions, the network may not pickle, with the others it does. T: steps that thresholds are
+    chosen for; the network runs for any number. learn_thresholds: thresholds are parameters, too; else weights and
+    biases only.
 
     At first it is converted on noise: call `calibrate` with images of the training set, or load a state_dict, which
     holds the neurons. With learn_thresholds the potential before the first step stays what calibration made it, while
     the thresholds move away. BatchNorm is folded into the weights, is trained with them and has no statistics.
 
-    Backward takes the surrogate Triangle(1 / v_threshold) at each level of a neuron; of a threshold that is one of
-    several channels', or learned, the nearest power of two times the layer's largest. In real units the triangles of a
-    burst add up to 1, the slope of the activation, between its first and its last level; where a neuron starts at
+    Backward takes the surrogate Triangle(1 / v_threshold) at each level of a neuron. Where thresholds are those of
+    channels, or learned, v_threshold is there the largest that calibration found in the layer times a power of two,
+    within sqrt(2) of the channel's (`scaled_multistep`). In real units the triangles of a burst add up to 1, the slope
+    of the activation, between its first and its last level; where a neuron starts at
     v_threshold / 2 and the reset is not detached, a binary one comes close over time. A recipe that starts at 0
     (plain_if, ijcai22) leaves layers silent at few steps, and no gradient reaches what stands ten layers before.
 
@@ -52,16 +56,19 @@ class Converted(nn.Module):
         self,
         ann: nn.Module,
         shape: Sequence[int],
-        recipe: str | Recipe = 'default',
+        recipe: str | Recipe | Callable[[], Recipe] = 'default',
         T: int = 4,
         learn_thresholds: bool = False,
     ) -> None:
         super().__init__()
-        self.recipe, self.T, self.learn_thresholds = named(recipe), T, learn_thresholds
+        self.make_recipe = recipe if callable(recipe) else partial(named, recipe)
+        self.rank, self.T, self.learn_thresholds = 2 + len(shape), T, learn_thresholds
         # Not a submodule: it would be trained, saved and put into train mode.
         self.__dict__['teacher'] = graph.frozen_copy(ann)
-        self.snn = self._twin(torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)))
-        self.register_buffer('numbers', _numbers(self.snn))
+        like = next((p for p in ann.parameters() if p.is_floating_point()), torch.empty(0))
+        noise = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
+        self.snn = self._twin(noise)
+        self.register_buffer('numbers', _numbers(self.snn).to(like.device))
         if learn_thresholds:
             self.register_buffer('least', _least(self.snn))
         self._use_numbers()
@@ -70,9 +77,14 @@ class Converted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs [T, B, K] of images that are the same in each of T steps, x [T, B, C, H, W] (`encode.direct`).
 
-        Raises ValueError for steps that differ: the network was converted for constant currents.
+        Raises ValueError for another rank, no steps, and steps that differ: the network was converted for constant
+        currents.
         """
+        if x.dim() != self.rank or not len(x):
+            raise ValueError(f'x must be [T, B, ...] with {self.rank} dimensions and T >= 1, got {tuple(x.shape)}')
         if len(x) > 1 and not arguments.repeated(x) and not bool((x[1:] == x[:1]).all()):
+            if x.isnan().any():
+                raise ValueError('x must be numbers, got NaN')
             raise ValueError('x must be the same in every step (direct coding), got steps that differ')
         found: Tensor = self.snn.sequence(x[0], len(x))
         return found
@@ -104,10 +116,11 @@ class Converted(nn.Module):
 
     def _twin(self, x: Tensor) -> SNN:
         """The teacher converted, with parameters that are trained."""
-        snn = convert(self.teacher, x, self.recipe, self.T)
+        recipe = self.make_recipe()
+        snn = convert(self.teacher, x, recipe, self.T)
         if others := sorted({type(layer).__name__ for layer in snn.neurons} - {Spiking.__name__}):
             raise ValueError(
-                f'recipe must have plain neurons, which have gradients, got {self.recipe.name} with {", ".join(others)}'
+                f'recipe must have plain neurons, which have gradients, got {recipe.name} with {", ".join(others)}'
             )
         for p in snn.parameters():
             p.requires_grad_(True)
@@ -201,4 +214,4 @@ def converted(
     ann = build(network, in_channels=in_channels, num_classes=num_classes, width=width)
     if weights is not None:
         load_weights(ann, weights, network)
-    return Converted(ann, (in_channels, *size), RECIPES[recipe](**(recipe_options or {})), T, learn_thresholds)
+    return Converted(ann, (in_channels, *size), partial(RECIPES[recipe], **(recipe_options or {})), T, learn_thresholds)

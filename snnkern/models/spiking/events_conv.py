@@ -22,7 +22,8 @@ class EventsConv(nn.Module):
     spikes of a last layer of neurons are the output; with neuron="leaky" and tau=2.0 it is snnTorch's network.
 
     Maps frames [T, B, C, H, W] to logits (with compat spikes) [T, B, num_classes], whose mean over T is the answer.
-    Raises ValueError for frames below 16 x 16 pixels, a dropout outside 0..1, or another neuron or norm.
+    Raises ValueError for frames below 16 x 16 pixels, a dropout outside 0..1, another neuron or norm, or a
+    norm (but for the default) with compat.
     Source: snnTorch's tutorial 7 (Eshraghian et al., Proc. IEEE 2023).
     Example: `EventsConv(2, (34, 34), 10)(frames).mean(0).argmax(1)`.
     """
@@ -43,6 +44,8 @@ class EventsConv(nn.Module):
         super().__init__()
         if min(size) < SMALLEST:
             raise ValueError(f'size: expected at least {SMALLEST} x {SMALLEST} pixels, got {tuple(size)}')
+        if compat and norm not in ('bn', 'none'):
+            raise ValueError(f'norm: with compat there is none, got {norm!r}')
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout: expected a share from 0 to below 1, got {dropout}')
         self.dropout = dropout

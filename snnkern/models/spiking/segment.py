@@ -21,8 +21,9 @@ class SegmentNet(nn.Module):
     compat. num_classes: K. width: channels of the first stage; 64 is the full network of 256 channels in the head.
     neuron: a name of `neurons.neuron`, such as "bias-lif", "lif" or "double-side-plif"; "relu" is the non-spiking
     twin. norm: "gn-tep", the published one, "tep", the same with BatchNorm, fused with the neurons, or another of
-    `neurons.norm_neuron`. T: only for "tebn". difference: the second stage sees the local difference of the first one's
-    output. readout: see `FPNHead`. compat: the published encoder of ten convolutions, whose taps all have full size.
+    `neurons.norm_neuron`. T: only for "tebn". difference: the second stage, and the head as its finest tap, see the
+    local difference of the first one's output. readout: see `FPNHead`. compat: the published encoder of ten
+    convolutions, whose taps all have full size.
     hidden: of the head; None: 4 * width. tau, pool, neuron_options: see `SpikingVGG`.
 
     The prediction is the mean over T, resized. Neurons carry their state: `snnkern.nn.reset(net)` before other frames.

@@ -25,8 +25,9 @@ class Layers:
     """Makes the layers of one network: the same neurons and norm in all.
 
     name, norm, T, tau, options: of `neurons.norm_neuron`; norm "gn-tep" is GroupNorm of one group, neurons and TEP, as
-    the segmentation SNN was published, and "tep" has BatchNorm, fused with the neurons, in its place. Names of weights
-    are the same for all norms. The text "none" of an option is None, which TOML files do not have (v_reset: soft).
+    the segmentation SNN was published, and "tep" has BatchNorm, fused with the neurons, in its place. Convolutions and
+    linear layers have the same names for all norms; what belongs to the norm has not. The text "none" of an option is
+    None, which TOML files do not have (v_reset: soft).
     """
 
     def __init__(
@@ -123,10 +124,11 @@ class SpikingVGG(nn.Module):
     or 9 (7 in three stages, one linear layer of `hidden` over all pixels of the last one; of the others their mean is
     taken). hidden: None: 16 * width at depth 9, else 8 * width. width, pool, difference: see `VGGEncoder`. neuron,
     norm, T, tau, neuron_options: of all layers, see `neurons.norm_neuron`; norm also "gn-tep", the published one.
-    compat: the published encoder in place of VGG16's, ten convolutions without a pool and one difference.
+    compat: the published encoder in place of VGG16's, ten convolutions without a pool and one difference, whatever
+    pool ("max", the default, or None) and difference say.
 
     State-dict names: encoder.stages.STAGE.LAYER.*, hidden.LAYER.*, head.*. Raises ValueError for images too small for
-    the pools and for unknown options. Source: Simonyan and Zisserman, arXiv 1409.1556.
+    the pools, for unknown options, and another pool with compat. Source: Simonyan and Zisserman, arXiv 1409.1556.
     Example: `SpikingVGG(2, (34, 34), 10, width=16)(frames).mean(0)`.
     """
 
@@ -182,6 +184,8 @@ def vgg_encoder(
 ) -> VGGEncoder:
     """The encoder of that depth, or with compat the published one; ValueError for images too small for its pools."""
     convolutions = CONVOLUTIONS[depth]
+    if compat and pool not in ('max', None):
+        raise ValueError(f'pool: with compat there is none, got {pool!r}')
     if compat:
         convolutions, pool, difference = PUBLISHED, None, True
     least = 2 ** len(convolutions) if pool else 1
