@@ -33,14 +33,15 @@ class Converted(nn.Module):
 
     At first it is converted on noise: call `calibrate` with images of the training set, or load a state_dict, which
     holds the neurons. With learn_thresholds the potential before the first step stays what calibration made it, while
-    the thresholds move away. BatchNorm is folded into the weights, is trained with them and has no statistics.
+    the thresholds move away. BatchNorm is folded into the weights, so that it is trained with them and has no
+    statistics.
 
     Backward takes the surrogate Triangle(1 / v_threshold) at each level of a neuron. Where thresholds are those of
     channels, or learned, v_threshold is there the largest that calibration found in the layer times a power of two,
     within sqrt(2) of the channel's (`scaled_multistep`). In real units the triangles of a burst add up to 1, the slope
-    of the activation, between its first and its last level; where a neuron starts at
-    v_threshold / 2 and the reset is not detached, a binary one comes close over time. A recipe that starts at 0
-    (plain_if, ijcai22) leaves layers silent at few steps, and no gradient reaches what stands ten layers before.
+    of the activation, between its first and its last level; where a neuron starts at v_threshold / 2 and the reset is
+    not detached, a binary one comes close over time. A recipe that starts at 0 (plain_if, ijcai22) leaves layers silent
+    at few steps, and no gradient reaches what stands ten layers before.
 
     snn: the spiking network. teacher: `ann` without gradients in eval mode; it follows this module to devices, but
     parameters() and state_dict() lack it. Raises ValueError for a recipe with other layers, and what `convert` raises.
