@@ -126,8 +126,8 @@ def measure(a: argparse.Namespace, net: Net) -> dict[str, Any]:
     peaks = {}
     for name in found['times'] if a.peaks else ():
         if name != BOUND:
-            plain, mapped = (in_process(a, net, name, extra)['peak'] for extra in ({}, MAPPED))
-            peaks[name] = {'peak': plain, 'peak, mapped': mapped}
+            kinds = {'peak': {}} if a.quick else {'peak': {}, 'peak, mapped': MAPPED}
+            peaks[name] = {key: in_process(a, net, name, extra)['peak'] for key, extra in kinds.items()}
     return {'T': net.T, 'batch': net.batch, 'shape': net.shape, **found, 'peaks': peaks}
 
 
