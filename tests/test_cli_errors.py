@@ -62,7 +62,7 @@ def test_bad_options_of_convert(arguments, sentence, tmp_path):
         (['resnet20', '--out', 'a.bin'], '--out must end in .safetensors'),
         (['resnet20', '--out', 'a.safetensors', '--method', 'dreams'], 'method: expected one of supervised, rotation'),
         (['resnet20', '--out', 'a.safetensors', '--epochs', '0'], 'epochs: expected at least 1'),
-        (['lenet6', '--out', 'a.safetensors'], "no network 'lenet6'"),
+        (['lenet6', '--out', 'a.safetensors'], "no configuration 'lenet6'"),
     ],
 )
 def test_bad_options_of_train(arguments, sentence):

@@ -40,6 +40,7 @@ def test_changes_take_the_place_of_values(tmp_path):
             'model = "mlp"\ndata = "mnist"\nloss = "count"\nlabel_smoothing = 0.1',
             "label_smoothing: a loss 'count' has none",
         ),
+        ('model = "mlp"\ndata = "mnist"\ncoding_options = { stride = 2 }', "coding_options: 'direct' has none"),
         ('model = "mlp"\ndata = 3', 'data: expected a str, got 3'),
         ('model = "mlp"\ndata = "mnist"\noptions = 3', 'options: expected a dict, got 3'),
         ('model = ', 'broken or no TOML file'),

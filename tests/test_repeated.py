@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from snnkern import IF, LIF, Neuron, Soft
-from snnkern.functional import lif, multistep
+from snnkern.functional import batch_norm_neuron, lif, multistep
 
 
 @pytest.mark.parametrize('shape', [(3, 1), (2, 3, 4, 4)])
@@ -20,6 +20,25 @@ def test_expanded_input(shape, T):
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
     torch.testing.assert_close(results[0][2], results[1][2])
+
+
+@pytest.mark.parametrize('tebn', [False, True])
+@pytest.mark.parametrize('training', [True, False])
+def test_with_batch_norm(tebn, training):
+    """One step's moments are those of all; running statistics count every step."""
+    T, shape, results = 6, (4, 3, 5, 5), []
+    step, upstream = torch.randn(shape), torch.randn(T, *shape)
+    for form in (lambda t: t.expand(T, *shape), lambda t: t.expand(T, *shape).clone()):
+        own, weight = step.clone().requires_grad_(), torch.full((3,), 1.5, requires_grad=True)
+        scale = torch.linspace(0.5, 2, T).requires_grad_() if tebn else None
+        mean, variance = torch.zeros(3), torch.ones(3)
+        how = {'weight': weight, 'scale': scale, 'training': training}
+        s = batch_norm_neuron(form(own), Neuron(LIF(2.0)), mean, variance, **how)
+        wanted = [t for t in (own, weight, scale) if t is not None]
+        results.append((s, mean, variance, *torch.autograd.grad(s, wanted, upstream)))
+    assert torch.equal(results[0][0], results[1][0])
+    for one, other in zip(*(found[1:] for found in results), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_with_a_second_input_steps_differ():

@@ -101,6 +101,8 @@ def batch_norm_neuron(
     if not isinstance(neuron, Neuron):
         raise TypeError(f'neuron must be a Neuron, got {type(neuron).__name__}')
     x, T = arguments.steps(x, None)
+    repeats = T if residual is None and arguments.repeated(x) else 1
+    x = x[:1] if repeats > 1 else x  # its moments are those of all steps
     positive('eps', eps)
     finite('momentum', momentum)
     whole('channel_dim', channel_dim, at_least=-(2**31))
@@ -129,5 +131,5 @@ def batch_norm_neuron(
     else:
         s, last, v_seq, moments, size = _norm.normalised_multistep(inputs, spec, T, wants, norm)
         if training and running_mean is not None:
-            _update((running_mean, running_var), moments, x.numel() / C if size is None else size, momentum)  # type: ignore[arg-type]
+            _update((running_mean, running_var), moments, repeats * (x.numel() / C if size is None else size), momentum)  # type: ignore[arg-type]
     return results(s, last, v_seq)

@@ -33,8 +33,7 @@ class Converted(nn.Module):
 
     At first it is converted on noise: call `calibrate` with images of the training set, or load a state_dict, which
     holds the neurons. With learn_thresholds the potential before the first step stays what calibration made it, while
-    the thresholds move away. BatchNorm is folded into the weights, so that it is trained with them and has no
-    statistics.
+    the thresholds move away. BatchNorm is folded into the weights, is trained with them and has no statistics.
 
     Backward takes the surrogate Triangle(1 / v_threshold) at each level of a neuron. Where thresholds are those of
     channels, or learned, v_threshold is there the largest that calibration found in the layer times a power of two,

@@ -34,13 +34,14 @@ class Config:
     `snnkern.data.samples` takes it, "mnist" or "name:DIR"; data_options: arguments of that data set (size, augment).
 
     T: time steps. coding: how images become T steps: "direct" (the same current in each), "poisson" (spikes with that
-    probability), "saccade" or "odg" (8 steps, `snnkern.encode`); "frames": the data have steps already.
+    probability), "saccade" or "odg" (8 steps, `snnkern.encode`; coding_options: their arguments); "frames": the data
+    have steps already.
 
     loss: "cross-entropy" of the mean output, "tet" (Deng et al., ICLR 2022), "count" (mean square error of spike
     counts, .8 T for the class and .2 T otherwise) or "one-hot" (mean square error of the mean output).
     label_smoothing: of the first two. dice: weight of 1 - Dice, for masks. rate_penalty: weight of the mean square
-    distance of the layers' firing rates from rate_target. distill: share of the loss that is the distance from the
-    outputs of the network's ANN, for a converted network.
+    distance of the layers' firing rates from rate_target. distill: share of the loss that is the mean square
+    distance from the logits of the network's ANN, for a converted network.
 
     optimizer: "adamw", "adam" or "sgd" (Nesterov's momentum 0.9). schedule: of the learning rate, "cosine" down to 0
     after `warmup` (share of all steps, rising), or "constant". clip: largest norm of the gradient; 0: any.
@@ -58,6 +59,7 @@ class Config:
     data_options: dict[str, Any] = field(default_factory=dict)
     T: int = 4
     coding: str = 'direct'
+    coding_options: dict[str, Any] = field(default_factory=dict)
     loss: str = 'cross-entropy'
     label_smoothing: float = 0.0
     dice: float = 0.0
@@ -97,7 +99,7 @@ class Config:
                 raise ValueError(f'{item.name}: expected a {KINDS[item.type].__name__}, got {value!r}')
         if not isinstance(self.init, str | None):
             raise ValueError(f'init: expected a path, got {self.init!r}')
-        for name in ('options', 'data_options'):
+        for name in ('options', 'data_options', 'coding_options'):
             try:
                 json.dumps(getattr(self, name), allow_nan=False)
             except (TypeError, ValueError) as error:
@@ -106,6 +108,8 @@ class Config:
             raise ValueError(f'label_smoothing: a loss {self.loss!r} has none, got {self.label_smoothing}')
         if self.learning_rate == 0:
             raise ValueError('learning_rate: expected a positive number, got 0')
+        if self.coding_options and self.coding not in ('saccade', 'odg'):
+            raise ValueError(f'coding_options: {self.coding!r} has none, got {self.coding_options}')
         if self.coding in ('saccade', 'odg') and self.T != SACCADES:
             raise ValueError(f'T: coding {self.coding!r} has {SACCADES} steps, got {self.T}')
         if self.label_smoothing > 1 or self.distill > 1 or self.warmup >= 1:

@@ -18,8 +18,8 @@ ANALOGUE = ('direct', 'saccade')  # codings of normalised images; the others rea
 class Inputs:
     """Images or frames as T steps, as a configuration codes them. offset: of the first sample, for what is random."""
 
-    def __init__(self, config: Config, mean: tuple[float, ...], std: tuple[float, ...], **options: Any) -> None:
-        self.config, self.options = config, options
+    def __init__(self, config: Config, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        self.config = config
         self.moments = (mean, std) if mean and config.coding in ANALOGUE else None
 
     def __call__(self, x: Tensor, offset: int = 0, test: bool = False) -> Tensor:
@@ -34,7 +34,7 @@ class Inputs:
             return encode.direct(x, config.T)
         if config.coding == 'poisson':  # every sample of the whole run draws anew, those of the test from another key
             return encode.poisson(x, config.T, (2 * config.seed + test) % 2**63, offset)
-        return (encode.saccade if config.coding == 'saccade' else encode.odg)(x, **self.options)
+        return (encode.saccade if config.coding == 'saccade' else encode.odg)(x, **config.coding_options)
 
 
 class Objective:
@@ -62,10 +62,8 @@ class Objective:
         loss = LOSSES[config.loss](out, y, **self.options)
         if config.distill:
             assert teacher is not None
-            loss = (1 - config.distill) * loss + config.distill * F.kl_div(
-                out.float().mean(0).log_softmax(1), teacher.float().log_softmax(1), log_target=True,
-                reduction='batchmean',
-            )  # fmt: skip
+            far = F.mse_loss(out.float().mean(0), teacher.float())
+            loss = (1 - config.distill) * loss + config.distill * far
         if config.dice:
             loss = loss + config.dice * losses.dice(out.float().mean(0), y, self.ignore)
         if config.rate_penalty:

@@ -13,7 +13,7 @@ import snnkern
 from snnkern.data import ImageSplit, SampleSet, samples
 from snnkern.nn import reset
 from snnkern.recipes import files, machine, training
-from snnkern.recipes.direct import checkpoint, curves, runtime, saved
+from snnkern.recipes.direct import checkpoint, runtime, saved
 from snnkern.recipes.direct.config import Config
 from snnkern.recipes.direct.loop import Loop, Tell
 from snnkern.recipes.direct.objective import Inputs
@@ -68,7 +68,7 @@ def network(config: Config, data: SampleSet, inputs: Inputs) -> nn.Module:
         if config.init is not None:
             saved.begin_with(net, config.init)
         calibrate: Any = getattr(net, 'calibrate', None)
-        if calibrate:
+        if calibrate and config.init is None:  # it would forget the weights
             x, _ = data.train.batch(range(min(CALIBRATION, len(data.train))))
             calibrate(inputs(x)[0])
     return net
@@ -125,6 +125,8 @@ def train(config: Config, out: Path, settings: runtime.Settings, tell: Tell) -> 
         }
         report = {**facts, 'history': state.history, 'settings': asdict(settings), 'machine': machine.facts()}
         if fabric.is_global_zero:
+            from snnkern.recipes.direct import curves
+
             training.save(net, out / saved.FILE, facts)
             files.write_json(out / REPORT, report)
             curves.draw(state.losses, state.history, loop.plan.steps, out / PICTURE)

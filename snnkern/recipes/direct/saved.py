@@ -39,6 +39,9 @@ def facts_of(config: Config, data: SampleSet) -> dict[str, Any]:
 
 def make(config: Config, classes: int, shape: tuple[int, ...]) -> nn.Module:
     """The untrained network of a configuration for samples of that shape, (C, H, W) or (T, C, H, W)."""
+    taken = sorted({'in_channels', 'size', 'num_classes'} & config.options.keys())
+    if taken:
+        raise ValueError(f'options: {taken[0]} is what the data have, got {config.options[taken[0]]!r}')
     channels, height, width = shape[-3:]
     channels = {'saccade': 2 * channels, 'odg': 2}.get(config.coding, channels)
     return build(config.model, in_channels=channels, size=(height, width), num_classes=classes, **config.options)
