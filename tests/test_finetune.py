@@ -196,33 +196,3 @@ def test_factory(tmp_path):
         converted(3, (32, 32), 10, network='resnet20', width=4, weights=weights)
     with pytest.raises(ValueError, match="got 'best'"):
         converted(3, (32, 32), 10, recipe='best')
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not DATA.exists(), reason='needs ../shared/data')
-def test_published_network_comes_back():
-    """ResNet-20 with one spike a step at most, T = 4: what 30 steps bring back, on a few images."""
-    data = snnkern_data()
-    net = converted(3, (32, 32), 10, network='resnet20', weights=DATA / 'pretrained_weights.zip', recipe='layerwise')
-    x, y = data.normalise(data.x_train[:1024]), data.y_train[:1024]
-    net.calibrate(x[:128])
-    before, optimizer = score(net, data), torch.optim.AdamW(net.parameters(), 5e-4)
-    for i in range(0, 960, 32):
-        out = answer(net, x[i : i + 32]).mean(0)
-        loss = F.cross_entropy(out, y[i : i + 32]) + F.mse_loss(out, net.teacher(x[i : i + 32]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert score(net, data) > before + 0.15
-
-
-def snnkern_data():
-    from snnkern.data import dataset
-
-    return dataset(f'cifar10:{DATA}')
-
-
-@torch.no_grad()
-def score(net, data, count=200):
-    found = answer(net, data.normalise(data.x_test[:count])).mean(0).argmax(1)
-    return (found == data.y_test[:count]).float().mean().item()

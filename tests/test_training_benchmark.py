@@ -54,6 +54,29 @@ def test_rivals_are_the_same_network(part, net) -> None:
             assert (a - b).norm() <= 0.01 * b.norm()
 
 
+@pytest.mark.parametrize('net', NAMES, indirect=True)
+def test_other_neurons_are_seen(part, net, monkeypatch) -> None:
+    """A rival whose neurons are silent, or of another time constant, is not timed."""
+    training, nets = part('training'), part('training_nets')
+    if nets.SJ not in training.installed():
+        pytest.skip('spikingjelly is not installed')
+    made = training.make
+
+    def other(v_threshold: float, tau: float):
+        def make(net, provider):
+            found = made(net, provider)
+            for module in found.modules():
+                if provider == nets.SJ and hasattr(module, 'v_threshold'):
+                    module.v_threshold, module.tau = v_threshold * module.v_threshold, tau * module.tau
+            return found
+
+        return make
+
+    for change in ((1e9, 1.0), (1.0, 1.5)):
+        monkeypatch.setattr(training, 'make', other(*change))
+        assert training.differences(net, (nets.OURS, nets.SJ))[nets.SJ] > training.FLIPS
+
+
 def test_same_network_in_words(part) -> None:
     """As many layers with weights in each full size, and as many neurons."""
     nets = part('training_nets')
