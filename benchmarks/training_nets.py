@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from benchmarks.memory import Folded
 from snnkern import encode
 from snnkern._arguments import repeated
 from snnkern.models.spiking import build
@@ -118,17 +119,6 @@ def nets(quick: bool = False) -> list[Net]:
         Net('mnist-conv', 'conv', 8, 64, (1, 28, 28), conv),
         Net('vgg9', 'vgg9', 4, 32, (3, 32, 32), vgg9(64, 32), {'width': 64}, channels_last=True),
     ]
-
-
-class Folded(nn.Module):
-    """A layer of torch over [T * B, ...]."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 class LeakyLoop(nn.Module):

@@ -1,10 +1,7 @@
 """BatchNorm fused with its neuron over two processes: as one process with the whole batch. CPU tensors, gloo."""
 
-import sys
-from pathlib import Path
-
 import torch
-from torch import distributed, multiprocessing
+from processes import found_by
 
 import snnkern
 from snnkern.nn import BatchNormNeuron
@@ -28,31 +25,14 @@ def run(layer, x, upstream):
             **dict(layer.named_buffers())}  # fmt: skip
 
 
-def process(rank, folder):
-    store = distributed.FileStore(f'{folder}/store', len(SPLIT))
-    distributed.init_process_group('gloo', store=store, rank=rank, world_size=len(SPLIT))
-    torch.set_num_threads(1)
+def part(rank):
     layer = BatchNormNeuron(C, snnkern.Neuron(snnkern.LIF(2.0)), 'tebn', T=T, process_group='world')
-    own = [part.split(SPLIT, 1)[rank] for part in data()]
-    torch.save(run(layer, *own), f'{folder}/{rank}.pt')
-    distributed.destroy_process_group()
+    return run(layer, *(whole.split(SPLIT, 1)[rank] for whole in data()))
 
 
 def test_two_processes_are_one(tmp_path):
     whole = run(BatchNormNeuron(C, snnkern.Neuron(snnkern.LIF(2.0)), 'tebn', T=T), *data())
-    # As a program of its own: the children import neither pytest nor what it has loaded.
-    context = multiprocessing.get_context('spawn')
-    sys.path.insert(0, str(Path(__file__).parent))
-    try:
-        children = [context.Process(target=process, args=(rank, str(tmp_path))) for rank in range(len(SPLIT))]
-        for child in children:
-            child.start()
-        for child in children:
-            child.join(120)
-            assert child.exitcode == 0
-    finally:
-        sys.path.pop(0)
-    parts = [torch.load(tmp_path / f'{rank}.pt') for rank in range(len(SPLIT))]
+    parts = found_by(part, len(SPLIT), tmp_path)
     for name in ('s', 'x'):
         joined = torch.cat([part[name] for part in parts], 1)
         assert_grads_close(joined, whole[name], 'sums')
