@@ -16,7 +16,8 @@ settings.load_profile('snnkern')
 if 'PYTEST_XDIST_WORKER' in os.environ:  # the cores are taken by the other processes of tests
     torch.set_num_threads(1)
 
-CPU = native.DEVICES['cpu'].load()
+DEVICE = native.DEVICES['cpu']
+CPU = DEVICE.load()
 INSTRUCTION_SETS = () if isinstance(CPU, str) else tuple(CPU.instruction_sets())
 
 
@@ -41,6 +42,13 @@ def isa(request, cpu):
     """Every instruction set in turn."""
     cpu.choose_instruction_set(request.param)
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def no_device_is_left():
+    """After a test CPU tensors run on the CPU again."""
+    yield
+    assert native.DEVICES['cpu'] is DEVICE
 
 
 @pytest.fixture

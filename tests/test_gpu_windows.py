@@ -60,11 +60,13 @@ def on_triton(request, monkeypatch):
 
 
 @pytest.fixture(params=[on_cuda, on_triton])
-def backend(request, monkeypatch):
+def backend(request):
     """A backend, and what puts a gpuwindows.Huge under it."""
     if request.param is on_cuda and find_spec('snnkern._cuda') is None:
         pytest.skip('snnkern._cuda is not built (no nvcc)')
-    return request.param(request, monkeypatch)
+    # Undone before the emulated GPU is put away, which would else come back.
+    with pytest.MonkeyPatch.context() as patch:
+        yield request.param(request, patch)
 
 
 @pytest.fixture
