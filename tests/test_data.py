@@ -98,3 +98,25 @@ def _idx(path, array):
     """Write MNIST's own file format."""
     sizes = np.array(array.shape, '>i4').tobytes()
     path.write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
+
+
+def test_fashion_mnist_is_read_as_digits_are(tmp_path):
+    """An archive with MNIST's arrays; a folder without it is an error that says what to fetch."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (6, 28, 28), np.uint8), np.arange(6, dtype=np.uint8)
+    np.savez(tmp_path / 'fashion.npz', x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
+    found = data.samples(f'fashion-mnist:{tmp_path}/fashion.npz')
+    assert found.classes[5] == 'sandal'
+    assert np.array_equal((255 * found.train.batch([3])[0][0, 0]).round().numpy(), x[3])
+    with pytest.raises(data.DataError, match=r'no full FashionMNIST in .*; torchvision.datasets.FashionMNIST'):
+        data.samples(f'fashion-mnist:{tmp_path}')
+
+
+def test_noise_is_in_test_images_only_and_always_the_same():
+    clean, noisy = data.samples('mnist'), data.samples('mnist', noise=6)
+    assert (clean.train.batch([4])[0] == noisy.train.batch([4])[0]).all()
+    one, again = noisy.test.batch([4])[0], noisy.test.batch([9, 4])[0][1:]
+    assert (one == again).all()
+    assert (one - clean.test.batch([4])[0]).std() > 0.1
+    with pytest.raises(ValueError, match='noise: expected a number >= 0, got -1'):
+        data.samples('mnist', noise=-1)

@@ -33,7 +33,7 @@ def train(
         str | None,
         typer.Option(
             '--data',
-            help='name:DIR, as mnist:DIR; mnist alone is shipped. Without: the configuration says.',
+            help='name:DIR, as mnist:DIR; mnist and nmnist alone are shipped. Without: the configuration says.',
             metavar='SPEC',
         ),
     ] = None,

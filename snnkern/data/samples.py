@@ -44,6 +44,11 @@ class SampleSet(NamedTuple):
     std: tuple[float, ...] = ()
     ignore: int | None = None
 
+    @property
+    def masks(self) -> bool:
+        """Whether targets are masks, not labels."""
+        return self.train.batch([0])[1].dim() == 3
+
 
 class ImageSplit:
     """Labelled images in bytes as a split.

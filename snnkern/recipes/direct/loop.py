@@ -46,7 +46,6 @@ class Loop:
         self.state = checkpoint.State()
         self.after_step: Any = getattr(net, 'after_step', None)
         self.pending: list[Tensor] = []
-        self.masks = False
 
     def run(self, tell: Tell) -> checkpoint.State:
         """Train to the end, from the folder's checkpoint where there is one.
@@ -55,7 +54,8 @@ class Loop:
         """
         about = checkpoint.about(self.config, self.data.source)
         self.state = checkpoint.load(self.fabric, self.out, self.net, self.optimizer, about)
-        done = self.fabric.all_reduce(torch.tensor(float(self.state.step)), reduce_op='mean')
+        step = self.fabric.to_device(torch.tensor(float(self.state.step)))
+        done = self.fabric.all_reduce(step, reduce_op='mean')
         if done != self.state.step:
             raise checkpoint.CheckpointError(f'{self.out} is not the same for all processes: the disk must be shared')
         self.net.train()
@@ -80,7 +80,6 @@ class Loop:
         for group in self.optimizer.param_groups:
             group['lr'] = group['initial_lr'] * factor(config, step, self.total)
         x, y = self.fabric.to_device((part.x, part.y))
-        self.masks = y.dim() == 3
         seq = self.inputs(x, part.offset)
         reset(self.bare)
         with Rates(self.bare) if config.rate_penalty else nullcontext() as seen:
@@ -118,12 +117,11 @@ class Loop:
 
     def end(self, epoch: int, speed: float) -> None:
         """Measure an epoch's network on the test split."""
-        if (
-            self.fabric.world_size > 1
-        ):  # statistics of a batch's own part, where a norm has them, are those of the first
+        if self.fabric.world_size > 1:
+            # Where a norm saw its own part of a batch only, the first process' statistics count.
             for buffer in self.bare.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        scores = score.scores_of(self.data, self.masks, self.fabric)
+        scores = score.scores_of(self.data, self.fabric)
         # The bare network: processes may have different numbers of test batches, and DDP waits in each for the others.
         parts = self.test_plan.all(self.data.test, self.settings.workers)
         found = score.evaluate(self.bare, parts, self.inputs, scores, self.fabric)

@@ -45,7 +45,7 @@ class Objective:
     def __init__(self, config: Config, data: SampleSet) -> None:
         self.config, self.ignore = config, data.ignore
         self.options: dict[str, Any] = {}
-        if config.loss not in OF_MASKS and data.train.batch([0])[1].dim() == 3:
+        if config.loss not in OF_MASKS and data.masks:
             raise ValueError(f'loss: of masks expected one of {", ".join(OF_MASKS)}, got {config.loss!r}')
         if config.loss in ('cross-entropy', 'tet'):
             self.options['label_smoothing'] = config.label_smoothing

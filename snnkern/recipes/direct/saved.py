@@ -30,7 +30,7 @@ def facts_of(config: Config, data: SampleSet) -> dict[str, Any]:
     """What is saved beside weights so that `load` can build the network again, as JSON."""
     known = data._asdict()
     kept = {name: known[name] for name in ('classes', 'shape', 'mean', 'std', 'ignore')}
-    task = 'segment' if data.train.batch([0])[1].dim() == 3 else 'classify'
+    task = 'segment' if data.masks else 'classify'
     framing = getattr(data.train, 'framing', None)
     if framing is not None:
         kept |= {'sensor': data.train.sensor, 'framing': dataclasses.asdict(framing)}  # type: ignore[attr-defined]

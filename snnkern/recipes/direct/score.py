@@ -44,9 +44,9 @@ class Accuracy:
         return {'accuracy': round(100 * right / seen, 4)}
 
 
-def scores_of(data: SampleSet, masks: bool, fabric: Any = None) -> Scores:
+def scores_of(data: SampleSet, fabric: Any = None) -> Scores:
     """The scores that a set's targets ask for: accuracy, or those of masks."""
-    if not masks:
+    if not data.masks:
         return Accuracy(fabric)
     from snnkern.recipes.direct.masks import Scores as MaskScores
 
