@@ -89,6 +89,8 @@ SAMPLES = {
     'camvid': ('camvid:camvid', False),
     'voc2012': ('voc:voc2012', False),
     'coco': ('coco:coco', False),
+    'bccd': ('voc_boxes:bccd', False),
+    'voc-boxes': ('voc_boxes:voc_boxes', False),
 }
 SHIPPED = ('mnist', 'nmnist')
 
