@@ -1,6 +1,7 @@
 """Networks that the recipes train and convert, and readers of their weights."""
 
 from snnkern.models.cifar import CifarResNet
+from snnkern.models.fastestdet import CellHead, FastestDet
 from snnkern.models.foreign import clip_rn50, torchvision_resnet
 from snnkern.models.lenet import LeNet5, LeNetClassic
 from snnkern.models.registry import MODELS, ModelEntry, build
@@ -12,7 +13,9 @@ from snnkern.models.weights import WeightsError, load_trained, load_weights, rea
 __all__ = [
     'MODELS',
     'VGG',
+    'CellHead',
     'CifarResNet',
+    'FastestDet',
     'LeNet5',
     'LeNetClassic',
     'ModelEntry',
