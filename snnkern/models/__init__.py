@@ -2,6 +2,7 @@
 
 from snnkern.models.boxes import Detections, detect
 from snnkern.models.cifar import CifarResNet
+from snnkern.models.fastestdet import CellHead, FastestDet
 from snnkern.models.foreign import clip_rn50, torchvision_resnet
 from snnkern.models.lenet import LeNet5, LeNetClassic
 from snnkern.models.registry import MODELS, ModelEntry, build
@@ -14,8 +15,10 @@ from snnkern.models.weights import WeightsError, load_trained, load_weights, rea
 __all__ = [
     'MODELS',
     'VGG',
+    'CellHead',
     'CifarResNet',
     'Detections',
+    'FastestDet',
     'LeNet5',
     'LeNetClassic',
     'ModelEntry',
