@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from snnkern._checks import whole
 from snnkern.models.boxes import corners, fits, shape_iou, vision_ops
 
-LARGEST = 4.0  # exponent of a box's size over its anchor's
+LARGEST = 4.0  # exponent of a box's size over its anchor's, in either direction
 REPEATS = 0.6  # overlap above which a candidate beside the chosen one is not called wrong
 BOX, CHOSEN, OTHERS = 5.0, 1.0, 1.0  # weights of the loss
 
@@ -20,8 +20,8 @@ class YoloHead(nn.Module):
     """Reads maps [B, A * (5 + K), h, w]: of each cell and anchor t_x, t_y, t_w, t_h, t_o and K classes.
 
     With cell (column, row) and anchor (a_w, a_h), in shares of the image:
-    x = (sigmoid(t_x) + column) / w, y likewise, width = a_w * exp(t_w), height likewise; the score of a class is
-    sigmoid(t_o) times its softmax.
+    x = (sigmoid(t_x) + column) / w, y likewise, width = a_w * exp(t_w), height likewise (exponents are cut at 4 and -4,
+    so that no box is infinite or empty); the score of a class is sigmoid(t_o) times its softmax.
 
     num_classes: K. anchors: their number, or their sizes [A, 2] in shares of the image. A number gives squares of
     growing size until `fit` or a state_dict says more; `anchors` is a buffer. Raises ValueError for sizes that are no
@@ -74,7 +74,7 @@ class YoloHead(nn.Module):
         count = max(1, len(labels))
         at = image, anchor, row, column
         overlap = vision_ops().complete_box_iou_loss(boxes[at], wanted, reduction='none')
-        reached = (1 - vision_ops().distance_box_iou_loss(boxes[at], wanted)).detach().clamp(0, 1)
+        reached = vision_ops().box_iou(boxes[at].detach(), wanted).diagonal()
         target, weight = torch.zeros_like(objects), self._weights(boxes.detach(), y)
         target[at], weight[at] = reached, CHOSEN
         sure = F.binary_cross_entropy_with_logits(objects, target, weight, reduction='sum')
@@ -88,7 +88,7 @@ class YoloHead(nn.Module):
         rows, columns = (torch.arange(n, device=maps.device, dtype=maps.dtype) for n in (height, width))
         cells = torch.stack(torch.meshgrid(columns, rows, indexing='xy'), -1)
         centres = (t[..., :2].sigmoid() + cells) / torch.tensor([width, height], device=maps.device)
-        sizes = self.anchors.view(-1, 1, 1, 2) * t[..., 2:4].clamp(max=LARGEST).exp()
+        sizes = self.anchors.view(-1, 1, 1, 2) * t[..., 2:4].clamp(-LARGEST, LARGEST).exp()
         return corners(centres, sizes), t[..., 4], t[..., 5:]
 
     def _asked(self, y: Tensor, size: Sequence[int]) -> tuple[Tensor, ...]:
