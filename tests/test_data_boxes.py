@@ -1,9 +1,7 @@
 """Detection sets: the published BCCD, what all sets share, and augmentation that keeps boxes on their things."""
 
 import importlib.util
-import io
 import pickle
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -264,33 +262,3 @@ def test_nothing_to_read(tmp_path):
 def test_bad_options(tmp_path, options, said):
     with pytest.raises(ValueError, match=said):
         made(things(tmp_path), **options)
-
-
-@needs_shared
-def test_bccd_as_a_folder(tmp_path):
-    """Two pictures a part, unpacked; the folder above and the folder itself are read alike, and so is an archive."""
-    files = {}
-    with zipfile.ZipFile(SHARED / 'bccd.zip') as archive:
-        for part in ('train', 'test'):
-            name = f'BCCD/ImageSets/Main/{part}.txt'
-            stems = archive.read(name).decode().split()[:2]
-            files[name] = '\n'.join(stems).encode()
-            for form in ('BCCD/Annotations/{}.xml', 'BCCD/JPEGImages/{}.jpg'):
-                files |= {form.format(stem): archive.read(form.format(stem)) for stem in stems}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, 'w') as archive:
-        for name, content in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            archive.writestr(name.removeprefix('BCCD/'), content)
-    (tmp_path / 'cells.zip').write_bytes(buffer.getvalue())
-    sets = [bccd(tmp_path / name, size=(48, 64)) for name in ('', 'BCCD', 'cells.zip')]
-    assert [data.source.split(',')[0] for data in sets] == ['BCCD', 'BCCD', 'BCCD (cells.zip)']
-    first = sets[0].test.batch([0, 1])
-    for data in sets[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(first, data.test.batch([0, 1]), strict=True))
-    with pytest.raises(ValueError, match="train: expected 'train' or 'trainval', got 'test'"):
-        bccd(tmp_path, train='test')
-    with pytest.raises(DataError, match=r'there is no BCCD/ImageSets/Main/trainval\.txt, expected Annotations'):
-        bccd(tmp_path, train='trainval')

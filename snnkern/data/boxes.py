@@ -47,11 +47,16 @@ class BoxPicture(NamedTuple):
 class Labels:
     """The boxes of label files as they are read: checked, and those without area dropped and counted.
 
-    classes: names of the labels. Example: `Labels(('cat',)).row('a.txt, line 1', 0, [0, 0, 0.5, 1])`.
+    classes: names of the labels. source: where they are from, for messages. Raises ValueError where they are not names,
+    all different. Example: `Labels(('cat',)).row('a.txt, line 1', 0, [0, 0, 0.5, 1])`.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
-        self.classes = tuple(classes)
+    def __init__(self, classes: Sequence[str], source: str = 'classes') -> None:
+        names = () if isinstance(classes, str) else tuple(classes)
+        if not names or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+            got = repr(classes) if isinstance(classes, str) else ', '.join(map(repr, names)) or 'none'
+            raise ValueError(f'{source}: expected names, all different, got {got}')
+        self.classes = names
         self.dropped: list[str] = []
 
     def number(self, where: str, name: str | None) -> int:
