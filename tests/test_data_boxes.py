@@ -1,6 +1,7 @@
 """Detection sets: the published BCCD, what all sets share, and augmentation that keeps boxes on their things."""
 
 import importlib.util
+import multiprocessing
 import pickle
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from snnkern.data import DataError
 from snnkern.data.box_augmentation import Zoom, augmentation, finished, inside
@@ -148,6 +150,20 @@ def test_images_are_kept_in_memory(tmp_path, monkeypatch):
         made(pictures, cache='yes')
 
 
+@pytest.mark.skipif('fork' not in multiprocessing.get_all_start_methods(), reason='processes are not forked here')
+def test_images_are_kept_for_processes(tmp_path):
+    """What a process that loads has read is there when it is gone; a copy by pickle reads again."""
+    split = made(things(tmp_path)).train
+    loader = DataLoader(
+        range(1), batch_size=None, collate_fn=lambda n: split.batch([n]), num_workers=1, multiprocessing_context='fork'
+    )
+    assert len(list(loader)) == 1
+    (tmp_path / '0.png').unlink()
+    assert split.batch([0])[0].mean() > 0.1
+    with pytest.raises(DataError, match=r'0\.png is broken or no picture'):
+        pickle.loads(pickle.dumps(split)).batch([0])
+
+
 @pytest.mark.parametrize('augment', ['light', 'cells'])
 def test_boxes_follow_their_things(tmp_path, augment):
     """Where the white thing is seen whole, its border is the box, to a pixel; it lies left and right, up and down."""
@@ -199,7 +215,8 @@ def test_changed_boxes_are_valid(boxes, scale, seed):
     torch.manual_seed(seed)
     for change in (Zoom(scale, 0.1), augmentation('cells')):
         image, after = finished(change, torch.full((3, 16, 24), 7, dtype=torch.uint8), rows)
-        assert (image.shape, image.dtype) == ((3, 16, 24), torch.uint8)
+        assert image.shape == (3, 16, 24)
+        assert image.dtype == (torch.uint8 if isinstance(change, Zoom) else torch.float32)
         assert type(image) is type(after) is torch.Tensor
         assert after.shape[1] == 6
         assert (after[:, 1:5] >= 0).all()
