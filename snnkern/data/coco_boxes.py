@@ -62,7 +62,7 @@ def coco_boxes(
     else:
         contents = [_content(place, name) for name in PARTS]
         categories = _categories(place, contents)
-        labels = Labels([name for _, name in categories])
+        labels = Labels([name for _, name in categories], f'{_file(place, PARTS[0])}, categories')
         numbered = {number: label for label, (number, _) in enumerate(categories)}
         parts = [_official(place, *item, labels, numbered) for item in zip(PARTS, contents, strict=True)]
         source = 'COCO boxes'
