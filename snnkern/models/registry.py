@@ -10,6 +10,7 @@ from snnkern.models.fastestdet import FastestDet
 from snnkern.models.foreign import clip_rn50, torchvision_resnet
 from snnkern.models.lenet import LeNet5, LeNetClassic
 from snnkern.models.resnet import RESNET101, ResNet
+from snnkern.models.tiny_yolo import TinyYolo
 from snnkern.models.unet import UNet
 from snnkern.models.vgg import VGG
 
@@ -51,6 +52,7 @@ MODELS: dict[str, ModelEntry] = {
         name: ModelEntry(lambda blocks=blocks, **kw: CifarResNet(blocks, **kw), width=16)
         for name, blocks in DEPTHS.items()
     },
+    'tiny-yolo': ModelEntry(TinyYolo, size=416, num_classes=20, width=16, task='detect'),
     'clip-rn50': ModelEntry(_clip, size=224),
     'fastestdet': ModelEntry(FastestDet, size=352, num_classes=80, task='detect'),
 }
