@@ -214,6 +214,7 @@ def test_json_that_is_broken(official):
     for key, change, said in (
         ('images', {'width': 0}, 'image 8: expected width and height above 0, got 0 x 40'),
         ('images', {'width': 'x'}, 'image 8: expected numbers, got x, 40'),
+        ('annotations', {'image_id': [7]}, r'annotations 2: image_id is \[7\], expected a number'),
         ('categories', {'name': 'cow'}, 'expected the same categories in both, got 2 and 2'),
     ):
         items = [content[key][0] | change, *content[key][1:]]

@@ -5,6 +5,7 @@ import math
 import mmap
 import warnings
 import zipfile
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -83,17 +84,16 @@ class Labels:
         """
         if not 0 <= label < len(self.classes):
             raise DataError(f'{where}: class {label}, known are 0 to {len(self.classes) - 1}')
-        said = 'the box ' + ' '.join(f'{corner:.6g}' for corner in corners)
-        low, high = corners[:2], corners[2:]
-        if any(a > b for a, b in zip(low, high, strict=True)):
-            raise DataError(f'{where}: {said} has a right or lower corner before its left or upper one')
-        sides = size or (1, 1)
-        slack = [max(1.0, SLACK * side) if size else SLACK for side in sides]
-        if any(a < -more or b > side + more for a, b, side, more in zip(low, high, sides, slack, strict=True)):
-            image = '{} x {}'.format(*size) if size else 'shares 0 to 1 of width and height'
-            raise DataError(f'{where}: {said} is outside of its image, {image}')
-        shares = [min(max(corner / side, 0.0), 1.0) for corner, side in zip(corners, (*sides, *sides), strict=True)]
-        x1, y1, x2, y2 = torch.tensor(shares).tolist()  # in float32, where a narrow box may have no area
+        (width, height), (x1, y1, x2, y2) = size or (1, 1), corners
+        if x1 > x2 or y1 > y2:
+            raise DataError(f'{where}: {_said(corners)} has a right or lower corner before its left or upper one')
+        across, down = (max(1.0, SLACK * width), max(1.0, SLACK * height)) if size else (SLACK, SLACK)
+        if min(x1 + across, y1 + down, width + across - x2, height + down - y2) < 0:
+            image = f'{width} x {height}' if size else 'shares 0 to 1 of width and height'
+            raise DataError(f'{where}: {_said(corners)} is outside of its image, {image}')
+        shares = (x1 / width, y1 / height, x2 / width, y2 / height)
+        # In float32, where a narrow box may have no area.
+        x1, y1, x2, y2 = array('f', [min(max(share, 0.0), 1.0) for share in shares])
         if x1 < x2 and y1 < y2:
             return [[label, x1, y1, x2, y2, crowd]]
         self.dropped.append(where)
@@ -106,6 +106,10 @@ class Labels:
             first = '; '.join(self.dropped[:3])
             boxes = 'box' if len(self.dropped) == 1 else 'boxes'
             warnings.warn(f'{name}: dropped {len(self.dropped)} {boxes} without area: {first}{more}', stacklevel=4)
+
+
+def _said(corners: Sequence[float]) -> str:
+    return 'the box ' + ' '.join(f'{corner:.6g}' for corner in corners)
 
 
 def numbers(where: str, words: Sequence[Any]) -> list[float]:

@@ -104,6 +104,9 @@ def _content(root: Path, name: str) -> dict[str, list[dict[str, Any]]]:
             lacking = [field for field in wanted[key] if field not in item]
             if lacking:
                 raise DataError(f'{file}, {key} {item["id"]}: there is no {lacking[0]}')
+            odd = [field for field in wanted[key] if field.endswith('id') and not isinstance(item[field], int | str)]
+            if odd:
+                raise DataError(f'{file}, {key} {item["id"]}: {odd[0]} is {item[odd[0]]!r}, expected a number')
     return lists
 
 
