@@ -11,6 +11,7 @@ from snnkern.convert import convert
 from snnkern.data.coco_boxes import coco_boxes
 from snnkern.models import CellHead, FastestDet, WeightsError, build, detect, load_weights
 from snnkern.models.fastestdet import ShuffleBlock
+from snnkern.recipes.detect.scores import Scores
 
 SHARED = Path(__file__).parents[2] / 'shared' / 'data'
 WEIGHTS = SHARED / 'pretrained_weights.zip'
@@ -126,13 +127,14 @@ def test_published_weights_find_the_television(published):
 @torch.no_grad()
 def test_published_weights_reach_their_precision_and_so_do_spikes(published):
     """AP50 .338 is published for these images (another resize); the twin loses less than .02 of it in 8 steps."""
-    scores = pytest.importorskip('snnkern.recipes.detect.scores')
+    pytest.importorskip('torchmetrics')
+    pytest.importorskip('faster_coco_eval')
     data = coco()
     x, y = data.test.batch(list(range(len(data.test))))
     snn = convert(published, x[:16], timesteps=8)
 
     def ap50(net):
-        score = scores.Scores(published.head, data.classes)
+        score = Scores(published.head, data.classes)
         for part, truth in zip(x.split(4), y.split(4), strict=True):
             score.update(net(part), truth)
         return score.compute()['ap50']
