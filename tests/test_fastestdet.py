@@ -11,6 +11,7 @@ from snnkern.convert import convert
 from snnkern.data.coco_boxes import coco_boxes
 from snnkern.models import CellHead, FastestDet, WeightsError, build, detect, load_weights
 from snnkern.models.fastestdet import ShuffleBlock
+from snnkern.recipes.detect.scores import Scores
 
 SHARED = Path(__file__).parents[2] / 'shared' / 'data'
 WEIGHTS = SHARED / 'pretrained_weights.zip'
@@ -121,22 +122,28 @@ def test_published_weights_find_the_television(published):
     assert data.classes[int(y[0, best, 0])] == 'tv'
 
 
+@torch.no_grad()
+def ap50(net, head, data):
+    pytest.importorskip('torchmetrics')
+    pytest.importorskip('faster_coco_eval')
+    scores = Scores(head, data.classes)
+    for start in range(0, len(data.test), 4):
+        x, y = data.test.batch(range(start, start + 4))
+        scores.update(net(x), y)
+    return scores.compute()['ap50']
+
+
 @needs_shared
 @pytest.mark.slow
-@torch.no_grad()
-def test_published_weights_reach_their_precision_and_so_do_spikes(published):
-    """AP50 .338 is published for these images (another resize); the twin loses less than .02 of it in 8 steps."""
-    scores = pytest.importorskip('snnkern.recipes.detect.scores')
+def test_published_weights_reach_their_precision(published):
+    """.338 was measured with another resize and another suppression."""
+    assert ap50(published, published.head, coco()) == pytest.approx(0.338, abs=0.005)
+
+
+@needs_shared
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_spikes_lose_less_than_two_points_in_eight_steps(published):
     data = coco()
-    x, y = data.test.batch(list(range(len(data.test))))
-    snn = convert(published, x[:16], timesteps=8)
-
-    def ap50(net):
-        score = scores.Scores(published.head, data.classes)
-        for part, truth in zip(x.split(4), y.split(4), strict=True):
-            score.update(net(part), truth)
-        return score.compute()['ap50']
-
-    ann = ap50(published)
-    assert ann == pytest.approx(0.338, abs=0.005)
-    assert ap50(snn) > ann - 0.02
+    snn = convert(published, data.test.batch(range(16))[0], timesteps=8)
+    assert ap50(snn, published.head, data) > 0.338 - 0.02
