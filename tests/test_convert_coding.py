@@ -1,4 +1,4 @@
-"""Poisson-coded input of a converted network: what is drawn, that nothing depends on how the work is cut, and counts."""
+"""Poisson-coded input of a converted network: what is drawn, what cuts of the work must not change, and counts."""
 
 import pytest
 import torch
@@ -181,7 +181,7 @@ def test_bad_input_and_arguments():
     for modules in (None, 'auto'):
         with pytest.raises(ValueError, match=r'calibration must lie in \[0, 1\], got values from'):
             convert(net, 2 * x, coding='poisson', modules=modules)
-        with pytest.raises(TypeError, match='calibration must be float32.*got torch.uint8: divide by 255'):
+        with pytest.raises(TypeError, match=r'calibration must be float32.*got torch.uint8: divide by 255'):
             convert(net, (255 * x).byte(), coding='poisson', modules=modules)
     snn = convert(net, x, coding='poisson')
     with pytest.raises(ValueError, match=r'x must lie in \[0, 1\], got values from'):
