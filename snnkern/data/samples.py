@@ -19,9 +19,10 @@ class Split(Protocol):
     def batch(self, index: Sequence[int], seed: int | None = None) -> tuple[Tensor, Tensor]:
         """The samples of these numbers: x [B, ...] in float32 and y.
 
-        x: images [B, C, H, W] in 0..1, or frames of events [B, T, C, H, W]. y: labels int64 [B], or masks int64
-        [B, H, W]. seed: of augmentation, of which every sample draws by seed and its number, so that it is the same
-        in any batch and process; None: samples as they are.
+        x: images [B, C, H, W] in 0..1, or frames of events [B, T, C, H, W]. y: labels int64 [B], masks int64 [B, H, W],
+        or boxes float32 [B, M, 6], rows of label, x1, y1, x2, y2 (corners in shares of the image) and 1 for a crowd; a
+        row of label < 0 is none. seed: of augmentation, of which every sample draws by seed and its number, so that it
+        is the same in any batch and process; None: samples as they are.
         """
         ...
 
@@ -45,9 +46,9 @@ class SampleSet(NamedTuple):
     ignore: int | None = None
 
     @property
-    def masks(self) -> bool:
-        """Whether targets are masks, not labels."""
-        return self.train.batch([0])[1].dim() == 3
+    def targets(self) -> str:
+        """'labels', 'masks' or 'boxes'."""
+        return kind_of(self.train.batch([0])[1])
 
 
 class ImageSplit:
@@ -74,6 +75,11 @@ class ImageSplit:
             if change is not None and drawn is not None:
                 x = torch.cat([change(x[i : i + 1], generator(drawn, n)) for i, n in enumerate(chosen.tolist())])
         return x, self.labels[chosen]
+
+
+def kind_of(y: Tensor) -> str:
+    """Whether targets of a batch are 'labels', 'masks' or 'boxes'."""
+    return 'boxes' if y.is_floating_point() else 'masks' if y.dim() == 3 else 'labels'
 
 
 def generator(seed: int, sample: int) -> torch.Generator:

@@ -1,11 +1,12 @@
 """Images and masks in files as samples: what all segmentation sets share."""
 
+import contextlib
 import io
 import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -158,10 +159,17 @@ class MaskSplit:
         if seed is None or self.change is None:
             image, mask = self.fit(*pair)
         else:
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(generator(seed, n).initial_seed())
+            with drawing(seed, n):
                 image, mask = self.change(*pair)
         return image.as_subclass(Tensor), mask.as_subclass(Tensor)
+
+
+@contextlib.contextmanager
+def drawing(seed: int, n: int) -> Iterator[None]:
+    """Where torch's default generator is the one of sample n under that seed; it is restored after it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(generator(seed, n).initial_seed())
+        yield
 
 
 def read(picture: Picture, num_classes: int, ignore: int) -> tuple[Tensor, Tensor]:
@@ -222,7 +230,7 @@ def sample_set(
     for part, pictures in (('train', train), ('test', test)):
         if not pictures:
             raise DataError(f'{source}: no pictures in its {part} part')
-    height, width = check(train[0])[1].shape if size is None else _pair(size)
+    height, width = check(train[0])[1].shape if size is None else pair(size)
     fit = same if size is None else fitted((height, width))
     change = augmentation(augment, (height, width), ignore)
     splits = MaskSplit(train, len(classes), ignore, fit, change), MaskSplit(test, len(classes), ignore, fit)
@@ -230,7 +238,8 @@ def sample_set(
     return SampleSet(name, *splits, classes, (3, height, width), line, IMAGENET_MEAN, IMAGENET_STD, ignore)
 
 
-def _pair(size: Sequence[int]) -> Size:
+def pair(size: Sequence[int]) -> Size:
+    """size as (height, width); ValueError or TypeError where it is none."""
     if isinstance(size, str | int) or len(size) != 2:
         raise ValueError(f'size: expected (height, width), got {size!r}')
     for side in size:

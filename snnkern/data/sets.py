@@ -89,6 +89,10 @@ SAMPLES = {
     'camvid': ('camvid:camvid', False),
     'voc2012': ('voc:voc2012', False),
     'coco': ('coco:coco', False),
+    'bccd': ('voc_boxes:bccd', False),
+    'voc-boxes': ('voc_boxes:voc_boxes', False),
+    'coco-boxes': ('coco_boxes:coco_boxes', False),
+    'yolo': ('yolo_boxes:yolo', False),
 }
 SHIPPED = ('mnist', 'nmnist')
 

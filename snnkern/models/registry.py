@@ -6,9 +6,11 @@ from typing import NamedTuple
 from torch import nn
 
 from snnkern.models.cifar import DEPTHS, CifarResNet
+from snnkern.models.fastestdet import FastestDet
 from snnkern.models.foreign import clip_rn50, torchvision_resnet
 from snnkern.models.lenet import LeNet5, LeNetClassic
 from snnkern.models.resnet import RESNET101, ResNet
+from snnkern.models.tiny_yolo import TinyYolo
 from snnkern.models.unet import UNet
 from snnkern.models.vgg import VGG
 
@@ -18,8 +20,8 @@ class ModelEntry(NamedTuple):
 
     factory: called as factory(in_channels=..., num_classes=...) and, where width is not None, width=...
     size: height and width of its images in pixels. in_channels, num_classes, width: what `build` takes by
-    default; width None: the network has one width only. task: 'classify' (logits [B, num_classes]) or
-    'segment' (logits [B, num_classes, H, W]).
+    default; width None: the network has one width only. task: 'classify' (logits [B, num_classes]),
+    'segment' (logits [B, num_classes, H, W]) or 'detect' (maps that the network's `head` reads).
     """
 
     factory: Callable[..., nn.Module]
@@ -50,7 +52,9 @@ MODELS: dict[str, ModelEntry] = {
         name: ModelEntry(lambda blocks=blocks, **kw: CifarResNet(blocks, **kw), width=16)
         for name, blocks in DEPTHS.items()
     },
+    'tiny-yolo': ModelEntry(TinyYolo, size=416, num_classes=20, width=16, task='detect'),
     'clip-rn50': ModelEntry(_clip, size=224),
+    'fastestdet': ModelEntry(FastestDet, size=352, num_classes=80, task='detect'),
 }
 
 

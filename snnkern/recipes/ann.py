@@ -50,6 +50,8 @@ class Source:
             raise ValueError(f'name one network, or a factory by --model package.module:function, got {self.name}')
         if self.name is not None and self.name not in MODELS:
             raise ValueError(f'no network {self.name!r}, expected one of {", ".join(MODELS)}')
+        if self.name is not None and MODELS[self.name].task == 'detect':
+            raise ValueError(f'{self.name} is a detector: `snnkern detect` trains and converts it')
         if self.factory is not None and not all(self.factory.partition(':')):
             raise ValueError(f'--model must be package.module:function, got {self.factory!r}')
         if self.data is None and self.name not in DIGITS:

@@ -1,5 +1,6 @@
 """A converted network that is trained on: surrogate gradients through its own neurons."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -43,9 +44,9 @@ class Converted(nn.Module):
     not detached, a binary one comes close over time. A recipe that starts at 0 (plain_if, ijcai22) leaves layers silent
     at few steps, and no gradient reaches what stands ten layers before.
 
-    snn: the spiking network. teacher: `ann` without gradients in eval mode; it follows this module to devices, but
-    parameters() and state_dict() lack it. Raises ValueError for a recipe with other layers, and what `convert` raises.
-    Source of the idea: Rathi et al., ICLR 2020 (hybrid conversion).
+    snn: the spiking network. head: of a detector, a copy; None elsewhere. teacher: `ann` without gradients in eval
+    mode; it follows this module to devices, but parameters() and state_dict() lack it. Raises ValueError for a recipe
+    with other layers, and what `convert` raises. Source of the idea: Rathi et al., ICLR 2020 (hybrid conversion).
     Example: `net = Converted(ann, (3, 32, 32)); net.calibrate(images)`, then `net(encode.direct(x, 4)).mean(0)`.
     """
 
@@ -68,6 +69,7 @@ class Converted(nn.Module):
         self.__dict__['teacher'] = graph.frozen_copy(ann)
         like = next((p for p in ann.parameters() if p.is_floating_point()), torch.empty(0))
         noise = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
+        self.head = copy.deepcopy(getattr(ann, 'head', None))
         self.snn = self._twin(noise)
         self.register_buffer('numbers', _numbers(self.snn).to(like.device))
         if learn_thresholds:

@@ -1,4 +1,4 @@
-"""The directly trained networks by name."""
+"""The directly trained networks by name, and detectors to convert, which train in the same way at T = 1."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +20,7 @@ SPIKING: dict[str, tuple[str, dict[str, Any]]] = {
     'vgg16': ('vgg:SpikingVGG', {'depth': 16}),
     'events-conv': ('events_conv:EventsConv', {}),
     'segment': ('segment:SegmentNet', {}),
+    'tiny-yolo': ('detectors:TinyYolo', {}),
     'converted': ('converted:converted', {}),
 }
 
@@ -36,10 +37,10 @@ def factory(name: str) -> Callable[..., nn.Module]:
 def build(name: str, *, in_channels: int, size: tuple[int, int], num_classes: int, **options: Any) -> nn.Module:
     """The untrained network of that name, drawn from torch's global random state.
 
-    It maps x [T, B, in_channels, *size] to outputs [T, B, num_classes] of each step, or for segmenters to
-    [T, B, num_classes, h, w]; its neurons carry state from call to call: `snnkern.nn.reset(net)`. options: its own
-    arguments. Raises ValueError for an unknown name or options that the network does not take.
-    Example: `build('mlp', in_channels=1, size=(28, 28), num_classes=10, hidden=300)`.
+    It maps x [T, B, in_channels, *size] to outputs [T, B, num_classes] of each step, or for segmenters to [T, B,
+    num_classes, h, w], for detectors to the maps [T, B, C, h, w] of their `head`; its neurons carry state from call to
+    call: `snnkern.nn.reset(net)`. options: its own arguments. Raises ValueError for an unknown name or options that the
+    network does not take. Example: `build('mlp', in_channels=1, size=(28, 28), num_classes=10, hidden=300)`.
     """
     make = factory(name)
     for key in ('width', 'hidden', 'T'):

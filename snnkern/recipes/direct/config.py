@@ -19,7 +19,7 @@ else:
 
 CONFIGS = Path(__file__).with_name('configs')
 CODINGS = ('direct', 'poisson', 'frames', 'saccade', 'odg')
-LOSSES = ('cross-entropy', 'tet', 'count', 'one-hot')
+LOSSES = ('cross-entropy', 'tet', 'count', 'one-hot', 'head')
 OPTIMIZERS = ('adamw', 'adam', 'sgd')
 SCHEDULES = ('cosine', 'constant')
 KINDS: dict[Any, Any] = {str: str, dict[str, Any]: dict}
@@ -38,10 +38,11 @@ class Config:
     have steps already.
 
     loss: "cross-entropy" of the mean output, "tet" (Deng et al., ICLR 2022), "count" (mean square error of spike
-    counts, .8 T for the class and .2 T otherwise) or "one-hot" (mean square error of the mean output).
-    label_smoothing: of the first two. dice: weight of 1 - Dice, for masks. rate_penalty: weight of the mean square
-    distance of the layers' firing rates from rate_target. distill: share of the loss that is the mean square
-    distance from the logits of the network's ANN, for a converted network.
+    counts, .8 T for the class and .2 T otherwise), "one-hot" (mean square error of the mean output), or for boxes
+    "head" (what the network's head says of the mean output, as `models.yolo.YoloHead.loss`). label_smoothing: of the
+    first two. dice: weight of 1 - Dice, for masks. rate_penalty: weight of the mean square distance of the layers'
+    firing rates from rate_target. distill: share of the loss that is the mean square distance from the logits of the
+    network's ANN, for a converted network.
 
     optimizer: "adamw", "adam" or "sgd" (Nesterov's momentum 0.9). schedule: of the learning rate, "cosine" down to 0
     after `warmup` (share of all steps, rising), or "constant". clip: largest norm of the gradient; 0: any.

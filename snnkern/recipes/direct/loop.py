@@ -32,7 +32,7 @@ class Loop:
         self, fabric: Any, config: Config, net: nn.Module, data: SampleSet, inputs: Inputs, out: Path, settings: Any
     ) -> None:
         self.fabric, self.config, self.data, self.out, self.settings = fabric, config, data, out, settings
-        self.objective, self.inputs, self.bare = Objective(config, data), inputs, net
+        self.objective, self.inputs, self.bare = Objective(config, data, net), inputs, net
         if config.rate_penalty and (settings.compile or not any(isinstance(m, Neuron) for m in net.modules())):
             why = 'torch.compile drops the hooks' if settings.compile else f'{config.model} has no layers of nn.Neuron'
             raise ValueError(f'rate_penalty: rates cannot be seen here, {why}')
@@ -121,7 +121,7 @@ class Loop:
             # Where a norm saw its own part of a batch only, the first process' statistics count.
             for buffer in self.bare.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        scores = score.scores_of(self.data, self.fabric)
+        scores = score.scores_of(self.data, self.bare, self.fabric)
         # The bare network: processes may have different numbers of test batches, and DDP waits in each for the others.
         parts = self.test_plan.all(self.data.test, self.settings.workers)
         found = score.evaluate(self.bare, parts, self.inputs, scores, self.fabric)

@@ -8,10 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnkern import encode, losses
-from snnkern.data.samples import SampleSet
+from snnkern.data.samples import SampleSet, kind_of
 from snnkern.recipes.direct.config import Config
 
-OF_MASKS = ('cross-entropy', 'tet')
+LOSSES_OF = {
+    'labels': ('cross-entropy', 'tet', 'count', 'one-hot'),
+    'masks': ('cross-entropy', 'tet'),
+    'boxes': ('head',),
+}
 ANALOGUE = ('direct', 'saccade')  # codings of normalised images; the others read intensities in 0..1
 
 
@@ -38,28 +42,34 @@ class Inputs:
 
 
 class Objective:
-    """The loss of a configuration on outputs [T, B, K, ...]; for a set's labels or masks.
+    """The loss of a configuration on outputs [T, B, K, ...]; for a set's labels, masks or boxes.
 
-    Raises ValueError for a loss that masks have not."""
+    net: whose `head` has the loss of boxes. Raises ValueError for a loss that such targets have not."""
 
-    def __init__(self, config: Config, data: SampleSet) -> None:
+    def __init__(self, config: Config, data: SampleSet, net: nn.Module) -> None:
         self.config, self.ignore = config, data.ignore
+        self.head: Any = getattr(net, 'head', None)
         self.options: dict[str, Any] = {}
-        if config.loss not in OF_MASKS and data.masks:
-            raise ValueError(f'loss: of masks expected one of {", ".join(OF_MASKS)}, got {config.loss!r}')
+        targets = data.targets
+        if config.loss not in LOSSES_OF[targets]:
+            raise ValueError(f'loss: of {targets} expected one of {", ".join(LOSSES_OF[targets])}, got {config.loss!r}')
         if config.loss in ('cross-entropy', 'tet'):
             self.options['label_smoothing'] = config.label_smoothing
             self.options |= {} if data.ignore is None else {'ignore_index': data.ignore}
 
     def __call__(self, out: Tensor, y: Tensor, rates: Sequence[Tensor] = (), teacher: Tensor | None = None) -> Tensor:
-        """A scalar. y: labels [B] or masks [B, H, W]. rates: of the layers. teacher: logits [B, K] to be close to."""
+        """A scalar. y: labels [B], masks [B, H, W] or boxes [B, M, 6]. rates: of the layers. teacher: outputs to be
+        close to, [B, K, ...]."""
         config = self.config
-        if y.dim() == 3:
+        if kind_of(y) == 'masks':
             if self.ignore is not None and not (y != self.ignore).any():
                 return 0 * out.sum()  # the mean over no pixels is none
             out = out if config.loss == 'tet' else out.float().mean(0, keepdim=True)
             out = fitted(out.float().flatten(0, 1), y).unflatten(0, out.shape[:2])
-        loss = LOSSES[config.loss](out, y, **self.options)
+        if kind_of(y) == 'boxes':
+            loss: Tensor = self.head.loss(out.float().mean(0), y)
+        else:
+            loss = LOSSES[config.loss](out, y, **self.options)
         if config.distill:
             assert teacher is not None
             far = F.mse_loss(out.float().mean(0), teacher.float())

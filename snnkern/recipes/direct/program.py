@@ -1,5 +1,6 @@
 """One training from a configuration to a folder of results: `snnkern train CONFIG`."""
 
+import math
 import time
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import snnkern
 from snnkern.data import ImageSplit, SampleSet, samples
@@ -19,7 +20,7 @@ from snnkern.recipes.direct.loop import Loop, Tell
 from snnkern.recipes.direct.objective import Inputs
 from snnkern.recipes.fitting import AUGMENTS, seeded
 
-CALIBRATION = 256  # images
+CALIBRATION, VALUES = 256, 2**25  # images, and what they may hold together
 REPORT, PICTURE = 'report.json', 'curve.png'
 OURS = (checkpoint.FILE, f'.{checkpoint.FILE}', saved.FILE, REPORT, PICTURE, 'events.out.tfevents*')
 
@@ -65,20 +66,31 @@ def network(config: Config, data: SampleSet, inputs: Inputs) -> nn.Module:
     """The network at the start of a training: drawn from the seed, or from weights, or converted."""
     with seeded(config.seed):
         net = saved.make(config, len(data.classes), data.shape)
+        head: Any = getattr(net, 'head', None)
+        if hasattr(head, 'fit') and not hasattr(net, 'teacher'):  # a converted network keeps its anchors
+            head.fit(_sizes(data))
         if config.init is not None:
             saved.begin_with(net, config.init)
         calibrate: Any = getattr(net, 'calibrate', None)
         if calibrate and config.init is None:  # it would forget the weights
-            x, _ = data.train.batch(range(min(CALIBRATION, len(data.train))))
+            count = min(CALIBRATION, max(1, VALUES // math.prod(data.shape)), len(data.train))
+            x, _ = data.train.batch(range(count))
             calibrate(inputs(x)[0])
     return net
+
+
+def _sizes(data: SampleSet) -> Tensor:
+    """Width and height of all boxes to train on, [N, 2]; images are not read."""
+    split: Any = data.train
+    rows = torch.cat([split.boxes(n) for n in range(len(split))])
+    return rows[:, 3:5] - rows[:, 1:3]
 
 
 @torch.no_grad()
 def fits(net: nn.Module, config: Config, data: SampleSet, inputs: Inputs) -> None:
     """Raise ValueError unless the network answers to a sample of the data with what its targets ask for."""
     x, _ = data.train.batch([0])
-    wanted = 5 if data.masks else 3
+    wanted, channels = _asked(net, data)
     try:
         out = net.eval()(inputs(x))
     except (RuntimeError, AssertionError) as error:
@@ -88,10 +100,21 @@ def fits(net: nn.Module, config: Config, data: SampleSet, inputs: Inputs) -> Non
     finally:
         reset(net)
         net.train()
-    if out.dim() != wanted or out.shape[2] != len(data.classes):
-        form = '[T, B, K, h, w] for masks' if wanted == 5 else '[T, B, K] for labels'
+    if out.dim() != wanted or out.shape[2] != channels:
+        form = '[T, B, K, h, w]' if wanted == 5 else '[T, B, K]'
         got = tuple(out.shape)
-        raise ValueError(f'model: {config.model} must give {form} of {data.name}, K = {len(data.classes)}, got {got}')
+        raise ValueError(f'model: {config.model} must give {form} for {data.name}, K = {channels}, got {got}')
+
+
+def _asked(net: nn.Module, data: SampleSet) -> tuple[int, int]:
+    """Dimensions and channels of the outputs that the data's targets ask for."""
+    targets = data.targets
+    if targets != 'boxes':
+        return (5 if targets == 'masks' else 3), len(data.classes)
+    head: Any = getattr(net, 'head', None)
+    if head is None:
+        raise ValueError(f'model: {type(net).__name__} has no head that finds the boxes of {data.name}')
+    return 5, head.channels
 
 
 def train(config: Config, out: Path, settings: runtime.Settings, tell: Tell) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from snnkern.recipes.direct.config import Config, from_table
 
 FILE = 'weights.safetensors'
 KEY = 'direct'
+TASKS = {'labels': 'classify', 'masks': 'segment', 'boxes': 'detect'}
 
 
 class Trained(NamedTuple):
@@ -30,7 +31,7 @@ def facts_of(config: Config, data: SampleSet) -> dict[str, Any]:
     """What is saved beside weights so that `load` can build the network again, as JSON."""
     known = data._asdict()
     kept = {name: known[name] for name in ('classes', 'shape', 'mean', 'std', 'ignore')}
-    task = 'segment' if data.masks else 'classify'
+    task = TASKS[data.targets]
     framing = getattr(data.train, 'framing', None)
     if framing is not None:
         kept |= {'sensor': data.train.sensor, 'framing': dataclasses.asdict(framing)}  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from snnkern.data.samples import SampleSet
+from snnkern.data.samples import SampleSet, kind_of
 from snnkern.nn import reset
 from snnkern.recipes.direct.objective import Inputs, fitted
 from snnkern.recipes.direct.plan import Part
@@ -44,10 +44,17 @@ class Accuracy:
         return {'accuracy': round(100 * right / seen, 4)}
 
 
-def scores_of(data: SampleSet, fabric: Any = None) -> Scores:
-    """The scores that a set's targets ask for: accuracy, or those of masks."""
-    if not data.masks:
+def scores_of(data: SampleSet, net: nn.Module, fabric: Any = None) -> Scores:
+    """The scores that a set's targets ask for: accuracy, or those of masks, or those of boxes by the network's head."""
+    targets = data.targets
+    if targets == 'labels':
         return Accuracy(fabric)
+    if targets == 'boxes':
+        from snnkern.recipes.detect.scores import Scores as BoxScores
+
+        head: Any = net.head
+        boxes: Scores = BoxScores(head, data.classes)
+        return boxes
     from snnkern.recipes.direct.masks import Scores as MaskScores
 
     found = MaskScores(len(data.classes), data.ignore)
@@ -67,7 +74,7 @@ def evaluate(net: nn.Module, parts: Iterable[Part], inputs: Inputs, scores: Scor
             reset(net)
             with fabric.autocast():
                 mean = net(inputs(x, part.offset, test=True)).float().mean(0)
-            scores.update(fitted(mean, y) if y.dim() == 3 else mean, y)
+            scores.update(fitted(mean, y) if kind_of(y) == 'masks' else mean, y)
         return scores.compute()
     finally:
         reset(net)

@@ -1,0 +1,1 @@
+"""Detectors from training to pictures with boxes: what `snnkern detect` runs."""
