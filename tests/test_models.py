@@ -39,8 +39,11 @@ def test_shapes_at_full_width(name):
     with torch.device('meta'):
         net = build(name).eval()
         out = net(torch.empty(2, entry.in_channels, entry.size, entry.size))
-    pixels = (entry.size, entry.size) if entry.task == 'segment' else ()
-    assert out.shape == (2, entry.num_classes, *pixels)
+    if entry.task == 'detect':
+        assert out.shape[:2] == (2, net.head.channels)
+    else:
+        pixels = (entry.size, entry.size) if entry.task == 'segment' else ()
+        assert out.shape == (2, entry.num_classes, *pixels)
 
 
 @pytest.mark.parametrize('name', ['resnet50', 'resnet101'])
@@ -60,10 +63,11 @@ def test_bottlenecks_come_from_torchvision(name):
         ('resnet20', 269_722),
         ('resnet32', 464_154),
         ('unet', 31_036_481),
+        ('fastestdet', 244_490),
     ],
 )
 def test_parameters_are_those_of_the_published_networks(name, count):
-    """ResNet-18, -20 and -32: as published; LeNets and the U-Net (without biases before BatchNorm): by hand."""
+    """ResNet-18, -20, -32 FastestDet: as published; LeNets, U-Net (no biases before BatchNorm): by hand."""
     with torch.device('meta'):
         assert parameters(build(name)) == count
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from snnkern.convert import graph
+from snnkern.convert import coding, graph
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.probe import Runner
 from snnkern.convert.recipe import Site
@@ -33,8 +33,9 @@ def inputs_of(batch: Any, count: int) -> tuple[Tensor, ...]:
     return tuple(part.clone() for part in parts[:count])  # a model may overwrite its input
 
 
-def batches(calibration: Calibration, count: int) -> Iterator[tuple[Tensor, ...]]:
-    """The inputs of calibration, batch by batch. Raises ValueError if there is none, and for NaN."""
+def batches(calibration: Calibration, count: int, coded: bool = False) -> Iterator[tuple[Tensor, ...]]:
+    """The inputs of calibration, batch by batch. Raises ValueError if there is none, for NaN, and for what cannot be
+    coded as spikes, if it is to be."""
     seen = False
     if isinstance(calibration, Tensor):
         calibration = calibration.split(BATCH) if calibration.dim() else [calibration]
@@ -42,6 +43,8 @@ def batches(calibration: Calibration, count: int) -> Iterator[tuple[Tensor, ...]
         calibration = zip(*(part.split(BATCH) for part in calibration), strict=True)
     for batch in calibration:
         found = inputs_of(batch, count)
+        for part in found if coded else ():
+            coding.check('calibration', part)
         if len(found[0]):
             seen = True
             yield found

@@ -11,6 +11,7 @@ from snnkern._checks import whole
 from snnkern.convert import calibrate, graph
 from snnkern.convert.activations import Activation, activation
 from snnkern.convert.calibrate import Calibration, Progress, silent
+from snnkern.convert.coding import CODINGS
 from snnkern.convert.fold import fold_batch_norm
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.inplace import out_of_place
@@ -37,6 +38,7 @@ def convert(
     leaves: Collection[str] = (),
     modules: str | Mapping[str, str] | None = None,
     readout: str | None = None,
+    coding: str | None = None,
     progress: Progress = silent,
 ) -> SNN:
     """A spiking twin of a trained network for about `timesteps` steps; `model` stays as it is.
@@ -54,14 +56,17 @@ def convert(
     modules where they stand (functional calls stay unseen), and a mapping {name: "neuron" | "pool" | "analogue"}
     names them. readout: "mean" applies analogue parts at the end (softmax, sigmoid) to the mean over time, "original"
     to every step, as published converters do, and averages (`min_max` is what those for segmentation do after it);
-    None: as the recipe says. progress: called with what is being done and the share done of it.
+    None: as the recipe says. coding: "direct", the input is a constant current and what stands before the first neuron
+    runs once, or "poisson", it is turned into spikes with probability x in every step (`SNN.seed`; x must lie in 0..1);
+    None: as the recipe says, all of the library's "direct". progress: called with what is being done and the share done
+    of it.
 
     Raises ConversionError, naming the call and its place, for what cannot be converted and for NaN activations;
     ValueError for bad arguments and empty calibration. Example: `snn = convert(net, x_train[:500], timesteps=4)`,
     then `logits = snn(x, T=4)`.
     """
     whole('timesteps', timesteps)
-    chosen = _with_readout(named(recipe), readout)
+    chosen = _with(named(recipe), readout, coding)
     if not isinstance(model, nn.Module):
         raise TypeError(f'model must be a torch.nn.Module, got {type(model).__name__}')
     model = graph.unwrapped(model)
@@ -69,7 +74,7 @@ def convert(
         return by_modules(model, calibration, chosen, timesteps, modules, progress)
     net = _traced(model, leaves)
     count = sum(node.op == 'placeholder' for node in net.graph.nodes)
-    stream = calibrate.batches(calibration, count)
+    stream = calibrate.batches(calibration, count, chosen.coding == 'poisson')
     first = next(stream)
     sites = _folded(net, first, chosen, timesteps, leaves)
     total = calibrate.length(calibration, count)
@@ -88,10 +93,15 @@ def rebuild(model: nn.Module, recipe: Recipe, timesteps: int, origin: Origin) ->
     return _finish(net, sites, recipe, timesteps, origin.leaves, inputs, silent)
 
 
-def _with_readout(recipe: Recipe, readout: str | None) -> Recipe:
+def _with(recipe: Recipe, readout: str | None, coding: str | None) -> Recipe:
+    """The recipe, with these where they are given."""
     if readout not in (None, 'mean', 'original'):
         raise ValueError(f"readout must be 'mean', 'original' or None, got {readout!r}")
-    return recipe if readout is None else replace(recipe, original_readout=readout == 'original')
+    original = recipe.original_readout if readout is None else readout == 'original'
+    coding = recipe.coding if coding is None else coding
+    if coding not in CODINGS:
+        raise ValueError(f'coding must be one of {", ".join(CODINGS)} or None, got {coding!r}')
+    return replace(recipe, original_readout=original, coding=coding)
 
 
 def _traced(model: nn.Module, leaves: Collection[str]) -> fx.GraphModule:
@@ -129,7 +139,7 @@ def _finish(
     snn = SNN(stem, body, replacing.clock, replacing.entries, recipe.name, timesteps, replacing.largest)
     if recipe.prepare is None or recipe.again is not None:
         seen = Origin.shapes(inputs)
-        snn.origin = Origin(seen, tuple(leaves), None, recipe.gated, recipe.original_readout, numbers)
+        snn.origin = Origin(seen, tuple(leaves), None, recipe.gated, recipe.original_readout, numbers, recipe.coding)
     return snn
 
 

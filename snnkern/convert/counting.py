@@ -8,20 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from snnkern.convert.coding import PoissonInput
 from snnkern.convert.hooks import Hooked
 from snnkern.convert.layers import LateralPool, Spiking
+
+EMITTING = (Spiking, LateralPool, PoissonInput)
 
 
 class Counting(Hooked):
     """Counts the spikes of given layers at each step, while it is open.
 
-    layers: neurons and pools by name. A burst of k spikes counts k, a negative spike as one too; of neurons whose
-    outputs are no multiples of a threshold, each output that is not 0 counts one. sizes: outputs of a layer for one
-    input and step. Example: `with Counting(snn.by_name) as found: snn(x, 8)`, then `found.take()`.
+    layers: neurons, pools and coded inputs by name. A burst of k spikes counts k, a negative spike as one too; of
+    neurons whose outputs are no multiples of a threshold, each output that is not 0 counts one. sizes: outputs of a
+    layer for one input and step. Example: `with Counting(snn.by_name) as found: snn(x, 8)`, then `found.take()`.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
-        self.layers = {name: layer for name, layer in layers.items() if isinstance(layer, Spiking | LateralPool)}
+        self.layers = {name: layer for name, layer in layers.items() if isinstance(layer, EMITTING)}
         self.sizes: dict[str, int] = {}
         self._steps: dict[str, list[Tensor]] = {name: [] for name in self.layers}
 
@@ -36,18 +39,18 @@ class Counting(Hooked):
         return found
 
     def _count(self, name: str, layer: nn.Module, _: Any, output: Tensor) -> None:
-        assert isinstance(layer, Spiking | LateralPool)
+        assert isinstance(layer, EMITTING)
         self.sizes[name] = output[0].numel()
         self._steps[name].append(spikes(layer, output.detach()))
 
 
-def spikes(layer: Spiking | LateralPool, output: Tensor) -> Tensor:
+def spikes(layer: Spiking | LateralPool | PoissonInput, output: Tensor) -> Tensor:
     """Spikes [T] of each step of a layer, from its output [T*B, ...]."""
     steps = layer.unfold(output)
     if isinstance(layer, Spiking) and not layer.integral:
         return torch.stack([step.count_nonzero() for step in steps])
     theta = layer.v_threshold if isinstance(layer, Spiking) else layer.scale
-    signed = isinstance(layer, LateralPool) or layer.neuron.fire.negative is not None
+    signed = layer.neuron.fire.negative is not None if isinstance(layer, Spiking) else isinstance(layer, LateralPool)
     channels = isinstance(theta, Tensor) and theta.numel() > 1
     dims = [d for d in range(steps.dim() - 1) if d != 1 or not channels]
     room = torch.empty_like(steps[0]) if signed else None

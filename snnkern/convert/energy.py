@@ -9,7 +9,8 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from snnkern.convert import affine, graph
-from snnkern.convert.layers import Analogue, LateralPool, Spiking
+from snnkern.convert.counting import EMITTING
+from snnkern.convert.layers import Analogue
 
 if TYPE_CHECKING:
     from snnkern.convert.network import SNN
@@ -29,7 +30,8 @@ FIRST_ONLY = frozenset(('expand_as', 'view_as', 'type_as'))
 @dataclass(frozen=True)
 class Energy:
     """Operations of one input in T steps, and their energy. ann_macs: of the original network; macs: of the SNN, for
-    what is no spikes (the first layer, once; analogue parts, every step); synops: additions that spikes cause.
+    what is no spikes (the first layer, once, unless its input is coded as spikes; analogue parts, every step); synops:
+    additions that spikes cause.
 
     Only weights count (convolutions, linear layers, products); biases, neurons, memory and data movement do not.
     """
@@ -181,7 +183,7 @@ def _feed(net: fx.GraphModule, node: fx.Node, feeds: dict[fx.Node, Feed], run: M
     if node.op == 'get_attr' or not run.sizes.get(node):
         return Feed()
     module = graph.module_of(net, node)
-    if isinstance(module, Spiking | LateralPool):
+    if isinstance(module, EMITTING):
         return Feed({str(node.target): 1.0})
     if node.op == 'placeholder':
         return Feed(constant=True)

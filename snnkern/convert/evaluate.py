@@ -165,15 +165,15 @@ class Run:
             if self.ann is not None:
                 weight = next(self.ann.parameters(), None)
                 self.ann_score.add(self.ann(*(_like(x, weight) for x in parts)), labels)
-            self.inputs += len(labels)
             for asked in [self.timesteps] if self.snn.causal else [(T,) for T in self.timesteps]:
                 self._run(moved, labels, asked)
+            self.inputs += len(labels)
 
     def _run(self, x: tuple[Tensor, ...], y: Tensor, asked: tuple[int, ...]) -> None:
         T = max(asked)
         early = None if self.confidence is None else Early(self.confidence)
         with self.counting:
-            for t, out in self.snn.steps(x, T, self.snn.chunk(T, len(y))):
+            for t, out in self.snn.steps(x, T, self.snn.chunk(T, len(y)), offset=self.inputs):
                 if early is not None:
                     early.add(t, out)
                 if t in asked:

@@ -17,11 +17,16 @@ from snnkern.neurons import Neuron
 
 
 class Clock:
-    """Where a network is in time, shared by all its layers. steps: of this call; start: steps before it."""
+    """Where a network is in time, shared by all its layers. steps: of this call; start: steps before it.
+
+    seed, offset: of random input, and the index of the first sample among all that draw from it.
+    """
 
     def __init__(self) -> None:
         self.steps = 1
         self.start = 0
+        self.seed = 0
+        self.offset = 0
 
 
 class Timed(nn.Module):

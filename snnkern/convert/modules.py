@@ -18,7 +18,7 @@ from snnkern.convert.layers import Analogue, Clock, Spiking, Timed
 from snnkern.convert.network import SNN
 from snnkern.convert.origin import Origin
 from snnkern.convert.recipe import Recipe, Site
-from snnkern.convert.replace import Entry, spiking
+from snnkern.convert.replace import Entry, coded, spiking
 from snnkern.convert.sketch import Sketch
 from snnkern.convert.stands import Alone, Once, Stand, Whole, kinds_of
 from snnkern.convert.tune import how_many, tune_layer
@@ -32,7 +32,9 @@ POOL = 'a max-pool on the running mean: without a trace nobody knows what a spik
 class Converting:
     """Conversion by modules, step by step. calls: in the order of one forward; layers: by call."""
 
-    def __init__(self, model: nn.Module, modules: str | Mapping[str, str], recipe: Recipe, timesteps: int) -> None:
+    def __init__(
+        self, model: nn.Module, modules: str | Mapping[str, str], recipe: Recipe, timesteps: int, count: int
+    ) -> None:
         kinds = kinds_of(model, modules)
         self.recipe, self.timesteps, self.clock = recipe, timesteps, Clock()
         self.whole = Whole(graph.frozen_copy(model), kinds)
@@ -41,6 +43,11 @@ class Converting:
         self.sites: dict[Call, Site] = {}
         self.targets: dict[Call, Tensor] = {}
         self.entries: list[Entry] = []
+        for i in range(count if recipe.coding == 'poisson' else 0):
+            layer, entry = coded(i, f'input {i + 1}')
+            layer.clock, layer.name = self.clock, entry.name
+            self.whole.coded.append(layer)
+            self.entries.append(entry)
         self.rows, self.largest = 0, 1
 
     def look(self, inputs: tuple[Tensor, ...]) -> None:
@@ -155,9 +162,9 @@ def by_modules(
     """
     if recipe.prepare is not None:
         raise ConversionError(f'recipe {recipe.name} changes weights, which needs a traced model; modules must be None')
-    work = Converting(model, modules, recipe, timesteps)
     count = _inputs_of(model)
-    stream = calibrate.batches(calibration, count)
+    work = Converting(model, modules, recipe, timesteps, count)
+    stream = calibrate.batches(calibration, count, recipe.coding == 'poisson')
     first, total, few = next(stream), calibrate.length(calibration, count), calibrate.Few()
     work.look(tuple(x[:ROWS] for x in first))
     for i, batch in enumerate(chain([first], stream)):
@@ -171,7 +178,8 @@ def by_modules(
     about = Entry('network', '', type(model).__name__, why)
     snn = SNN(Once(), work.whole, work.clock, [about, *work.entries], recipe.name, timesteps, work.largest)
     asked = modules if isinstance(modules, str) else dict(modules)
-    snn.origin = Origin(Origin.shapes(first), (), asked, recipe.gated, recipe.original_readout)
+    readout, coding = recipe.original_readout, recipe.coding
+    snn.origin = Origin(Origin.shapes(first), (), asked, recipe.gated, readout, coding=coding)
     _check(snn, graph.frozen_copy(model), tuple(x[:ROWS] for x in first), about)
     return snn
 

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from snnkern._checks import whole
 from snnkern.convert import report
 from snnkern.convert.calibrate import Progress, silent
+from snnkern.convert.coding import SEEDS
 from snnkern.convert.evaluate import Early, Loader, Metric, evaluate
 from snnkern.convert.layers import Analogue, Clock, LateralPool, Spiking, Timed, precise
 from snnkern.convert.origin import Origin
@@ -26,12 +27,14 @@ class SNN(nn.Module):
     """A converted network; `snnkern.convert.convert` makes it.
 
     It runs layer by layer: a layer computes a chunk of steps in one call, with time folded into the batch of
-    convolutions and linear layers. The input is a constant current, so what stands before the first neuron runs once.
+    convolutions and linear layers. The input is a constant current, so what stands before the first neuron runs once,
+    unless it was converted for coded input: then spikes with probability x come from `seed`.
 
     stem: what runs once; body: what runs every step. entries: what was replaced by what. recipe: its name. timesteps:
     T that thresholds were chosen for, the default of every call. largest: values of the largest layer, per input.
     chunk_bytes: how many bytes of it may be computed together (steps are cut into chunks that long). origin: what
-    `convert` was called with, for `save`; None if it cannot be saved.
+    `convert` was called with, for `save`; None if it cannot be saved. seed: of coded input (0); another one draws
+    other spikes.
     Example: `snn(x, T=8).argmax(1)`.
     """
 
@@ -51,34 +54,36 @@ class SNN(nn.Module):
         self.chunk_bytes = BYTES
         self.origin: Origin | None = None
 
-    def forward(self, x: Any, T: int | None = None) -> Any:
+    def forward(self, x: Any, T: int | None = None, offset: int = 0) -> Any:
         """Mean output over T steps (None: `timesteps`), [B, ...], in the structure that the model returns.
 
         x: inputs [B, ...] as the model takes them; a tuple if it takes several. Analogue parts at the end (softmax,
-        sigmoid) are applied once, to the mean: the readout.
+        sigmoid) are applied once, to the mean: the readout. offset: >= 0, index of the first sample of x in the whole
+        batch; coded input draws the same spikes for a sample wherever batches are cut. Nothing else depends on it.
         """
         T = self._steps(T)
         total: list[Tensor] = []
         shape: Any = None
-        for out in self._chunks(x, T, self.chunk(T, _batch(x))):
+        for out in self._chunks(x, T, self.chunk(T, _batch(x)), offset):
             parts, shape = pytree.tree_flatten(out)
             sums = [precise(part).sum(0) for part in parts]
             total = [a + b for a, b in zip(total, sums, strict=True)] if total else sums
         return pytree.tree_unflatten([(s / T).to(part.dtype) for s, part in zip(total, parts, strict=True)], shape)
 
-    def sequence(self, x: Any, T: int | None = None) -> Any:
+    def sequence(self, x: Any, T: int | None = None, offset: int = 0) -> Any:
         """The outputs of all steps [T, B, ...], with gradients, in the structure that the model returns.
 
-        x, T: as for a call, whose answer is the mean of these over time. Example: `snn.sequence(x, T=4)[-1]`.
+        x, T, offset: as for a call, whose answer is the mean of these over time. Example: `snn.sequence(x, T=4)[-1]`.
         """
         T = self._steps(T)
-        return pytree.tree_map(lambda *parts: torch.cat(parts), *self._chunks(x, T, self.chunk(T, _batch(x))))
+        chunks = self._chunks(x, T, self.chunk(T, _batch(x)), offset)
+        return pytree.tree_map(lambda *parts: torch.cat(parts), *chunks)
 
-    def steps(self, x: Any, T: int | None = None, chunk: int = 1) -> Iterator[tuple[int, Any]]:
+    def steps(self, x: Any, T: int | None = None, chunk: int = 1, offset: int = 0) -> Iterator[tuple[int, Any]]:
         """The answer after each step: (1, out), (2, out), ..., (T, out), each the mean so far, [B, ...].
 
         chunk: how many steps are computed together; 1 computes no step before it is asked for. The layers hold the
-        state: no other call of this network may come in between.
+        state: no other call of this network may come in between. offset: as for a call.
         Raises ValueError for a recipe that needs all steps at once, unless chunk >= T.
         Example: `for t, out in snn.steps(x): ...` with a break where out is sure enough.
         """
@@ -87,16 +92,18 @@ class SNN(nn.Module):
         if chunk < T and not self.causal:
             raise ValueError(f'chunk must be >= T = {T} for recipe {self.recipe}, whose layers look ahead; got {chunk}')
         done, total = 0, None
-        for out in self._chunks(x, T, chunk):
+        for out in self._chunks(x, T, chunk, offset):
             for t in range(len(pytree.tree_leaves(out)[0])):
                 step = pytree.tree_map(lambda part, t=t: precise(part[t]), out)
                 total = step if total is None else pytree.tree_map(torch.add, total, step)
                 done += 1
                 yield done, pytree.tree_map(lambda s, part, done=done: (s / done).to(part.dtype), total, out)
 
-    def _chunks(self, x: Any, T: int, chunk: int) -> Iterator[Any]:
+    def _chunks(self, x: Any, T: int, chunk: int, offset: int) -> Iterator[Any]:
         """The outputs [chunk, B, ...] of T steps, chunk by chunk, from a fresh start (after a trial, `warm_up`)."""
+        whole('offset', offset, at_least=0)
         self.reset()
+        self.clock.offset = offset
         current = self.stem(*_inputs(x))
         if self.warm_up:
             for _ in self._run(current, self.warm_up, self.chunk(self.warm_up, _batch(x))):
@@ -140,7 +147,8 @@ class SNN(nn.Module):
         """Outputs [B, ...] of any number of inputs, run in batches (see `batch`), without gradients."""
         T = self._steps(T)
         size = self.batch(T, megabytes)
-        found = [self(parts, T) for parts in zip(*(part.split(size) for part in _inputs(x)), strict=True)]
+        batches = zip(*(part.split(size) for part in _inputs(x)), strict=True)
+        found = [self(parts, T, i * size) for i, parts in enumerate(batches)]
         return pytree.tree_map(lambda *parts: torch.cat(parts), *found)
 
     @torch.no_grad()
@@ -213,6 +221,16 @@ class SNN(nn.Module):
         from snnkern.convert import save
 
         return save.load(Path(path), model, leaves)
+
+    @property
+    def seed(self) -> int:
+        """Of coded input: 0 to 2^32 - 1."""
+        return self.clock.seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        whole('seed', value, at_least=0, at_most=SEEDS - 1)
+        self.clock.seed = value
 
     @property
     def layers(self) -> list[Timed]:

@@ -11,8 +11,8 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Origin:
     """What `convert` was called with. inputs: shape [...] of one and dtype, of each; leaves, modules: as given;
-    gated: how pools work; original_readout: whether analogue parts run at every step. prepared: the numbers that the
-    recipe's `prepare` took from statistics."""
+    gated: how pools work; original_readout: whether analogue parts run at every step; coding: of the input. prepared:
+    the numbers that the recipe's `prepare` took from statistics."""
 
     inputs: tuple[tuple[tuple[int, ...], str], ...]
     leaves: tuple[str, ...] = ()
@@ -20,6 +20,7 @@ class Origin:
     gated: bool = False
     original_readout: bool = False
     prepared: dict[str, float] = field(default_factory=dict)
+    coding: str = 'direct'
 
     @staticmethod
     def shapes(inputs: tuple[Tensor, ...]) -> tuple[tuple[tuple[int, ...], str], ...]:

@@ -52,7 +52,8 @@ class Recipe:
     those before it are what they will be: tune(layer, x, target, site), with the layer's input x (as it takes it) and
     the activation's output target [B, ...] for the same inputs. layer: the class that runs the neurons. channels:
     whether statistics are kept per channel. gated: pool by the gate and not by lateral inhibition. original_readout:
-    apply analogue parts at every step. prepare: None, or what may change the folded network and the sites' statistics
+    apply analogue parts at every step. coding: "direct", the input is a constant current, or "poisson", it is spikes
+    with probability x. prepare: None, or what may change the folded network and the sites' statistics
     before neurons are chosen; it returns the numbers that it took from statistics. again: prepare once more, with
     these numbers and without statistics: again(net, sites, numbers); `SNN.load` needs it of what prepares.
     """
@@ -64,6 +65,7 @@ class Recipe:
     channels: bool = False
     gated: bool = False
     original_readout: bool = False
+    coding: str = 'direct'
     prepare: Callable[[fx.GraphModule, dict[fx.Node, Site]], dict[str, float]] | None = None
     again: Callable[[fx.GraphModule, dict[fx.Node, Site], dict[str, float]], None] | None = None
 

@@ -8,6 +8,7 @@ from torch import fx, nn
 
 from snnkern.convert import graph
 from snnkern.convert.affine import is_affine, mixes
+from snnkern.convert.coding import PoissonInput
 from snnkern.convert.fuse import absorb_biases, fuse_sums
 from snnkern.convert.graph import ConversionError
 from snnkern.convert.layers import Analogue, Clock, LateralPool, OverTime, Spiking, Timed
@@ -16,8 +17,8 @@ from snnkern.convert.recipe import Recipe, Site
 
 @dataclass
 class Entry:
-    """One replacement. kind: "neuron", "pool" or "analogue"; name: of the layer; was: the call; why: for analogue
-    parts, the reason; warnings: what may go wrong there."""
+    """One replacement. kind: "neuron", "pool", "analogue" or "input"; name: of the layer; was: the call; why: for
+    analogue parts, the reason; warnings: what may go wrong there."""
 
     kind: str
     name: str
@@ -47,6 +48,8 @@ class Replacing:
 
     def run(self) -> None:
         """Replace what there is to replace. Raises ConversionError for what cannot be converted."""
+        if self.recipe.coding == 'poisson':
+            self._code_inputs()
         for node in list(self.net.graph.nodes):
             varying = [before for before in node.all_input_nodes if before in self.timed]
             if node in self.sites:
@@ -60,6 +63,22 @@ class Replacing:
         self.net.delete_all_unused_submodules()
         self.net.graph.lint()
         self.net.recompile()
+
+    def _code_inputs(self) -> None:
+        """Let every input become spikes before anything reads it."""
+        first = next(node for node in self.net.graph.nodes if node.op != 'placeholder')
+        inputs = [node for node in self.net.graph.nodes if node.op == 'placeholder']
+        for i, node in enumerate(inputs):
+            if not node.users:
+                continue
+            readers = list(node.users)
+            layer, entry = coded(i, f'input {node.target}')
+            layer.name = entry.name
+            twin = self._call(entry.name, layer, first, node)
+            for reader in readers:
+                reader.replace_input_with(node, twin)
+            self.entries.append(entry)
+            self._note(twin, node.meta['shape'])
 
     def _neuron(self, node: fx.Node, constant: bool) -> None:
         if node.meta['batch'] is None:
@@ -122,15 +141,22 @@ class Replacing:
 
     def _put(self, node: fx.Node, name: str, layer: Timed, inputs: tuple[fx.Node, ...], entry: Entry) -> fx.Node:
         """Let a new layer take the place of a call."""
-        layer.clock, layer.name = self.clock, name
-        self.net.add_submodule(name, layer)
-        with self.net.graph.inserting_before(node):
-            twin = self.net.graph.call_module(name, inputs)
+        layer.name = name
+        twin = self._call(name, layer, node, *inputs)
         twin.meta = dict(node.meta)
         node.replace_all_uses_with(twin)
         self.net.graph.erase_node(node)
         self.entries.append(entry)
         self._note(twin, node.meta['shape'])
+        return twin
+
+    def _call(self, name: str, layer: Timed, before: fx.Node, *inputs: fx.Node) -> fx.Node:
+        """A call of a new layer in front of a node; it knows of itself what its first input does."""
+        layer.clock = self.clock
+        self.net.add_submodule(name, layer)
+        with self.net.graph.inserting_before(before):
+            twin = self.net.graph.call_module(name, inputs)
+        twin.meta = dict(inputs[0].meta)
         return twin
 
     def _note(self, node: fx.Node, shape: tuple[int, ...] | None) -> None:
@@ -148,13 +174,7 @@ class Replacing:
                 continue
             if before.meta['batch'] is None:
                 raise mixes(self.net, before)
-            name = f'over_time_{node.name}_{before.name}'
-            layer = OverTime()
-            layer.clock = self.clock
-            self.net.add_submodule(name, layer)
-            with self.net.graph.inserting_before(node):
-                twin = self.net.graph.call_module(name, (before,))
-            twin.meta = dict(before.meta)
+            twin = self._call(f'over_time_{node.name}_{before.name}', OverTime(), node, before)
             node.replace_input_with(before, twin)
 
     def split(self) -> tuple[fx.GraphModule, fx.GraphModule]:
@@ -199,6 +219,11 @@ def _alone(net: fx.GraphModule, node: fx.Node, inputs: tuple[fx.Node, ...]) -> f
     named: dict[fx.Node, fx.Node] = {before: alone.placeholder(before.name) for before in inputs}
     alone.output(alone.node_copy(node, named.__getitem__))
     return fx.GraphModule(net, alone)
+
+
+def coded(index: int, was: str) -> tuple[PoissonInput, Entry]:
+    """The layer that codes an input as spikes, and what a report says of it."""
+    return PoissonInput(index), Entry('input', f'coded_{index}', was, 'a spike of 1 with probability x at every step')
 
 
 def spiking(recipe: Recipe, site: Site, constant: bool) -> tuple[Spiking, Entry]:

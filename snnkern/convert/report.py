@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from snnkern import backends
+from snnkern.convert.coding import PoissonInput
 from snnkern.convert.layers import LateralPool, Spiking, Timed
 from snnkern.convert.results import render
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 class Part:
     """One replacement.
 
-    kind: "neuron", "pool" or "analogue"; "network" is a remark on all of it. name: of the layer; was: the call that it
-    replaces; layer: its class; theta: value of a spike, the least and the largest over channels; channels: how many
-    have their own, 0 for one theta; max_spikes: of one step; neuron: its spec; why: for analogue parts, the reason.
+    kind: "neuron", "pool", "analogue" or "input" (coded as spikes); "network" is a remark on all of it. name: of the
+    layer; was: the call that it replaces; layer: its class; theta: value of a spike, the least and the largest over
+    channels; channels: how many have their own, 0 for one theta; max_spikes: of one step; neuron: its spec; why: for
+    analogue parts, the reason.
     """
 
     kind: str
@@ -130,7 +132,7 @@ def report(snn: 'SNN') -> Report:
                 'constant_input': layer.constant_input,
                 **_theta(layer.v_threshold),
             }
-        elif isinstance(layer, LateralPool):
+        elif isinstance(layer, LateralPool | PoissonInput):
             found |= _theta(layer.scale)
         parts.append(Part(entry.kind, entry.name, entry.was, why=entry.why, warnings=tuple(entry.warnings), **found))
     called = dict.fromkeys(name for net in (snn.stem, snn.body) for name in _called(net))
@@ -158,6 +160,8 @@ def explain(snn: 'SNN') -> str:
     where = f'{weight.device.type}, {str(weight.dtype).removeprefix("torch.")}'
     lines = [f'{len(snn.neurons)} neuron layers and {len(snn.pools)} spiking pools on {where}']
     fused = [layer for layer in snn.neurons if not layer.loops]
+    if any(entry.kind == 'input' for entry in snn.entries):
+        lines.append(f'input: Poisson-coded spikes of seed {snn.seed}, so that the first layer runs at every step')
     for op, layers in (('multistep', fused), ('pool2d', snn.pools)):
         if layers:
             backend = backends.select(op, weight.device, weight.dtype).__name__.removeprefix('snnkern.backends.')

@@ -46,6 +46,7 @@ def save(snn: SNN, path: Path) -> None:
         'version': snnkern.__version__,
         'recipe': snn.recipe,
         'timesteps': snn.timesteps,
+        'seed': snn.seed,
         'origin': asdict(snn.origin),
         'entries': [asdict(entry) for entry in snn.entries],
         'layers': _layers(snn),
@@ -109,6 +110,7 @@ class Stored:
             layer=cast(Any, self.layer),
             gated=origin['gated'],
             original_readout=origin['original_readout'],
+            coding=origin.get('coding', 'direct'),
             prepare=self.prepare if origin['prepared'] else None,
             again=lambda net, sites, numbers: None,  # what is loaded can be saved once more
         )
@@ -166,6 +168,7 @@ def load(path: Path, model: nn.Module, leaves: Collection[str] | None) -> SNN:
     if difference:
         raise ValueError(f'{path} is of another architecture than {type(model).__name__}: {difference}')
     snn.load_state_dict(tensors, assign=True)
+    snn.seed = found.get('seed', 0)
     snn.entries = [Entry(**entry) for entry in found['entries']]
     weight = next(model.parameters(), None)
     return snn if weight is None else snn.to(weight.device)

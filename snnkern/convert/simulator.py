@@ -101,6 +101,7 @@ class Simulator(nn.Module):
         if not isinstance(snn.body, fx.GraphModule):
             raise ValueError('the simulator needs a traced network; this one was converted by modules')
         self.stem, self.largest, self.clock = snn.stem, snn.largest, Clock()
+        self.clock.seed = snn.seed
         self.body = fx.GraphModule(snn.body, copy.deepcopy(snn.body.graph))
         self.layers: list[Timed] = []
         for name, layer in list(self.body.named_modules()):
@@ -110,9 +111,10 @@ class Simulator(nn.Module):
                 self.body.set_submodule(name, step)
                 self.layers.append(step)
 
-    def forward(self, x: Tensor, T: int) -> Tensor:
-        """Mean output over T steps, [B, ...]. x: inputs [B, ...]."""
+    def forward(self, x: Tensor, T: int, offset: int = 0) -> Tensor:
+        """Mean output over T steps, [B, ...]. x: inputs [B, ...]. offset: as for an `SNN`."""
         whole('T', T)
+        self.clock.offset = offset
         for layer in self.layers:
             layer.reset()
         total = self._step(x, 0)
@@ -128,7 +130,7 @@ class Simulator(nn.Module):
     def predict(self, x: Tensor, T: int, megabytes: float = 4.0) -> Tensor:
         """Outputs [B, ...] of any number of inputs, in batches whose largest layer takes about so many MB."""
         batch = max(1, int(megabytes * 2**20 / (4 * self.largest)))
-        return torch.cat([self(part, T) for part in x.split(batch)])
+        return torch.cat([self(part, T, i * batch) for i, part in enumerate(x.split(batch))])
 
 
 def _step(layer: Timed) -> Timed:

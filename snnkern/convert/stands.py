@@ -1,6 +1,7 @@
 """What stands in a copy of a model in the place of modules, and which modules that is."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, repeat
 from typing import Any
 
 from torch import Tensor, nn
@@ -73,13 +74,14 @@ class Once(nn.Module):
 
 
 class Whole(nn.Module):
-    """The copy of a model with stands in it; its inputs are repeated at every step.
+    """The copy of a model with stands in it; its inputs are repeated at every step, or coded as spikes.
 
-    layers: of all stands, in the order of their calls.
+    coded: the layers that do that, for the first inputs. layers: of all stands, in the order of their calls.
     """
 
     def __init__(self, model: nn.Module, kinds: Mapping[str, str]) -> None:
         super().__init__()
+        self.coded = nn.ModuleList()
         self.layers = nn.ModuleList()
         self.over_time = OverTime()
         self.model = model
@@ -98,7 +100,8 @@ class Whole(nn.Module):
                 setattr(self.get_submodule(parent), child, stand)
 
     def forward(self, *inputs: Tensor) -> Any:
-        out = self.once(*map(self.over_time, inputs))
+        layers = chain(self.coded, repeat(self.over_time))
+        out = self.once(*(layer(x) for x, layer in zip(inputs, layers, strict=False)))
         for stand in self.stands:
             if stand.watch is None and stand.at != len(stand.layers):
                 raise ConversionError(

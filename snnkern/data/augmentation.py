@@ -98,5 +98,5 @@ def transforms() -> tuple[Any, Any]:
         from torchvision import tv_tensors
         from torchvision.transforms import v2
     except ImportError:
-        raise DataError("segmentation data need torchvision: pip install 'snnkern[segmentation]'") from None
+        raise DataError("pictures need torchvision: pip install 'snnkern[vision]'") from None
     return v2, tv_tensors

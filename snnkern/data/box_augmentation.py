@@ -34,8 +34,8 @@ def augmentation(augment: str | BoxChange) -> BoxChange | None:
     tenth more than the zoom leaves room for (missing pixels have ImageNet's mean colour), brightness, contrast and
     saturation times .75 to 1.25. "cells": flip upside down as well, for things that have no up. "none": None. Else a
     transform of torchvision v2 as it is: it gets {"image": uint8 [3, H, W], "boxes": [n, 4], "labels": [n, 2]}, image
-    and boxes being tv_tensors and labels (label, crowd). Raises ValueError for another word, DataError without
-    torchvision. Example: `augmentation('light')`.
+    and boxes being tv_tensors and labels (label, crowd), and may make the image floats 0..1. Raises ValueError for
+    another word, DataError without torchvision. Example: `augmentation('light')`.
     """
     v2, _ = transforms()
     if not isinstance(augment, str):
@@ -48,7 +48,9 @@ def augmentation(augment: str | BoxChange) -> BoxChange | None:
         raise ValueError(f'augment: expected one of {", ".join(STRENGTHS)}, none, got {augment!r}')
     scale, shift, upright = STRENGTHS[augment]
     flips = [v2.RandomHorizontalFlip(0.5)] + ([] if upright else [v2.RandomVerticalFlip(0.5)])
-    change: BoxChange = v2.Compose([Zoom(scale, shift), *flips, v2.ColorJitter(COLOUR, COLOUR, COLOUR)])
+    # The zoom is fastest in bytes, colours in floats: 2.0 ms an image of 416 x 416 against 3.8 in bytes.
+    colours = [v2.ToDtype(torch.float32, scale=True), v2.ColorJitter(COLOUR, COLOUR, COLOUR)]
+    change: BoxChange = v2.Compose([Zoom(scale, shift), *flips, *colours])
     return change
 
 
@@ -105,7 +107,8 @@ def inside(boxes: Tensor, window: tuple[int, int, int, int], least: float) -> Te
 def finished(change: BoxChange, image: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Image uint8 [3, H, W] and rows of boxes (label, x1, y1, x2, y2, crowd) after a change, in the same size.
 
-    Boxes are cut at the border, and those under a pixel in width or height are dropped.
+    The image is in bytes or, where the change makes it so, in floats 0..1. Boxes are cut at the border, and those under
+    a pixel in width or height are dropped.
     """
     v2, tv_tensors = transforms()
     height, width = image.shape[-2:]

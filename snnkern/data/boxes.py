@@ -2,9 +2,12 @@
 
 import contextlib
 import math
+import mmap
 import warnings
 import zipfile
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -47,11 +50,16 @@ class BoxPicture(NamedTuple):
 class Labels:
     """The boxes of label files as they are read: checked, and those without area dropped and counted.
 
-    classes: names of the labels. Example: `Labels(('cat',)).row('a.txt, line 1', 0, [0, 0, 0.5, 1])`.
+    classes: names of the labels. source: where they are from, for messages. Raises ValueError where they are not names,
+    all different. Example: `Labels(('cat',)).row('a.txt, line 1', 0, [0, 0, 0.5, 1])`.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
-        self.classes = tuple(classes)
+    def __init__(self, classes: Sequence[str], source: str = 'classes') -> None:
+        names = () if isinstance(classes, str) else tuple(classes)
+        if not names or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+            got = repr(classes) if isinstance(classes, str) else ', '.join(map(repr, names)) or 'none'
+            raise ValueError(f'{source}: expected names, all different, got {got}')
+        self.classes = names
         self.dropped: list[str] = []
 
     def number(self, where: str, name: str | None) -> int:
@@ -76,17 +84,16 @@ class Labels:
         """
         if not 0 <= label < len(self.classes):
             raise DataError(f'{where}: class {label}, known are 0 to {len(self.classes) - 1}')
-        said = 'the box ' + ' '.join(f'{corner:.6g}' for corner in corners)
-        low, high = corners[:2], corners[2:]
-        if any(a > b for a, b in zip(low, high, strict=True)):
-            raise DataError(f'{where}: {said} has a right or lower corner before its left or upper one')
-        sides = size or (1, 1)
-        slack = [max(1.0, SLACK * side) if size else SLACK for side in sides]
-        if any(a < -more or b > side + more for a, b, side, more in zip(low, high, sides, slack, strict=True)):
-            image = '{} x {}'.format(*size) if size else 'shares 0 to 1 of width and height'
-            raise DataError(f'{where}: {said} is outside of its image, {image}')
-        shares = [min(max(corner / side, 0.0), 1.0) for corner, side in zip(corners, (*sides, *sides), strict=True)]
-        x1, y1, x2, y2 = torch.tensor(shares).tolist()  # in float32, where a narrow box may have no area
+        (width, height), (x1, y1, x2, y2) = size or (1, 1), corners
+        if x1 > x2 or y1 > y2:
+            raise DataError(f'{where}: {_said(corners)} has a right or lower corner before its left or upper one')
+        across, down = (max(1.0, SLACK * width), max(1.0, SLACK * height)) if size else (SLACK, SLACK)
+        if min(x1 + across, y1 + down, width + across - x2, height + down - y2) < 0:
+            image = f'{width} x {height}' if size else 'shares 0 to 1 of width and height'
+            raise DataError(f'{where}: {_said(corners)} is outside of its image, {image}')
+        shares = (x1 / width, y1 / height, x2 / width, y2 / height)
+        # In float32, where a narrow box may have no area.
+        x1, y1, x2, y2 = array('f', [min(max(share, 0.0), 1.0) for share in shares])
         if x1 < x2 and y1 < y2:
             return [[label, x1, y1, x2, y2, crowd]]
         self.dropped.append(where)
@@ -99,6 +106,10 @@ class Labels:
             first = '; '.join(self.dropped[:3])
             boxes = 'box' if len(self.dropped) == 1 else 'boxes'
             warnings.warn(f'{name}: dropped {len(self.dropped)} {boxes} without area: {first}{more}', stacklevel=4)
+
+
+def _said(corners: Sequence[float]) -> str:
+    return 'the box ' + ' '.join(f'{corner:.6g}' for corner in corners)
 
 
 def numbers(where: str, words: Sequence[Any]) -> list[float]:
@@ -134,6 +145,29 @@ def texts(files: Iterable[File]) -> list[bytes]:
     return found
 
 
+class Kept:
+    """Images of one size that were read before, in memory that processes forked later share; pickled, it is empty.
+
+    count, size: of the images, uint8 [3, H, W]. Memory is taken as images come.
+    """
+
+    def __init__(self, count: int, size: Size) -> None:
+        self.count, self.size = count, size
+        shape = (count, 3, *size)
+        memory = torch.frombuffer(mmap.mmap(-1, count + math.prod(shape)), dtype=torch.uint8)
+        self.known, self.images = memory[:count], memory[count:].view(shape)
+
+    def __reduce__(self) -> tuple[type['Kept'], tuple[int, Size]]:
+        return Kept, (self.count, self.size)
+
+    def image(self, n: int, read: Callable[[], Tensor]) -> Tensor:
+        """Image n, which is read if it is not known."""
+        if not self.known[n]:
+            self.images[n] = read()
+            self.known[n] = 1  # last, since others may look
+        return self.images[n]
+
+
 class BoxSplit:
     """Images and boxes as a `snnkern.data.samples.Split`: x float32 [B, 3, H, W] in 0..1, y float32 [B, M, 6].
 
@@ -143,7 +177,7 @@ class BoxSplit:
     pictures: what to read. size: (H, W) that images are scaled to, both sides for themselves. change: augmentation,
     see `snnkern.data.box_augmentation`, which draws from torch's default generator, seeded for each sample and restored
     after it (not while other threads draw from it); None: none. cache: keep scaled images in memory, 3 H W bytes each,
-    once in each process that reads them. A batch raises CorruptError where a file cannot be read.
+    which loading processes share where they are forked. A batch raises CorruptError where a file cannot be read.
     Example: `BoxSplit(pictures, (416, 416)).batch([0, 1])[1].shape`.
     """
 
@@ -151,7 +185,7 @@ class BoxSplit:
         self, pictures: Sequence[BoxPicture], size: Size, change: BoxChange | None = None, cache: bool = False
     ) -> None:
         self.pictures, self.size, self.change = list(pictures), size, change
-        self.cache: dict[int, Tensor] | None = {} if cache else None
+        self.cache = Kept(len(pictures), size) if cache else None
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -169,24 +203,23 @@ class BoxSplit:
         """See Split."""
         images, rows = zip(*(self._sample(int(n), seed) for n in index), strict=True)
         y = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=-1.0)
-        return torch.stack(images).float().div_(255), y if y.shape[1] else y.new_full((len(rows), 1, 6), -1.0)
+        return torch.stack(images), y if y.shape[1] else y.new_full((len(rows), 1, 6), -1.0)
 
     def _image(self, n: int) -> Tensor:
-        if self.cache is not None and n in self.cache:
-            return self.cache[n]
+        return self._read(n) if self.cache is None else self.cache.image(n, partial(self._read, n))
+
+    def _read(self, n: int) -> Tensor:
         v2, _ = transforms()
         # Scaled with channels last, changed with channels first: each is faster so.
         image: Tensor = v2.functional.resize(self.pictures[n].image(), self.size, antialias=True).contiguous()
-        if self.cache is not None:
-            self.cache[n] = image
         return image
 
     def _sample(self, n: int, seed: int | None) -> tuple[Tensor, Tensor]:
         image, rows = self._image(n), self.boxes(n)
-        if seed is None or self.change is None:
-            return image, rows
-        with drawing(seed, n):
-            return finished(self.change, image, rows)
+        if seed is not None and self.change is not None:
+            with drawing(seed, n):
+                image, rows = finished(self.change, image, rows)
+        return image if image.is_floating_point() else image.float().div_(255), rows
 
 
 def box_set(

@@ -62,7 +62,7 @@ def coco_boxes(
     else:
         contents = [_content(place, name) for name in PARTS]
         categories = _categories(place, contents)
-        labels = Labels([name for _, name in categories])
+        labels = Labels([name for _, name in categories], f'{_file(place, PARTS[0])}, categories')
         numbered = {number: label for label, (number, _) in enumerate(categories)}
         parts = [_official(place, *item, labels, numbered) for item in zip(PARTS, contents, strict=True)]
         source = 'COCO boxes'
@@ -104,6 +104,9 @@ def _content(root: Path, name: str) -> dict[str, list[dict[str, Any]]]:
             lacking = [field for field in wanted[key] if field not in item]
             if lacking:
                 raise DataError(f'{file}, {key} {item["id"]}: there is no {lacking[0]}')
+            odd = [field for field in wanted[key] if field.endswith('id') and not isinstance(item[field], int | str)]
+            if odd:
+                raise DataError(f'{file}, {key} {item["id"]}: {odd[0]} is {item[odd[0]]!r}, expected a number')
     return lists
 
 

@@ -33,7 +33,7 @@ def bccd(
     "cells" (which turns cells upside down too), "none" or a transform, see `snnkern.data.box_augmentation`. train: the
     part to train on, 'train' (205 images) or 'trainval' (292); 'test' (72) is to test. corrupt: 'stop' with the name of
     an image that cannot be read, or 'skip' such images, with a warning; all are read once for that. cache: keep scaled
-    images in memory after they were read first, if all take at most 512 MB (144 MB here), once a process.
+    images in memory after they were read first, if all take at most 512 MB (they take 144 here).
 
     Corners are taken as they are, over width and height: the files count pixels from 0 and from 1, and end at the
     width. Two boxes, of BloodImage_00343 (train) and _00338 (val), have no area; such are dropped, with a warning.

@@ -38,7 +38,7 @@ def yolo(
     Example: `x, y = yolo('data', classes=('cat', 'dog')).train.batch([0, 1], seed=0)`.
     """
     place = folder(root, 'YOLO images')
-    labels = Labels(_names(place) if classes is None else classes)
+    labels = _listed_classes(place) if classes is None else Labels(classes)
     parts = [yolo_part(place, f'images/{part}', f'labels/{part}', labels) for part in ('train', 'val')]
     for part, pictures in zip(('train', 'val'), parts, strict=True):
         if not pictures:
@@ -46,16 +46,13 @@ def yolo(
     return box_set('yolo', parts, labels, f'YOLO boxes ({place.name})', size, augment, corrupt, cache)
 
 
-def _names(place: Path) -> list[str]:
+def _listed_classes(place: Path) -> Labels:
     # An archive's top folder is '.', whose files are next to images.
     files = listed(place, '.', ('.txt',))
     if Path(NAMES).stem not in files:
         raise DataError(f'{place}: there is no {NAMES}, and no option classes names the classes')
     lines = texts([files[Path(NAMES).stem]])[0].decode('utf-8', 'replace').splitlines()
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise DataError(f'{files[Path(NAMES).stem]}: expected a name of a class in each line')
-    return names
+    return Labels([line.strip() for line in lines if line.strip()], str(files[Path(NAMES).stem]))
 
 
 def yolo_part(place: Path, images: str, texts_in: str, labels: Labels) -> list[BoxPicture]:

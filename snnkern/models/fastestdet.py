@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from snnkern.models.boxes import corners, fits
+
 REPEATS = (4, 8, 4)
 CHANNELS = (24, 48, 96, 192)
 SPP_CHANNELS = 96
@@ -140,16 +142,13 @@ class CellHead(nn.Module):
         off its cell's corner, sizes are the sigmoid's share of the image, a score is the sigmoid of objectness times
         the softmax of the class. Boxes may reach out of the image. Raises ValueError for other channels.
         """
-        if maps.dim() != 4 or maps.shape[1] != self.channels:
-            raise ValueError(f'maps: expected [B, {self.channels}, h, w], got {list(maps.shape)}')
-        maps = maps.float()
-        h, w = maps.shape[-2:]
-        scores = maps[:, :1].sigmoid() * maps[:, 5:].softmax(1)
-        x = (maps[:, 1].tanh() + torch.arange(w, device=maps.device)) / w
-        y = (maps[:, 2].tanh() + torch.arange(h, device=maps.device).unsqueeze(1)) / h
-        half_w, half_h = (maps[:, i].sigmoid() / 2 for i in (3, 4))
-        boxes = torch.stack([x - half_w, y - half_h, x + half_w, y + half_h], -1)
-        return boxes.flatten(1, 2), scores.flatten(2).transpose(1, 2)
+        fits(self, maps)
+        t = maps.float().movedim(1, -1)
+        rows, columns = (torch.arange(n, device=maps.device) for n in maps.shape[2:])
+        cells = torch.stack(torch.meshgrid(columns, rows, indexing='xy'), -1)
+        centres = (t[..., 1:3].tanh() + cells) / torch.tensor([len(columns), len(rows)], device=maps.device)
+        scores = t[..., :1].sigmoid() * t[..., 5:].softmax(-1)
+        return corners(centres, t[..., 3:5].sigmoid()).flatten(1, 2), scores.flatten(1, 2)
 
 
 class FastestDet(nn.Module):

@@ -20,8 +20,8 @@ class ModelEntry(NamedTuple):
 
     factory: called as factory(in_channels=..., num_classes=...) and, where width is not None, width=...
     size: height and width of its images in pixels. in_channels, num_classes, width: what `build` takes by
-    default; width None: the network has one width only. task: 'classify' (logits [B, num_classes]), 'segment'
-    (logits [B, num_classes, H, W]) or 'detect' (raw maps [B, head.channels, h, w], which the network's `head` reads).
+    default; width None: the network has one width only. task: 'classify' (logits [B, num_classes]),
+    'segment' (logits [B, num_classes, H, W]) or 'detect' (maps that the network's `head` reads).
     """
 
     factory: Callable[..., nn.Module]

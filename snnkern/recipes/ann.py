@@ -49,9 +49,10 @@ class Source:
     def __post_init__(self) -> None:
         if (self.name is None) == (self.factory is None):
             raise ValueError(f'name one network, or a factory by --model package.module:function, got {self.name}')
-        if self.name is not None and self.name not in CLASSIC:
-            also = ': it finds boxes, see `snnkern detect`' if self.name in MODELS else ''
-            raise ValueError(f'no network {self.name!r}, expected one of {", ".join(CLASSIC)}{also}')
+        if self.name in MODELS and self.name not in CLASSIC:
+            raise ValueError(f'{self.name} is a detector: `snnkern detect` trains and converts it')
+        if self.name is not None and self.name not in MODELS:
+            raise ValueError(f'no network {self.name!r}, expected one of {", ".join(CLASSIC)}')
         if self.factory is not None and not all(self.factory.partition(':')):
             raise ValueError(f'--model must be package.module:function, got {self.factory!r}')
         if self.data is None and self.name not in DIGITS:
