@@ -22,7 +22,10 @@ def squares(root, train=6, val=4, width=96, height=64):
             (root / folder / part).mkdir(parents=True)
         for i in range(count):
             pixels = draw.integers(90, 110, (height, width, 3), np.uint8)
-            left, top = (8 if i % 2 == 0 else 60) + int(draw.integers(4)), int(draw.integers(8, 28))
+            left, top = (
+                (8 if i % 2 == 0 else 60) + int(draw.integers(4)),
+                4 + int(draw.integers(6) + 28 * draw.integers(2)),
+            )
             pixels[top : top + 24, left : left + 24] = (230, 30, 30) if i % 2 == 0 else (30, 30, 230)
             Image.fromarray(pixels).save(root / 'images' / part / f'{part}{i}.png')
             box = (left + 12) / width, (top + 12) / height, 24 / width, 24 / height
@@ -33,14 +36,16 @@ def squares(root, train=6, val=4, width=96, height=64):
 
 
 def run_of(folder, root, **changes):
-    """A run's folder with an untrained network of width 2 and two anchors, whose maps are of several sizes."""
+    """A run's folder with an untrained network of width 2, whose two anchors fit so that it finds something."""
     data = samples(f'yolo:{root}', size=(SIZE, SIZE), augment='none')
     options = {'width': 2, 'anchors': 2, **changes}
     config = Config('tiny-yolo', f'yolo:{root}', loss='head', options=options, T=1, data_options={'size': [SIZE, SIZE]})
     with seeded(0):
         net = saved.make(config, len(data.classes), data.shape)
         with torch.no_grad():
-            net.maps.bias.normal_(0, 2)
+            rows = torch.cat([data.train.boxes(n) for n in range(len(data.train))])
+            net.head.fit(rows[:, 3:5] - rows[:, 1:3])
+            net.maps.weight.normal_(0, 0.1)
             for module in net.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
                     module.running_mean.normal_(0, 0.1)

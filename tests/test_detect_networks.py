@@ -87,7 +87,7 @@ def test_folders_that_are_not_whole(converted, tmp_path):
     (tmp_path / folders.ABOUT).unlink()
     with pytest.raises(WeightsError, match=r'holds neither weights.safetensors of a training nor detector.json'):
         load(tmp_path)
-    with pytest.raises(WeightsError, match='no file .*nothing'):
+    with pytest.raises(WeightsError, match=r'no file .*nothing'):
         load(tmp_path / 'nothing')
 
 
