@@ -98,7 +98,8 @@ class Converted(nn.Module):
         Parameters stay the same objects and get other values.
         """
         snn = self._twin(x)
-        found = {'numbers': _numbers(snn), **{f'snn.{name}': t for name, t in snn.state_dict().items()}}
+        own = {name: t for name, t in self.state_dict().items() if name.startswith('head.')}
+        found = own | {'numbers': _numbers(snn), **{f'snn.{name}': t for name, t in snn.state_dict().items()}}
         self.load_state_dict(found | ({'least': _least(snn)} if self.learn_thresholds else {}))
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
