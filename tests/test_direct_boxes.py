@@ -53,7 +53,7 @@ def test_a_run_is_the_network_to_convert(learned):
     assert torch.equal(trained.net(x[None])[0], net(x))
     sizes = torch.cat([data.train.boxes(n) for n in range(len(data.train))])
     assert sizes[:, 3].sub(sizes[:, 1]).min() <= net.head.anchors.min()
-    for found, rows in zip(detect(net.head, net(x), score=0.1), y, strict=True):
+    for found, rows in zip(detect(net.head, net(x), score=0.03), y, strict=True):
         assert set(found.labels.tolist()) == set(rows[:, 0].tolist())
 
 
