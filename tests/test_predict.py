@@ -126,9 +126,9 @@ def test_no_picture_is_written_over(tmp_path):
         file.write_bytes(b'')
     out = tmp_path / 'out'
     assert predict.targets(files[:2], out, False) == {files[0]: out / 'a.png.png', files[1]: out / 'a.jpg.png'}
-    with pytest.raises(FileExistsError, match='another picture has the same name'):
+    with pytest.raises(FileExistsError, match='another file has the same name'):
         predict.targets(files[2:], out, False)
-    with pytest.raises(FileExistsError, match='is a picture to predict'):
+    with pytest.raises(FileExistsError, match='is a file to predict'):
         predict.targets(files[2:3], tmp_path, True)
     out.mkdir()
     (out / 'c.png').write_bytes(b'')

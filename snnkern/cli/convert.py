@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from snnkern.cli import common
-from snnkern.models import MODELS
-from snnkern.recipes.ann import Source
+from snnkern.recipes.ann import CLASSIC, Source
 from snnkern.recipes.convert_program import CALIBRATION, TIMESTEPS, Settings, run
 from snnkern.recipes.files import as_json
 
@@ -27,7 +26,7 @@ WORK = ('spikes/\nneuron/\nstep', 'SynOps\nM', 'MACs\nM', 'energy\nµJ', 'ANN/SN
 
 
 def convert(
-    name: Annotated[str | None, typer.Argument(help=f'One of {", ".join(MODELS)}.', metavar='NAME')] = None,
+    name: Annotated[str | None, typer.Argument(help=f'One of {", ".join(CLASSIC)}.', metavar='NAME')] = None,
     model: Annotated[
         str | None, typer.Option(help='A network of your own: package.module:function, called without arguments.')
     ] = None,
@@ -86,22 +85,27 @@ def convert(
 def _show(report: dict[str, Any]) -> None:
     """The report for people."""
     console = Console()
-    for table in tables(report):
-        console.print(table)
+    for each in tables(report):
+        console.print(each)
     typer.echo(f'Data: {report["data"]}; {report["test_images"]:,} test images, thresholds from ', nl=False)
     typer.echo(f'{report["calibration_images"]:,} training images.')
     if 'weights' in report:
         typer.echo(f'Weights: {report["weights"]["file"]}, sha256 {report["weights"]["sha256"][:16]}.')
-    counts: dict[str, int] = {}
-    for entry in report['conversions'][0]['entries']:
-        counts[entry['kind']] = counts.get(entry['kind'], 0) + 1
-    typer.echo(f'Replaced: {", ".join(f"{count} {kind}" for kind, count in counts.items())}.')
-    for entry in report['conversions'][0]['entries']:
-        if entry['kind'] == 'analogue':
-            typer.echo(f'  stays analogue: {entry["was"]} ({entry["why"]})')
+    show_replaced(report['conversions'][0]['entries'])
     typer.echo(f'{report["seconds"]:.0f} s in all. Written:')
     for path in report['files'].values():
         typer.echo(f'  {path}')
+
+
+def show_replaced(entries: Sequence[dict[str, Any]]) -> None:
+    """What was replaced by what, and what stays analogue."""
+    counts: dict[str, int] = {}
+    for entry in entries:
+        counts[entry['kind']] = counts.get(entry['kind'], 0) + 1
+    typer.echo(f'Replaced: {", ".join(f"{count} {kind}" for kind, count in counts.items())}.')
+    for entry in entries:
+        if entry['kind'] == 'analogue':
+            typer.echo(f'  stays analogue: {entry["was"]} ({entry["why"]})')
 
 
 def tables(report: dict[str, Any]) -> list[Table]:
@@ -110,30 +114,32 @@ def tables(report: dict[str, Any]) -> list[Table]:
     rows = [row for conversion in conversions for row in conversion['rows']]
     names = list(SCORES.values()) if isinstance(ann, dict) else ['accuracy %']
     scores = [_scores(ann), *(_scores(row['score']) for row in rows)]
-    works = [_work({'macs': rows[0]['ann_macs'], 'energy_pj': rows[0]['ann_energy_pj']}), *map(_work, rows)]
+    works = [work({'macs': rows[0]['ann_macs'], 'energy_pj': rows[0]['ann_energy_pj']}), *map(work, rows)]
     steps = ['ANN', *(str(row['timesteps']) for row in rows)]
     title = f'{report["network"]}, recipe {report["recipe"]}, readout {report["readout"]}'
     chosen = f'thresholds for T = {conversions[0]["timesteps"]}' if len(conversions) == 1 else 'thresholds for each T'
     if isinstance(ann, dict):
-        return [_table(title, chosen, names, steps, scores), _table('', '', WORK, steps, works)]
+        return [table(title, chosen, names, steps, scores), table('', '', WORK, steps, works)]
     joined = [[*a, *b] for a, b in zip(scores, works, strict=True)]
-    return [_table(title, chosen, [*names, *WORK], steps, joined)]
+    return [table(title, chosen, [*names, *WORK], steps, joined)]
 
 
-def _table(title: str, caption: str, heads: Sequence[str], steps: list[str], rows: list[list[str]]) -> Table:
-    table = Table(title=title or None, caption=caption or None)
+def table(title: str, caption: str, heads: Sequence[str], steps: list[str], rows: list[list[str]]) -> Table:
+    """A table with a row for each of `steps`, the first of which is the ANN."""
+    grid = Table(title=title or None, caption=caption or None)
     for head in ('T', *heads):
-        table.add_column(head, justify='right', no_wrap=True)
+        grid.add_column(head, justify='right', no_wrap=True)
     for i, (T, row) in enumerate(zip(steps, rows, strict=True)):
-        table.add_row(T, *row, end_section=i == 0)
-    return table
+        grid.add_row(T, *row, end_section=i == 0)
+    return grid
 
 
 def _scores(score: float | dict[str, float]) -> list[str]:
     return [f'{score[key]:.4f}' for key in SCORES] if isinstance(score, dict) else [f'{score:.2f}']
 
 
-def _work(row: dict[str, Any]) -> list[str]:
+def work(row: dict[str, Any]) -> list[str]:
+    """Spikes, operations and energy of a row (`recipes.measure`), as text, for the heads WORK."""
     rate = row.get('spikes_per_neuron_per_step')
     millions = [row.get(key) and row[key] / 1e6 for key in ('synops', 'macs', 'energy_pj')]
     return ['' if rate is None else f'{rate:.3f}', *map(_number, millions), _number(row.get('energy_ratio'))]

@@ -23,13 +23,13 @@ def show_names() -> None:
     Console().print(table)
 
 
-def parsed(changes: Sequence[str]) -> dict[str, Any]:
+def parsed(changes: Sequence[str], option: str = '--set') -> dict[str, Any]:
     """`T=8`, `options.hidden=100` as keys and values; what is no value of TOML is text."""
     found = {}
     for change in changes:
         key, equals, value = change.partition('=')
         if not (key and equals):
-            raise typer.BadParameter(f'--set must be KEY=VALUE, got {change!r}')
+            raise typer.BadParameter(f'{option} must be KEY=VALUE, got {change!r}')
         found[key] = config.value_of(value)
     return found
 

@@ -10,52 +10,68 @@ from snnkern.cli import common, direct
 from snnkern.data import dataset
 from snnkern.models import MODELS
 from snnkern.recipes import training
-from snnkern.recipes.ann import Source, epochs_told
+from snnkern.recipes.ann import CLASSIC, Source, epochs_told
 from snnkern.recipes.direct import runtime
 from snnkern.recipes.files import as_json
 from snnkern.recipes.fitting import Fit
 
 NETWORKS = 'Networks to convert'
 
+RunFolder = Annotated[
+    Path | None, typer.Option(help="The run's folder (runs/CONFIG); for networks to convert a .safetensors file.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        '--data',
+        help='name:DIR, as mnist:DIR; mnist and nmnist alone are shipped. Without: the configuration says.',
+        metavar='SPEC',
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(help='Passes over the training data.')]
+Batch = Annotated[int | None, typer.Option(help='Samples a step.')]
+LearningRate = Annotated[float | None, typer.Option(help='The highest.')]
+Width = Annotated[int | None, typer.Option(help='Of a network that has several.')]
+Seed = Annotated[int | None, typer.Option(help='One seed gives the same figures again.')]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option('--set', help='Another value of a key, as T=8 or options.hidden=100.', metavar='KEY=VALUE'),
+]
+Compile = Annotated[bool, typer.Option('--compile', help='Run the network under torch.compile.')]
+Precision = Annotated[str, typer.Option(help='32, bf16 or 16 (autocast).')]
+Device = Annotated[str, typer.Option(help='auto, cpu or cuda.')]
+Workers = Annotated[int, typer.Option(help='Processes that read data.')]
+CheckpointEvery = Annotated[int, typer.Option(help='Steps between checkpoints.')]
+Resume = Annotated[bool, typer.Option('--resume', help="Go on from the folder's checkpoint.")]
+Overwrite = Annotated[bool, typer.Option('--overwrite', help="Delete the folder's run first.")]
+
 
 def train(
     name: Annotated[
         str | None,
         typer.Argument(
-            help='A configuration (see --list), a .toml file, or a network to convert: ' + ', '.join(MODELS) + '.',
+            help='A configuration (see --list), a .toml file, or a network to convert: ' + ', '.join(CLASSIC) + '.',
             metavar='CONFIG|NAME',
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run's folder (runs/CONFIG); for networks to convert a .safetensors file.")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            '--data',
-            help='name:DIR, as mnist:DIR; mnist and nmnist alone are shipped. Without: the configuration says.',
-            metavar='SPEC',
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help='Passes over the training data.')] = None,
-    batch: Annotated[int | None, typer.Option(help='Samples a step.')] = None,
-    learning_rate: Annotated[float | None, typer.Option(help='The highest.')] = None,
-    width: Annotated[int | None, typer.Option(help='Of a network that has several.')] = None,
-    seed: Annotated[int | None, typer.Option(help='One seed gives the same figures again.')] = None,
+    out: RunFolder = None,
+    data: Data = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    learning_rate: LearningRate = None,
+    width: Width = None,
+    seed: Seed = None,
     threads: common.Threads = 1,
     json: common.Json = False,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option('--set', help='Another value of a key, as T=8 or options.hidden=100.', metavar='KEY=VALUE'),
-    ] = None,
+    changes: Changes = None,
     backend: common.Backend = None,
-    compile: Annotated[bool, typer.Option('--compile', help='Run the network under torch.compile.')] = False,
-    precision: Annotated[str, typer.Option(help='32, bf16 or 16 (autocast).')] = '32',
-    device: Annotated[str, typer.Option(help='auto, cpu or cuda.')] = 'auto',
-    workers: Annotated[int, typer.Option(help='Processes that read data.')] = 0,
-    checkpoint_every: Annotated[int, typer.Option(help='Steps between checkpoints.')] = 100,
-    resume: Annotated[bool, typer.Option('--resume', help="Go on from the folder's checkpoint.")] = False,
-    overwrite: Annotated[bool, typer.Option('--overwrite', help="Delete the folder's run first.")] = False,
+    compile: Compile = False,
+    precision: Precision = '32',
+    device: Device = 'auto',
+    workers: Workers = 0,
+    checkpoint_every: CheckpointEvery = 100,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     method: Annotated[
         str, typer.Option(help='supervised, or rotation: the backbone without labels.', rich_help_panel=NETWORKS)
     ] = 'supervised',
@@ -71,10 +87,11 @@ def train(
         raise typer.Exit
     if name is None:
         raise typer.BadParameter('CONFIG|NAME is missing: --list shows the configurations')
-    given = {'data': data, 'epochs': epochs, 'batch': batch, 'learning_rate': learning_rate, 'seed': seed}
-    given = {key: value for key, value in given.items() if value is not None}
+    given = chosen(data=data, epochs=epochs, batch=batch, learning_rate=learning_rate, seed=seed)
     how: dict[str, Any] = {'backend': backend, 'compile': compile, 'precision': precision, 'device': device,
                            'workers': workers, 'checkpoint_every': checkpoint_every}  # fmt: skip
+    if name in MODELS and name not in CLASSIC:
+        raise typer.BadParameter(f'{name} finds boxes: see `snnkern detect train`')
     if name in MODELS:
         own = dataclasses.asdict(runtime.Settings())
         odd = [key for key, value in how.items() if value != own[key]]
@@ -85,13 +102,20 @@ def train(
             )
         _network(name, out, given, width, threads, json, (method, probe_epochs), overwrite)
         return
-    if width is not None:
-        given['options.width'] = width
-    existing = {(True, False): 'resume', (False, True): 'overwrite', (False, False): 'stop'}.get((resume, overwrite))
-    if existing is None:
+    given |= chosen(**{'options.width': width}) | direct.parsed(changes or [])
+    direct.train(name, out, given, how | {'threads': threads, 'existing': existing(resume, overwrite)}, json)
+
+
+def chosen(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def existing(resume: bool, overwrite: bool) -> str:
+    """What is to be done about a folder with a run in it."""
+    if resume and overwrite:
         raise typer.BadParameter('--resume and --overwrite exclude each other')
-    how |= {'threads': threads, 'existing': existing}
-    direct.train(name, out, {**given, **direct.parsed(changes or [])}, how, json)
+    return 'resume' if resume else 'overwrite' if overwrite else 'stop'
 
 
 def _network(

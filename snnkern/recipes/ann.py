@@ -21,15 +21,16 @@ from snnkern.recipes.training import default_fit, train, train_net
 
 Progress = Callable[[str, float], None]
 DIGITS = ('lenet5', 'lenet-classic')
+CLASSIC = tuple(name for name, entry in MODELS.items() if entry.task != 'detect')
 
 
 @dataclass(frozen=True)
 class Source:
     """Which network, and from where.
 
-    name: a key of `snnkern.models.MODELS`, or None with factory: 'package.module:function', called without
-    arguments. weights: a file (see `snnkern.models.read_weights`); None trains the network first. data: as
-    `snnkern.data.dataset` takes it; None: the shipped digits, for the LeNets. epochs: of training, None: the
+    name: a key of `snnkern.models.MODELS` that is no detector's, or None with factory: 'package.module:function',
+    called without arguments. weights: a file (see `snnkern.models.read_weights`); None trains the network first. data:
+    as `snnkern.data.dataset` takes it; None: the shipped digits, for the LeNets. epochs: of training, None: the
     network's own; 0 leaves the network as it is built. width: of a network that has several. size: pixels of a side
     of an image folder's pictures. Raises ValueError for a choice that does not fit together.
     Example: `Source('resnet20', weights=Path('pretrained_weights.zip'), data='cifar10:data')`.
@@ -48,10 +49,10 @@ class Source:
     def __post_init__(self) -> None:
         if (self.name is None) == (self.factory is None):
             raise ValueError(f'name one network, or a factory by --model package.module:function, got {self.name}')
-        if self.name is not None and self.name not in MODELS:
-            raise ValueError(f'no network {self.name!r}, expected one of {", ".join(MODELS)}')
-        if self.name is not None and MODELS[self.name].task == 'detect':
+        if self.name in MODELS and self.name not in CLASSIC:
             raise ValueError(f'{self.name} is a detector: `snnkern detect` trains and converts it')
+        if self.name is not None and self.name not in MODELS:
+            raise ValueError(f'no network {self.name!r}, expected one of {", ".join(CLASSIC)}')
         if self.factory is not None and not all(self.factory.partition(':')):
             raise ValueError(f'--model must be package.module:function, got {self.factory!r}')
         if self.data is None and self.name not in DIGITS:

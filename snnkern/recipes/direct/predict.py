@@ -71,17 +71,17 @@ def scaled(image: Any, shape: Sequence[int], whole: bool) -> Tensor:
     return torch.from_numpy(np.array(fitting)).view(height, width, channels).permute(2, 0, 1).float() / 255
 
 
-def targets(files: Sequence[Path], out: Path, overwrite: bool) -> dict[Path, Path]:
-    """Where the overlay of each picture goes; raises FileExistsError rather than write over anything."""
+def targets(files: Sequence[Path], out: Path, overwrite: bool, ending: str = '.png') -> dict[Path, Path]:
+    """Where the overlay of each file goes; raises FileExistsError rather than write over anything."""
     stems = [path.stem for path in files]
     names = {path: path.stem if stems.count(path.stem) == 1 else path.name for path in files}
-    places = {path: out / f'{name}.png' for path, name in names.items()}
+    places = {path: out / f'{name}{ending}' for path, name in names.items()}
     inputs = {path.resolve() for path in files}
     for path, place in places.items():
         if list(places.values()).count(place) > 1:
-            raise FileExistsError(f'{path}: another picture has the same name; predict folder by folder')
+            raise FileExistsError(f'{path}: another file has the same name; predict folder by folder')
         if place.resolve() in inputs:
-            raise FileExistsError(f'{place} is a picture to predict: name another folder by --out')
+            raise FileExistsError(f'{place} is a file to predict: name another folder by --out')
         if place.exists() and not overwrite:
             raise FileExistsError(f'{place} is there already: --overwrite, or another --out')
     return places
@@ -95,20 +95,33 @@ def predict(
     trained: see `saved.load`. paths: files or folders: pictures, of which classifiers see the middle, cut to their
     shape, and segmenters all, or recordings that `read_events` opens. out: where overlays of masks go, as NAME.png of
     the picture's own size; needed by segmenters. skip: leave out files that are broken, with their error in their row,
-    instead of raising DataError. overwrite: overlays that are there. Raises FileExistsError before anything is done.
+    instead of raising DataError. overwrite: overlays that are there. Raises FileExistsError before anything is done,
+    ValueError for a detector.
     Example: `predict(load('runs/segment'), [Path('photos')], Path('overlays'), False, print)`.
     """
+    if trained.facts['task'] == 'detect':
+        raise ValueError(f'{trained.config.model} finds boxes: see `snnkern detect predict`')
     masks = segments(trained)
     chosen = found(paths, PICTURES if len(trained.facts['shape']) == 3 else RECORDINGS)
     if masks and out is None:
         raise ValueError('out: a segmenter draws overlays and needs a folder, got none')
     places = targets(chosen, out, overwrite) if masks and out is not None else {}
+
+    def row(path: Path, number: int) -> dict[str, Any]:
+        return drawn(trained, path, places[path]) if masks else named(trained, path, number)
+
+    return one_by_one(chosen, row, skip, tell)
+
+
+def one_by_one(
+    files: Sequence[Path], row: Callable[[Path, int], dict[str, Any]], skip: bool, tell: Tell
+) -> list[dict[str, Any]]:
+    """What `row` says of each file and its number; skip: the error of those that are broken in its place."""
     rows = []
-    for i, path in enumerate(chosen):
-        tell(path.name, i / len(chosen))
+    for i, path in enumerate(files):
+        tell(path.name, i / len(files))
         try:
-            row = drawn(trained, path, places[path]) if masks else named(trained, path, i)
-            rows.append({'file': str(path), **row})
+            rows.append({'file': str(path), **row(path, i)})
         except DataError as error:
             if not skip:
                 raise
