@@ -1,10 +1,10 @@
 """From what a detector answers to boxes: the best class of each cell, without boxes that repeat others."""
 
 from types import ModuleType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 MOST = 300  # boxes of an image
 
@@ -31,6 +31,12 @@ class Head(Protocol):
     def decode(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes [B, N, 4], corners as shares of the image, and scores of each class [B, N, K]."""
         ...
+
+
+def head_of(net: nn.Module) -> Any:
+    """The head of a detector; None of other networks, whose `head`, if they have one, reads no boxes."""
+    head = getattr(net, 'head', None)
+    return head if hasattr(head, 'decode') else None
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from snnkern.convert import Recipe, convert, graph
 from snnkern.convert.layers import LateralPool, Spiking
 from snnkern.convert.network import SNN
 from snnkern.convert.recipes import RECIPES, named
+from snnkern.models.boxes import head_of
 from snnkern.models.registry import build
 from snnkern.models.spiking.scaled import scaled_multistep
 from snnkern.models.weights import load_weights
@@ -69,7 +70,7 @@ class Converted(nn.Module):
         self.__dict__['teacher'] = graph.frozen_copy(ann)
         like = next((p for p in ann.parameters() if p.is_floating_point()), torch.empty(0))
         noise = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
-        self.head = copy.deepcopy(getattr(ann, 'head', None))
+        self.head = copy.deepcopy(head_of(ann))
         self.snn = self._twin(noise)
         self.register_buffer('numbers', _numbers(self.snn).to(like.device))
         if learn_thresholds:
@@ -98,7 +99,8 @@ class Converted(nn.Module):
         Parameters stay the same objects and get other values.
         """
         snn = self._twin(x)
-        found = {'numbers': _numbers(snn), **{f'snn.{name}': t for name, t in snn.state_dict().items()}}
+        own = {name: t for name, t in self.state_dict().items() if name.startswith('head.')}
+        found = own | {'numbers': _numbers(snn), **{f'snn.{name}': t for name, t in snn.state_dict().items()}}
         self.load_state_dict(found | ({'least': _least(snn)} if self.learn_thresholds else {}))
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:

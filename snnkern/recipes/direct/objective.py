@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from snnkern import encode, losses
 from snnkern.data.samples import SampleSet, kind_of
+from snnkern.models.boxes import head_of
 from snnkern.recipes.direct.config import Config
 
 LOSSES_OF = {
@@ -48,7 +49,7 @@ class Objective:
 
     def __init__(self, config: Config, data: SampleSet, net: nn.Module) -> None:
         self.config, self.ignore = config, data.ignore
-        self.head: Any = getattr(net, 'head', None)
+        self.head = head_of(net)
         self.options: dict[str, Any] = {}
         targets = data.targets
         if config.loss not in LOSSES_OF[targets]:

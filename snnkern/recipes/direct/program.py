@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import snnkern
 from snnkern.data import ImageSplit, SampleSet, samples
+from snnkern.models.boxes import head_of
 from snnkern.nn import reset
 from snnkern.recipes import files, machine, training
 from snnkern.recipes.direct import checkpoint, runtime, saved
@@ -66,7 +67,7 @@ def network(config: Config, data: SampleSet, inputs: Inputs) -> nn.Module:
     """The network at the start of a training: drawn from the seed, or from weights, or converted."""
     with seeded(config.seed):
         net = saved.make(config, len(data.classes), data.shape)
-        head: Any = getattr(net, 'head', None)
+        head = head_of(net)
         if hasattr(head, 'fit') and not hasattr(net, 'teacher'):  # a converted network keeps its anchors
             head.fit(_sizes(data))
         if config.init is not None:
@@ -111,7 +112,7 @@ def _asked(net: nn.Module, data: SampleSet) -> tuple[int, int]:
     targets = data.targets
     if targets != 'boxes':
         return (5 if targets == 'masks' else 3), len(data.classes)
-    head: Any = getattr(net, 'head', None)
+    head = head_of(net)
     if head is None:
         raise ValueError(f'model: {type(net).__name__} has no head that finds the boxes of {data.name}')
     return 5, head.channels

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from snnkern.data.samples import SampleSet, kind_of
+from snnkern.models.boxes import head_of
 from snnkern.nn import reset
 from snnkern.recipes.direct.objective import Inputs, fitted
 from snnkern.recipes.direct.plan import Part
@@ -52,8 +53,7 @@ def scores_of(data: SampleSet, net: nn.Module, fabric: Any = None) -> Scores:
     if targets == 'boxes':
         from snnkern.recipes.detect.scores import Scores as BoxScores
 
-        head: Any = net.head
-        boxes: Scores = BoxScores(head, data.classes)
+        boxes: Scores = BoxScores(head_of(net), data.classes)
         return boxes
     from snnkern.recipes.direct.masks import Scores as MaskScores
 
