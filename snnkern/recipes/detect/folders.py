@@ -8,7 +8,7 @@ import snnkern
 from snnkern.convert import SNN
 from snnkern.models import WeightsError, read_weights
 from snnkern.recipes import files, training
-from snnkern.recipes.detect.detector import Detector, built, head_of
+from snnkern.recipes.detect.detector import Detector, built, head_of, width_of
 
 ABOUT, ANN_FILE, SNN_FILE = 'detector.json', 'ann.safetensors', 'snn.safetensors'
 
@@ -27,6 +27,7 @@ def save(out: Path, detector: Detector, snn: SNN, facts: dict[str, Any]) -> dict
     about = {
         'network': detector.name,
         **named,
+        'width': width_of(detector.ann),
         'channels': head.channels,
         'anchors': head.anchors.tolist() if hasattr(head, 'anchors') else None,
         'recipe': snn.recipe,
