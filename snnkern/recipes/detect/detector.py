@@ -41,11 +41,6 @@ class Detector(NamedTuple):
         return self.net
 
 
-def head_of(net: nn.Module) -> Any:
-    """What reads the maps of a network."""
-    return net.head
-
-
 def built(name: str, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
     """The network of that name with these tensors in eval mode; shapes say its width, classes and anchors.
 
