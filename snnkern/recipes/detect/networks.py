@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from snnkern.models import MODELS, WeightsError, read_metadata, read_weights
+from snnkern.models.boxes import head_of
 from snnkern.models.tiny_yolo import STRIDE
 from snnkern.models.weights import CHECKPOINTS
 from snnkern.recipes import files
 from snnkern.recipes.detect import folders, published
-from snnkern.recipes.detect.detector import LAST, NETWORKS, Detector, built, head_of, width_of
+from snnkern.recipes.detect.detector import LAST, NETWORKS, Detector, built, width_of
 from snnkern.recipes.direct import saved
 
 CONVERTED = 'converted'  # of the spiking networks, the one that is trained on after its conversion
