@@ -9,7 +9,7 @@ import torch
 
 from snnkern.models import MODELS, WeightsError, read_metadata, read_weights
 from snnkern.models.boxes import head_of
-from snnkern.models.tiny_yolo import STRIDE
+from snnkern.models.tiny_yolo import TinyYolo
 from snnkern.models.weights import CHECKPOINTS
 from snnkern.recipes import files
 from snnkern.recipes.detect import folders, published
@@ -41,8 +41,8 @@ class Asked:
             raise ValueError(f'network: expected one of {", ".join(NETWORKS)}, got {self.network!r}')
         if self.width is not None and self.width < 1:
             raise ValueError(f'width: expected at least 1, got {self.width}')
-        if self.size is not None and (self.size < STRIDE or self.size % STRIDE):
-            raise ValueError(f'size: expected a multiple of {STRIDE}, got {self.size}')
+        if self.size is not None and (self.size < 1 or self.size % TinyYolo.stride):
+            raise ValueError(f'size: expected a multiple of {TinyYolo.stride}, got {self.size}')
         if self.anchors is not None:
             published.anchors_of(self.anchors)
 
