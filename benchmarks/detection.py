@@ -44,6 +44,7 @@ from benchmarks.timing import Call, Timing, interleave
 from snnkern.convert import recipes
 from snnkern.models.boxes import Detections, detect
 from snnkern.models.tiny_yolo import TinyYolo
+from snnkern.recipes.files import sha256
 
 TARGETS = {LOOP: 1.6}
 CLOSE = 1e-4  # of corners, as shares of the image
@@ -117,7 +118,9 @@ def check(net: TinyYolo, calls: dict[str, Call]) -> int:
     found = detect(net.head, calls[OURS]())
     wrong = differences(found, detect(net.head, calls[LOOP]()))
     assert not wrong, f'{OURS} and {LOOP}: {wrong}'
-    return sum(len(of.boxes) for of in found)
+    count = sum(len(of.boxes) for of in found)
+    assert count, 'no boxes are found, so nothing was compared'
+    return count
 
 
 @torch.no_grad()
@@ -166,7 +169,9 @@ def main(words: Sequence[str] | None = None) -> int:
         report.show(speed_table(result, a.batch, a.T))
     asked = {name: getattr(a, name) for name in ('width', 'size', 'classes', 'recipe', 'T', 'batch')}
     kept = json.loads(a.json.read_text()) if a.json.exists() else {}
-    a.json.write_text(json.dumps(kept | {f'width {a.width}': {**asked, 'speed': results}}, indent=1) + '\n')
+    asked['weights'] = a.weights and sha256(a.weights)
+    key = f'width {a.width}, T = {a.T}, {a.recipe}, {a.size} pixels, batch {a.batch}'
+    a.json.write_text(json.dumps(kept | {key: {**asked, 'speed': results}}, indent=1) + '\n')
     return 0
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from detectors import CLASSES, SIZE, run_of, squares
 
-from snnkern.data import DataError
 from snnkern.models import TinyYolo, WeightsError
 from snnkern.models.darknet import VOC_ANCHORS, save_darknet
 from snnkern.models.fastestdet import FastestDet
@@ -178,9 +177,17 @@ def test_what_is_not_as_asked(run, tmp_path):
         ({'size': 100}, ValueError, 'size: expected a multiple of 32, got 100'),
         ({'anchors': '1,2,3'}, ValueError, "anchors: expected voc, coco or positive .*, got '1,2,3'"),
         ({'anchors': '1,-2'}, ValueError, 'anchors: expected voc, coco or positive'),
-        ({'classes': 'imagenet'}, DataError, 'classes: expected voc, coco or a file .*, got imagenet'),
+        ({'classes': 'imagenet'}, ValueError, 'classes: expected voc, coco or a file .*, got imagenet'),
     ],
 )
 def test_bad_answers(asked, error, sentence, run):
     with pytest.raises(error, match=sentence):
         load(run, Asked(**asked))
+
+
+def test_the_only_checkpoint_of_an_archive_needs_no_name(tmp_path):
+    net = TinyYolo(num_classes=80, width=1)
+    torch.save(net.state_dict(), tmp_path / 'best.pt')
+    with zipfile.ZipFile(tmp_path / 'w.zip', 'w') as archive:
+        archive.write(tmp_path / 'best.pt', 'best.pt')
+    assert load(tmp_path / 'w.zip').name == 'tiny-yolo'

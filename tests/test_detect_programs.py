@@ -174,7 +174,10 @@ def test_a_network_that_was_trained_on_has_no_ann(run, root, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['train', 'mnist-mlp'], 'mnist-mlp trains mlp, which finds no boxes: see `snnkern train`'),
+        (
+            ['train', 'mnist-mlp'],
+            "mnist-mlp: the loss of boxes is 'head', got 'cross-entropy'; for others: `snnkern train`",
+        ),
         (['train', 'soup'], "no configuration 'soup'"),
         (['train', '--resume', '--overwrite'], '--resume and --overwrite exclude each other'),
         (['convert', 'x', '--data', 'bccd:x', '--out', 'y', '--recipe', 'soup'], 'recipe must be a Recipe or one of'),
@@ -234,3 +237,26 @@ def test_detectors_are_not_for_the_other_programs(run, root, tmp_path):
         result = invoke(command, 'tiny-yolo', '--data', 'mnist', '--out', tmp_path / 'a.safetensors')
         assert result.exit_code == 2
         assert 'snnkern detect' in words(result.stderr)
+
+
+def test_nothing_that_is_there_is_lost(converted, root, run):
+    """A training's report is not an evaluation's, and a conversion is replaced only when asked."""
+    out, _ = converted
+    data = ('--data', f'yolo:{root}')
+    result = invoke('detect', 'evaluate', run, *data, '--recipe', 'layerwise@2', '--out', run)
+    assert result.exit_code == 1
+    assert 'is the folder of a training: name another by --out' in words(result.output)
+    assert {path.name for path in run.iterdir()} == {'weights.safetensors'}
+    before = (out / 'detector.json').read_bytes()
+    again = ('detect', 'convert', run, *data, '--calibration', 2, '--recipe', 'layerwise', '--out', out)
+    result = invoke(*again)
+    assert result.exit_code == 1
+    assert 'holds a converted detector: --overwrite, or another --out' in words(result.output)
+    assert (out / 'detector.json').read_bytes() == before
+
+
+@pytest.mark.parametrize('option', [('--for', 7), ('--coding', 'poisson'), ('--calibration', 3)])
+def test_options_of_a_conversion_need_one(converted, root, option):
+    result = invoke('detect', 'evaluate', converted[0], '--data', f'yolo:{root}', *option)
+    assert result.exit_code == 2
+    assert f'{option[0][2:]}: is for converting by --recipe, which is missing' in words(result.output)

@@ -1,7 +1,7 @@
 """`snnkern detect`: detectors from training to boxes in pictures."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -80,7 +80,9 @@ def train(
     """Train a detector that is to be converted, as `snnkern train` does."""
     chosen = common.settings(lambda: configs.read(config, direct.parsed(changes or [])))
     if chosen.loss != 'head':
-        raise typer.BadParameter(f'{config} trains {chosen.model}, which finds no boxes: see `snnkern train`')
+        raise typer.BadParameter(
+            f"{config}: the loss of boxes is 'head', got {chosen.loss!r}; for others: `snnkern train`"
+        )
     given = training.chosen(data=data, epochs=epochs, batch=batch, learning_rate=learning_rate, seed=seed)
     training.train(
         config,
@@ -122,6 +124,7 @@ def convert(
     seed: common.Seed = 0,
     backend: common.Backend = None,
     json: common.Json = False,
+    overwrite: Annotated[bool, typer.Option('--overwrite', help='Write over a conversion that is there.')] = False,
 ) -> None:
     """Make a spiking twin of a detector, and write it with all that is needed to use it."""
     settings = common.settings(lambda: conversion.Conversion(recipe, timesteps, coding, calibration, seed), backend)
@@ -131,7 +134,7 @@ def convert(
         progress('reading the network', 0.0)
         detector = networks.load(weights, asked)
         common.make_folder(out)
-        report = conversion.run(detector, data, options, settings, out, threads, backend, progress)
+        report = conversion.run(detector, data, options, settings, out, threads, backend, progress, overwrite)
     typer.echo(as_json(report)) if json else detect_text.show_conversion(report)
 
 
@@ -148,10 +151,12 @@ def evaluate(
     ] = None,
     timesteps: common.Timesteps = STEPS,
     chosen_for: Annotated[
-        int, typer.Option('--for', help='T of recipes without an @T.', metavar='T')
-    ] = conversion.TIMESTEPS,
-    coding: Coding = 'direct',
-    calibration: Calibration = conversion.CALIBRATION,
+        int | None, typer.Option('--for', help=f'T of recipes without an @T ({conversion.TIMESTEPS}).', metavar='T')
+    ] = None,
+    coding: Annotated[str | None, typer.Option(help='Of the input: direct (the default) or poisson.')] = None,
+    calibration: Annotated[
+        int | None, typer.Option(help=f'Training images to choose thresholds on ({conversion.CALIBRATION}).')
+    ] = None,
     limit: Annotated[int | None, typer.Option(help='Test images, evenly spread; without: all.')] = None,
     score: Score = 0.01,
     iou: Iou = 0.45,
@@ -171,7 +176,12 @@ def evaluate(
     steps, options = common.steps(timesteps), direct.parsed(data_option or [], '--data-option')
 
     def make() -> evaluation.Settings:
-        wanted = conversion.several(recipe, chosen_for, coding, calibration, seed)
+        own: dict[str, Any] = {'timesteps': chosen_for, 'coding': coding, 'calibration': calibration}
+        own = {key: value for key, value in own.items() if value is not None}
+        if own and recipe is None:
+            key = next(iter(own)).replace('timesteps', 'for')
+            raise ValueError(f'{key}: is for converting by --recipe, which is missing')
+        wanted = conversion.several(recipe, seed=seed, **own)
         return evaluation.Settings(data, options, wanted, steps, limit, score, iou, threads, backend)
 
     settings = common.settings(make, backend)

@@ -17,7 +17,6 @@ from snnkern.recipes.convert_program import description, part
 from snnkern.recipes.detect import folders
 from snnkern.recipes.detect.data import Batches, drawn, read
 from snnkern.recipes.detect.detector import Detector
-from snnkern.recipes.direct import saved
 
 TIMESTEPS = 32
 CALIBRATION = 64
@@ -29,7 +28,8 @@ class Conversion:
 
     recipe: a name of `snnkern.convert.recipes`. timesteps: T that thresholds are chosen for. coding: 'direct', a
     constant current, or 'poisson'. calibration: training images that thresholds are chosen on, drawn by the seed; their
-    boxes are not used. Raises ValueError for what is not such. Example: `Conversion('spiking_yolo', 128)`.
+    boxes are not used. seed: also of coded input. Raises ValueError for what is not such. Example:
+    `Conversion('spiking_yolo', 128)`.
     """
 
     recipe: str = 'default'
@@ -48,10 +48,18 @@ class Conversion:
     def run(self, detector: Detector, data: SampleSet, progress: Progress = silent) -> SNN:
         """The spiking twin of a detector's ANN. Raises what `snnkern.convert.convert` raises."""
         images = Batches(data.train, drawn(len(data.train), self.calibration, self.seed))
-        return convert_network(detector.ann, images, self.recipe, self.timesteps, coding=self.coding, progress=progress)
+        snn = convert_network(detector.ann, images, self.recipe, self.timesteps, coding=self.coding, progress=progress)
+        snn.seed = self.seed
+        return snn
 
 
-def several(names: str | None, timesteps: int, coding: str, calibration: int, seed: int) -> tuple[Conversion, ...]:
+def several(
+    names: str | None,
+    timesteps: int = TIMESTEPS,
+    coding: str = 'direct',
+    calibration: int = CALIBRATION,
+    seed: int = 0,
+) -> tuple[Conversion, ...]:
     """The conversions of a list as 'default,spiking_yolo@128': by name, and @T where it is not `timesteps`.
 
     Raises ValueError for what is no recipe or no T. Example: `several('default@8,layerwise', 32, 'direct', 64, 0)`.
@@ -74,16 +82,18 @@ def run(
     threads: int,
     backend: str | None,
     progress: Progress,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Convert a detector and write it into the existing folder `out`; returns the report, as JSON.
 
     spec, options: the data, see `data.read`. threads, backend: see `machine.running`. progress: called with what is
-    being done and the share done. Raises FileExistsError for the folder of a training, and what `data.read` and
+    being done and the share done. overwrite: a conversion that is there. Raises FileExistsError for the folder of a
+    training, and for that of a conversion without overwrite; and what `data.read` and
     `snnkern.convert.convert` raise.
     """
     start = perf_counter()
-    if (out / saved.FILE).exists():
-        raise FileExistsError(f'{out} is the folder of a training: name another by --out')
+    folders.check(out, overwrite)
+    assert detector.ann is not None  # or it says why there is none, before data are read
     with machine.running(threads, backend):
         progress('reading the data', 0.0)
         data = read(spec, detector, options)
@@ -93,7 +103,7 @@ def run(
             'data': data.source,
             **asdict(conversion),
             'calibration': min(conversion.calibration, len(data.train)),
-            'weights': detector.facts,
+            'weights': folders.kept(detector.facts),
             **description(snn),
         }
         progress('writing', 0.95)

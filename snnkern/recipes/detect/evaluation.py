@@ -17,6 +17,7 @@ from snnkern.data import SampleSet
 from snnkern.models.boxes import Detections, detect
 from snnkern.recipes import machine, measure
 from snnkern.recipes.convert_program import description, part
+from snnkern.recipes.detect import folders
 from snnkern.recipes.detect.conversion import Conversion
 from snnkern.recipes.detect.data import Batches, read, same_classes, spread
 from snnkern.recipes.detect.detector import Detector
@@ -64,12 +65,16 @@ class Settings:
 def run(detector: Detector, settings: Settings, out: Path, progress: Progress) -> dict[str, Any]:
     """Evaluate and write report.json, curves.png and boxes.png into the existing folder `out`; returns the report.
 
-    progress: called with what is being done and the share done. Raises ValueError where detector and data have other
-    classes or there is no SNN to evaluate, and what `data.read` and `snnkern.convert.convert` raise.
+    progress: called with what is being done and the share done. Raises FileExistsError for the folder of a training,
+    ValueError where detector and data have other classes or there is no SNN to evaluate, and what `data.read` and
+    `snnkern.convert.convert` raise.
     """
     start, s = perf_counter(), settings
     if not s.conversions and detector.snn is None:
         raise ValueError(f'{detector.facts["file"]} holds an ANN: name recipes to convert it by, as --recipe default')
+    folders.check(out)
+    if s.conversions:
+        assert detector.ann is not None  # or it says why there is none, before data are read
     with machine.running(s.threads, s.backend):
         progress('reading the data', 0.0)
         data = read(s.data, detector, s.options)
@@ -138,11 +143,10 @@ def near(rows: Sequence[dict[str, Any]], ann: Any) -> dict[str, int | None]:
 
 
 def _facts(detector: Detector, data: SampleSet, s: Settings) -> dict[str, Any]:
-    weights = {key: detector.facts[key] for key in ('file', 'sha256', 'training') if key in detector.facts}
     return {
         'command': machine.command(),
         'network': detector.name,
-        'weights': weights,
+        'weights': folders.kept(detector.facts),
         'classes': list(detector.classes),
         'size': list(detector.size),
         'data': data.source,

@@ -10,8 +10,24 @@ from snnkern.models import WeightsError, read_weights
 from snnkern.models.boxes import head_of
 from snnkern.recipes import files, training
 from snnkern.recipes.detect.detector import Detector, built, width_of
+from snnkern.recipes.direct import saved
 
 ABOUT, ANN_FILE, SNN_FILE = 'detector.json', 'ann.safetensors', 'snn.safetensors'
+
+
+def check(out: Path, overwrite: bool = True) -> None:
+    """Raise FileExistsError for the folder of a training and, without overwrite, for that of a conversion."""
+    if (out / saved.FILE).exists():
+        raise FileExistsError(f'{out} is the folder of a training: name another by --out')
+    if not overwrite and any((out / name).exists() for name in (ABOUT, ANN_FILE, SNN_FILE)):
+        raise FileExistsError(f'{out} holds a converted detector: --overwrite, or another --out')
+
+
+def kept(facts: dict[str, Any]) -> dict[str, Any]:
+    """What reports say of the weights that a detector is from."""
+    known = {key: facts[key] for key in ('file', 'sha256', 'training') if key in facts}
+    earlier = facts.get('weights', {})
+    return known | ({'training': earlier['training']} if 'training' in earlier and 'training' not in known else {})
 
 
 def save(out: Path, detector: Detector, snn: SNN, facts: dict[str, Any]) -> dict[str, Any]:

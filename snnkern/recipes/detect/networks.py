@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from snnkern.data import DataError
 from snnkern.models import MODELS, WeightsError, read_metadata, read_weights
 from snnkern.models.boxes import head_of
 from snnkern.models.tiny_yolo import TinyYolo
@@ -27,7 +28,7 @@ class Asked:
     network: 'tiny-yolo' or 'fastestdet'. classes: 'coco', 'voc' or a file with a name on each line. anchors: 'voc',
     'coco', or widths and heights with commas between, in cells of a 13 x 13 map as in Darknet's .cfg files. width: of
     Tiny-YOLO, needed by Darknet files (16). size: pixels of a side of the images. Raises ValueError for what is not
-    such, DataError for a file without names. Example: `Asked('tiny-yolo', classes='voc')`.
+    such, also for a file without names. Example: `Asked('tiny-yolo', classes='voc')`.
     """
 
     network: str | None = None
@@ -45,6 +46,10 @@ class Asked:
             raise ValueError(f'size: expected a multiple of {TinyYolo.stride}, got {self.size}')
         if self.anchors is not None:
             published.anchors_of(self.anchors)
+        try:
+            published.names_of(self.classes or 'voc')
+        except DataError as error:
+            raise ValueError(str(error)) from error
 
 
 def load(path: Path, asked: Asked | None = None) -> Detector:
@@ -90,6 +95,7 @@ def _trained(path: Path, about: dict[str, Any]) -> Detector:
     if config.model == CONVERTED:
         twin: Any = net
         twin.snn.timesteps = config.T
+        about['width'] = config.options.get('width')
         return Detector(config.options['network'], None, twin.head, *known, twin.snn, about)
     ann = built(config.model, net.state_dict(), path)
     return Detector(config.model, ann, head_of(ann), *known, None, about)
@@ -124,7 +130,7 @@ def _darknet(path: Path, asked: Asked, about: dict[str, Any]) -> Detector:
 
 
 def _member(path: Path, network: str | None) -> str | None:
-    """The one checkpoint of an archive whose path has the network's name, or that of any detector."""
+    """The checkpoint of an archive; of several the one whose path has the network's name, or that of any detector."""
     if path.suffix != '.zip':
         return None
     try:
@@ -132,6 +138,8 @@ def _member(path: Path, network: str | None) -> str | None:
             members = [m for m in archive.namelist() if Path(m).suffix in ENDINGS]
     except (OSError, zipfile.BadZipFile):
         return None  # read_weights says what is wrong with it
+    if len(members) == 1:
+        return members[0]
     names = NETWORKS if network is None else (network,)
     found = [m for m in members if any(name in m.lower().replace('_', '-') for name in names)]
     if len(found) != 1:
@@ -157,7 +165,7 @@ def _as_asked(found: Detector, asked: Asked) -> Detector:
     file, head = found.facts['file'], found.head
     if asked.network not in (None, found.name):
         raise WeightsError(f'{file} is of {found.name}; asked: {asked.network}')
-    width = width_of(found.net) if found.net is not None else None
+    width = width_of(found.net) if found.net is not None else found.facts.get('width')
     if asked.width not in (None, width):
         raise WeightsError(
             f'{file} is {"of one width only" if width is None else f"{width} wide"}; asked: {asked.width}'

@@ -118,6 +118,8 @@ def curves(
         ax.set_ylim(bottom=0)
         ax.set(xlabel='time steps T', ylabel=f'{title} of test images')
         ax.grid(axis='y', color='#dde3e8')
-        ax.legend(loc='best', fontsize=11, frameon=False)
+        ax.legend(
+            loc='upper center', bbox_to_anchor=(0.5, -0.16), fontsize=11, frameon=False
+        )  # lines are anywhere above
         tidy(ax)
     write(path, lambda p: figure.savefig(p, format='png'))

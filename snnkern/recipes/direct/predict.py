@@ -45,7 +45,7 @@ def found(paths: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
             raise DataError(f'no file or folder {path}')
     if not files:
         raise DataError(f'no files in {", ".join(map(str, paths))} that end in {", ".join(suffixes)}')
-    return files
+    return list({path.resolve(): path for path in files}.values())
 
 
 def opened(path: Path) -> Any:
