@@ -102,11 +102,11 @@ def test_objective_adds_its_parts():
     out, y = torch.randn(3, 4, 2), torch.tensor([0, 1, 1, 0])
     split = ImageSplit(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), y)
     data = SampleSet('none', split, split, ('a', 'b'), (1, 2, 2), '')
-    plain = Objective(dataclasses.replace(SMALL, coding='direct'), data)
+    plain = Objective(dataclasses.replace(SMALL, coding='direct'), data, nn.Identity())
     base = plain(out, y)
-    rated = Objective(dataclasses.replace(SMALL, rate_penalty=2.0, rate_target=0.2), data)
+    rated = Objective(dataclasses.replace(SMALL, rate_penalty=2.0, rate_target=0.2), data, nn.Identity())
     assert rated(out, y, [torch.tensor(0.7)]).item() == pytest.approx(base.item() + 2 * 0.25)
-    taught = Objective(dataclasses.replace(SMALL, distill=0.5), data)
+    taught = Objective(dataclasses.replace(SMALL, distill=0.5), data, nn.Identity())
     assert taught(out, y, (), out.mean(0)).item() == pytest.approx(base.item() / 2)
 
 
@@ -129,12 +129,12 @@ def test_losses_of_masks():
     _, y = Masks().batch([0, 1])
     out = torch.randn(5, 2, 3, 2, 3, generator=torch.Generator().manual_seed(1))
     large = torch.stack([nn.functional.interpolate(step, (4, 6), mode='bilinear') for step in out])
-    cross = Objective(dataclasses.replace(SMALL, dice=0.5), data)(out, y)
+    cross = Objective(dataclasses.replace(SMALL, dice=0.5), data, nn.Identity())(out, y)
     wanted = losses.cross_entropy(large, y, ignore_index=255) + 0.5 * losses.dice(large.mean(0), y, 255)
     assert cross.item() == pytest.approx(wanted.item(), rel=1e-5)
-    tet = Objective(dataclasses.replace(SMALL, loss='tet'), data)(out, y)
+    tet = Objective(dataclasses.replace(SMALL, loss='tet'), data, nn.Identity())(out, y)
     assert tet.item() == pytest.approx(losses.tet(large, y, ignore_index=255).item(), rel=1e-5)
-    assert Objective(SMALL, data)(out.requires_grad_(), torch.full_like(y, 255)).item() == 0
+    assert Objective(SMALL, data, nn.Identity())(out.requires_grad_(), torch.full_like(y, 255)).item() == 0
     for loss in ('count', 'one-hot'):
         with pytest.raises(ValueError, match=f"loss: of masks expected one of cross-entropy, tet, got '{loss}'"):
-            Objective(dataclasses.replace(SMALL, loss=loss), data)
+            Objective(dataclasses.replace(SMALL, loss=loss), data, nn.Identity())
