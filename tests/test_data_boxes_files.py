@@ -4,10 +4,9 @@ import json
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from labelled import H, W, picture, write
 
 from snnkern.data import DataError
 from snnkern.data.boxes import Labels, texts
@@ -20,19 +19,7 @@ pytest.importorskip('torchvision')
 
 SHARED = Path(__file__).parents[2] / 'shared' / 'data'
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason='no ../shared/data')
-H, W = 40, 80
 SIZE = {'size': (H, W), 'augment': 'none'}
-
-
-def picture(path, level=99):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((H, W, 3), level, np.uint8)).save(path)
-
-
-def write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from labelled import H, W, picture, write
 
 from snnkern.data import DataError
 from snnkern.data.sets import samples
@@ -16,18 +15,6 @@ pytest.importorskip('torchvision')
 
 SHARED = Path(__file__).parents[2] / 'shared' / 'data'
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason='no ../shared/data')
-H, W = 40, 80
-
-
-def picture(path, level=99):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((H, W, 3), level, np.uint8)).save(path)
-
-
-def write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
 
 
 def thing(name, corners, more=''):

@@ -13,7 +13,7 @@ from snnkern.models.boxes import corners, fits, shape_iou, vision_ops, within
 
 LARGEST = 4.0  # exponent of a box's size over its anchor's, in either direction
 REPEATS = 0.6  # overlap above which a candidate beside the chosen one is not called wrong
-BOX, CHOSEN, OTHERS = 5.0, 1.0, 1.0  # weights of the loss
+BOX = 5.0  # weight of the overlap in the loss
 
 
 class YoloHead(nn.Module):
@@ -71,7 +71,7 @@ class YoloHead(nn.Module):
         overlap = vision_ops().complete_box_iou_loss(boxes[at], wanted, reduction='none')
         reached = vision_ops().box_iou(boxes[at].detach(), wanted).diagonal()
         target, weight = torch.zeros_like(objects), self._weights(boxes.detach(), y)
-        target[at], weight[at] = reached, CHOSEN
+        target[at], weight[at] = reached, 1.0
         sure = F.binary_cross_entropy_with_logits(objects, target, weight, reduction='sum')
         named = F.cross_entropy(classes[at], labels, reduction='sum')
         return (BOX * overlap.sum() + sure + named) / count
@@ -104,7 +104,7 @@ class YoloHead(nn.Module):
             things, crowds = (rows[(rows[:, 0] >= 0) & (rows[:, 5] == kind), 1:5] for kind in (0, 1))
             overlap = vision_ops().box_iou(candidates, things)
             near.append((overlap > REPEATS).any(1) | (within(candidates, crowds) > REPEATS).any(1))
-        return OTHERS * (~torch.stack(near)).to(boxes.dtype).view(boxes.shape[:-1])
+        return (~torch.stack(near)).to(boxes.dtype).view(boxes.shape[:-1])
 
 
 def _sizes(anchors: int | Sequence[Sequence[float]]) -> Tensor:

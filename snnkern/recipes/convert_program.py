@@ -1,6 +1,6 @@
 """`snnkern convert`: load or train a network, convert it, evaluate both, draw what there is to see."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -25,6 +25,14 @@ CALIBRATION = 256
 VALUES = 2**22  # of a batch of pictures
 
 Progress = Callable[[str, float], None]
+
+
+def check_steps(timesteps: Sequence[int]) -> None:
+    """Raise ValueError, or TypeError, unless these are numbers of steps to evaluate."""
+    if not timesteps:
+        raise ValueError('timesteps must name at least one number of steps')
+    for T in timesteps:
+        whole('timesteps', T)
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,7 @@ class Settings:
     backend: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.timesteps:
-            raise ValueError('timesteps must name at least one number of steps')
-        for T in self.timesteps:
-            whole('timesteps', T)
+        check_steps(self.timesteps)
         for T in self.targets:
             whole('for', T)
         whole('calibration', self.calibration)

@@ -93,7 +93,7 @@ def run(
     """
     start = perf_counter()
     folders.check(out, overwrite)
-    assert detector.ann is not None  # or it says why there is none, before data are read
+    detector.check()  # before data are read
     with machine.running(threads, backend):
         progress('reading the data', 0.0)
         data = read(spec, detector, options)

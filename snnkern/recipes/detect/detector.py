@@ -33,11 +33,16 @@ class Detector(NamedTuple):
     snn: SNN | None
     facts: dict[str, Any]
 
-    @property
-    def ann(self) -> nn.Module:
-        """The ANN. Raises ValueError where there is none."""
+    def check(self) -> None:
+        """Raise ValueError where there is no ANN."""
         if self.net is None:
             raise ValueError(f'{self.facts["file"]} holds a spiking network that was trained on, and no ANN')
+
+    @property
+    def ann(self) -> nn.Module:
+        """The ANN. Raises what `check` raises."""
+        self.check()
+        assert self.net is not None
         return self.net
 
 

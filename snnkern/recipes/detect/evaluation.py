@@ -16,7 +16,7 @@ from snnkern.convert.calibrate import Progress
 from snnkern.data import SampleSet
 from snnkern.models.boxes import Detections, detect
 from snnkern.recipes import machine, measure
-from snnkern.recipes.convert_program import description, part
+from snnkern.recipes.convert_program import check_steps, description, part
 from snnkern.recipes.detect import folders
 from snnkern.recipes.detect.conversion import Conversion
 from snnkern.recipes.detect.data import Batches, read, same_classes, spread
@@ -51,10 +51,7 @@ class Settings:
     backend: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.timesteps:
-            raise ValueError('timesteps must name at least one number of steps')
-        for T in self.timesteps:
-            whole('timesteps', T)
+        check_steps(self.timesteps)
         if self.limit is not None:
             whole('limit', self.limit)
         for name in ('score', 'iou'):
@@ -74,7 +71,7 @@ def run(detector: Detector, settings: Settings, out: Path, progress: Progress) -
         raise ValueError(f'{detector.facts["file"]} holds an ANN: name recipes to convert it by, as --recipe default')
     folders.check(out)
     if s.conversions:
-        assert detector.ann is not None  # or it says why there is none, before data are read
+        detector.check()  # before data are read
     with machine.running(s.threads, s.backend):
         progress('reading the data', 0.0)
         data = read(s.data, detector, s.options)
