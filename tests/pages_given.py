@@ -1,0 +1,113 @@
+"""What the pages of the documentation take as given, and what of them cannot run here.
+
+page: {how a block of it begins: the program that runs before it}.
+"""
+
+# A network and inputs, small enough for a second.
+CONVERTED = """
+import torch
+import snnkern
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = torch.nn.Conv2d(1, 4, 3), torch.nn.Linear(4 * 3 * 3, 10)
+
+    def forward(self, x):
+        return self.out(torch.nn.functional.max_pool2d(self.conv(x).relu(), 2).flatten(1))
+
+
+net = Net().eval()
+x_train, x, x_test, y_test = torch.rand(300, 1, 8, 8), torch.rand(5, 1, 8, 8), torch.rand(20, 1, 8, 8), torch.arange(20) % 10
+loader = [(x_test, y_test)]
+"""
+OTHERS = """
+import torch
+import pytest
+
+pytest.importorskip('spikingjelly')
+pytest.importorskip('snntorch')
+import snnkern
+import snntorch
+from spikingjelly.activation_based import neuron as _neuron
+
+net = torch.nn.Sequential(torch.nn.Linear(8, 8), _neuron.LIFNode(step_mode='m'))
+looping = torch.nn.Sequential(torch.nn.Linear(8, 8), snntorch.Leaky(beta=0.9, init_hidden=True))
+own, x = torch.nn.Sequential(torch.nn.Linear(8, 8), snnkern.nn.LIF()), torch.rand(4, 2, 8)
+"""
+GIVEN: dict[str, dict[str, str]] = {
+    'README.md': {'snn = snnkern.convert(': CONVERTED, 'from snnkern.adapters import nir': OTHERS},
+    'docs/adapters.md': {
+        'import snnkern\n\nnet =': OTHERS,
+        'fast = snnkern.accelerate(net)': """
+net, looped = looping, looping
+
+
+class Loop(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = torch.nn.Linear(8, 8), snntorch.Leaky(beta=0.9)
+
+    def forward(self, x):
+        mem, rec = self.lif.init_leaky(), []
+        for _ in range(4):
+            rec.append(self.lif(self.fc(x), mem))
+            mem = rec[-1][1]
+        return torch.stack([s for s, _ in rec]), torch.stack([m for _, m in rec])
+
+
+net, x = Loop(), torch.rand(2, 8)
+""",
+    },
+    'docs/conversion.md': {'from snnkern.convert import SNN, convert': CONVERTED},
+    'docs/encoders.md': {
+        'from snnkern import encode, nn': 'import torch',
+        'encode.poisson(x[rank': 'x, B, T, rank, step = torch.rand(6, 5), 2, 4, 1, 0',
+    },
+    'docs/exchange.md': {
+        'from snnkern.adapters.nir import': """
+import torch
+import snnkern
+import pytest
+nirs = pytest.importorskip('nir')
+net, x = torch.nn.Sequential(torch.nn.Linear(8, 8), snnkern.nn.LIF()), torch.rand(4, 2, 8)
+linear = nirs.NIRGraph.from_list(nirs.Linear(torch.rand(3, 8).numpy()))
+nirs.write('theirs.nir', linear)
+"""
+    },
+    'docs/memory.md': {
+        'with snnkern.compress_saved_spikes() as saved': """
+import torch
+import snnkern
+from snnkern import functional
+net, criterion = torch.nn.Sequential(snnkern.nn.LIF(), torch.nn.Linear(64, 10)), torch.nn.MSELoss()
+x, target = torch.rand(4, 32, 64), torch.rand(4, 32, 10)
+""",
+        'packed = functional.pack_spikes': 's = net[0](x).detach()',
+    },
+    'docs/neurons.md': {'from snnkern import LIF, ATan': 'import torch; x = torch.rand(4, 5)'},
+    'docs/norms.md': {
+        'layer = snnkern.nn.BatchNormNeuron': """
+import torch
+import snnkern
+conv, x = torch.nn.Conv2d(3, 64, 3), torch.rand(2, 2, 3, 6, 6)
+""",
+        's = multistep(x, neuron, residual=r)': """
+from snnkern.functional import multistep
+neuron, r = snnkern.Neuron(), torch.rand_like(x)
+""",
+    },
+    'docs/pools.md': {
+        'out, state = lateral_pool2d': """
+import torch
+from snnkern.functional import lateral_pool2d
+x = torch.rand(8, 2, 3, 6, 6).round()
+"""
+    },
+}
+
+# page: {how a block of it begins: why it is not run}.
+NOT_RUN: dict[str, dict[str, str]] = {
+    'docs/backend.md': {'import cupy as cp': 'needs a GPU and CuPy'},
+}
