@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -167,6 +168,13 @@ def test_bad_boxes():
         scores.add(found, y)
     with pytest.raises(ValueError, match=r'score: expected a number in 0..1, got 1.5'):
         Scores(Boxes(), CLASSES, score=1.5)
+
+
+@pytest.mark.parametrize('package', ['torchmetrics.detection', 'faster_coco_eval'])
+def test_the_extra_is_named(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"detection needs .*: pip install 'snnkern\[detection\]'"):
+        Scores(Boxes(), CLASSES)
 
 
 def shared(rank):

@@ -30,7 +30,9 @@ Anchors = Annotated[
     str | None,
     typer.Option(help="voc, coco, or widths and heights with commas between, in cells, as in Darknet's .cfg."),
 ]
-DarknetWidth = Annotated[int | None, typer.Option(help='Channels of the first layer, of a Darknet file (16).')]
+Width = Annotated[
+    int | None, typer.Option(help='Channels of the first layer; without: as the file says, of .weights 16.')
+]
 Size = Annotated[int | None, typer.Option(help="Pixels of an image's side; without: as in training.")]
 Data = Annotated[
     str, typer.Option('--data', help='bccd:DIR, voc-boxes:DIR, coco-boxes:DIR or yolo:DIR.', metavar='SPEC')
@@ -112,7 +114,7 @@ def convert(
     network: Network = None,
     classes: Classes = None,
     anchors: Anchors = None,
-    width: DarknetWidth = None,
+    width: Width = None,
     size: Size = None,
     data_option: DataOption = None,
     threads: common.Threads = 1,
@@ -155,7 +157,7 @@ def evaluate(
     network: Network = None,
     classes: Classes = None,
     anchors: Anchors = None,
-    width: DarknetWidth = None,
+    width: Width = None,
     size: Size = None,
     data_option: DataOption = None,
     threads: common.Threads = 1,
@@ -201,7 +203,7 @@ def predict(
     network: Network = None,
     classes: Classes = None,
     anchors: Anchors = None,
-    width: DarknetWidth = None,
+    width: Width = None,
     size: Size = None,
     threads: common.Threads = 1,
     backend: common.Backend = None,

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from snnkern._checks import whole
 from snnkern.charges import IF
 from snnkern.convert.layers import Clock, LateralPool, Spiking, Timed
-from snnkern.fires import Binary, Burst, SignedMemory
+from snnkern.fires import Binary, Burst, Signed, SignedMemory
 from snnkern.resets import Soft
 
 if TYPE_CHECKING:
@@ -19,16 +20,21 @@ if TYPE_CHECKING:
 class StepReLU(Timed):
     """A `Spiking` layer for one step a call in plain torch, in place on its potential, until `reset()`.
 
-    Raises ValueError for a neuron other than an IF with Binary, Burst or SignedMemory spikes and a soft reset.
+    Raises ValueError for a neuron other than an IF with Binary, Burst, SignedMemory or leaky Signed spikes and a soft
+    reset.
     """
 
     def __init__(self, layer: Spiking) -> None:
         super().__init__()
         fire = layer.neuron.fire
-        known = isinstance(fire, Binary | Burst | SignedMemory) and type(layer) is Spiking
+        known = isinstance(fire, Binary | Burst | SignedMemory | Signed) and type(layer) is Spiking
         if not (known and isinstance(layer.neuron.charge, IF) and isinstance(layer.neuron.reset, Soft)):
             raise ValueError(f'the simulator has no loop for {type(layer).__name__} with {layer.neuron.spec}')
-        if isinstance(fire, SignedMemory) and (fire.negative_threshold, fire.negative_reset) != (0.0, 1.0):
+        self.slope = 1 / fire.negative_reset if isinstance(fire, Signed) else 0.0
+        usual = Signed.leaky(self.slope) if self.slope else SignedMemory()
+        if isinstance(fire, SignedMemory | Signed) and (fire.negative_threshold, fire.negative_reset) != (
+            *(usual.negative_threshold, usual.negative_reset),
+        ):
             raise ValueError(f'the simulator has no loop for {layer.neuron.spec}')
         self.layer = copy.deepcopy(layer)
         self.memory = isinstance(fire, SignedMemory)
@@ -47,6 +53,10 @@ class StepReLU(Timed):
         v = self.state.add_(x)
         if 'c' in self.layer.names:
             v.add_(self._wide(self.layer.coefficients['c'], x))
+        if self.slope:
+            s = F.leaky_relu(v, self.slope).div_(theta).trunc_().clamp_(-most, most).mul_(theta)
+            v.sub_(F.leaky_relu(s, 1 / self.slope))
+            return s
         s = torch.div(v, theta).floor_()
         if self.memory:
             self.m = torch.zeros_like(v) if self.m is None else self.m

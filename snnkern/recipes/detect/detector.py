@@ -41,9 +41,9 @@ class Detector(NamedTuple):
         return self.net
 
 
-def head_of(net: nn.Module) -> Any:
-    """What reads the maps of a network."""
-    return net.head
+def width_of(net: nn.Module) -> int | None:
+    """Channels of the first convolution, of a network that has several widths."""
+    return net.state_dict()['stages.0.0.weight'].shape[0] if isinstance(net, TinyYolo) else None
 
 
 def built(name: str, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:

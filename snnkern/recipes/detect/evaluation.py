@@ -87,7 +87,7 @@ def run(detector: Detector, settings: Settings, out: Path, progress: Progress) -
             snn, facts = _twin(detector, data, conversion, part(progress, low, low + 0.2 * (high - low)))
             rows = measure.measure(snn, batches, s.timesteps, scores, part(progress, low + 0.2 * (high - low), high))
             snns[facts['label']] = snn
-            conversions.append({**facts, 'within_from': _first(rows, ann), 'rows': rows, **description(snn)})
+            conversions.append({**facts, 'within_from': near(rows, ann), 'rows': rows, **description(snn)})
         report = {**_facts(detector, data, s), 'test_images': len(index), 'ann': ann, 'conversions': conversions}
         progress('drawing', 0.95)
         written = _draw(detector, data, snns, {**report, 'index': index}, out)
@@ -125,7 +125,7 @@ def label(facts: dict[str, Any]) -> str:
     return f'{facts["recipe"]}, for T = {facts["timesteps"]}{coding}'
 
 
-def _first(rows: Sequence[dict[str, Any]], ann: Any) -> dict[str, int | None]:
+def near(rows: Sequence[dict[str, Any]], ann: Any) -> dict[str, int | None]:
     """The T from which on AP50 is at most so far below the ANN's."""
     found: dict[str, int | None] = {}
     for far in POINTS if ann is not None else ():

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from snnkern.models import MODELS, WeightsError, read_metadata, read_weights
+from snnkern.models.boxes import head_of
 from snnkern.models.tiny_yolo import STRIDE
 from snnkern.models.weights import CHECKPOINTS
 from snnkern.recipes import files
 from snnkern.recipes.detect import folders, published
-from snnkern.recipes.detect.detector import LAST, NETWORKS, Detector, built, head_of
+from snnkern.recipes.detect.detector import LAST, NETWORKS, Detector, built, width_of
 from snnkern.recipes.direct import saved
 
 CONVERTED = 'converted'  # of the spiking networks, the one that is trained on after its conversion
@@ -25,8 +26,8 @@ class Asked:
 
     network: 'tiny-yolo' or 'fastestdet'. classes: 'coco', 'voc' or a file with a name on each line. anchors: 'voc',
     'coco', or widths and heights with commas between, in cells of a 13 x 13 map as in Darknet's .cfg files. width: of
-    Tiny-YOLO in a Darknet file. size: pixels of a side of the images. Raises ValueError for what is not such, DataError
-    for a file without names. Example: `Asked('tiny-yolo', classes='voc')`.
+    Tiny-YOLO, needed by Darknet files (16). size: pixels of a side of the images. Raises ValueError for what is not
+    such, DataError for a file without names. Example: `Asked('tiny-yolo', classes='voc')`.
     """
 
     network: str | None = None
@@ -156,6 +157,11 @@ def _as_asked(found: Detector, asked: Asked) -> Detector:
     file, head = found.facts['file'], found.head
     if asked.network not in (None, found.name):
         raise WeightsError(f'{file} is of {found.name}; asked: {asked.network}')
+    width = width_of(found.net) if found.net is not None else None
+    if asked.width not in (None, width):
+        raise WeightsError(
+            f'{file} is {"of one width only" if width is None else f"{width} wide"}; asked: {asked.width}'
+        )
     if asked.classes is not None:
         found = found._replace(classes=_of_number(published.names_of(asked.classes), head, file))
     if asked.anchors is not None:
