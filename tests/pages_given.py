@@ -61,6 +61,23 @@ net, x = Loop(), torch.rand(2, 8)
 """,
     },
     'docs/conversion.md': {'from snnkern.convert import SNN, convert': CONVERTED},
+    'docs/detection.md': {
+        'from pathlib import Path': """
+import pytest
+import torch
+
+for package in ('torchvision', 'faster_coco_eval'):
+    pytest.importorskip(package)
+from pathlib import Path
+from detectors import run_of, squares
+from programs import invoke
+
+data = squares(Path('data'))
+options = ('--data', f'yolo:{data}', '--calibration', 5, '--for', 4, '--out', 'cells-snn')
+assert invoke('detect', 'convert', run_of(Path('run'), data), *options).exit_code == 0
+x = torch.rand(1, 3, 64, 64)
+"""
+    },
     'docs/encoders.md': {
         'from snnkern import encode, nn': 'import torch',
         'encode.poisson(x[rank': 'x, B, T, rank, step = torch.rand(6, 5), 2, 4, 1, 0',

@@ -8,7 +8,7 @@ SKIPPED = [block for page in PAGES for block in blocks(page) if block.why_not]
 
 
 @pytest.mark.parametrize('page', [page for page in PAGES if PROGRAMS[page]])
-@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::FutureWarning', 'ignore:Overwriting:UserWarning')
 def test_programs_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {'__name__': '__main__'}
