@@ -1,6 +1,6 @@
 """What mkdocs does besides (a hook of mkdocs.yml): files outside of docs/ that pages link become part of the site.
 
-On GitHub `../benchmarks/results/pools.json` is a file of the repository. The site holds a copy, and the link leads there.
+On GitHub `../benchmarks/results/pools.json` is a file of the repository. The site holds a copy, which its link leads to.
 """
 
 import posixpath

@@ -19,7 +19,8 @@ class Net(torch.nn.Module):
 
 
 net = Net().eval()
-x_train, x, x_test, y_test = torch.rand(300, 1, 8, 8), torch.rand(5, 1, 8, 8), torch.rand(20, 1, 8, 8), torch.arange(20) % 10
+x_train, x, x_test = (torch.rand(count, 1, 8, 8) for count in (300, 5, 20))
+y_test = torch.arange(20) % 10
 loader = [(x_test, y_test)]
 """
 OTHERS = """

@@ -1,7 +1,7 @@
 """README and docs/: every program runs, from the first block of a page to the last, and every command is one."""
 
 import pytest
-from pages import LANGUAGES, NOT_RUN, PAGES, blocks
+from pages import PAGES, blocks
 
 PROGRAMS = {page: [b for b in blocks(page) if b.language == 'python' and not b.why_not] for page in PAGES}
 SKIPPED = [block for page in PAGES for block in blocks(page) if block.why_not]

@@ -114,8 +114,17 @@ def test_commands(line):
 
 @pytest.mark.parametrize(
     'line',
-    ['snnkern trian', 'snnkern train --epoch 3', 'snnkern train mnist-mpl', 'make tset', 'python -m benchmarks.nothing']
-    + ['python -m benchmarks.run --slow', 'pip install snnkern[vison]', 'cargo build', 'pytest tests/test_nothing.py'],
+    [
+        'snnkern trian',
+        'snnkern train --epoch 3',
+        'snnkern train mnist-mpl',
+        'make tset',
+        'python -m benchmarks.nothing',
+        'python -m benchmarks.run --slow',
+        'pip install snnkern[vison]',
+        'cargo build',
+        'pytest tests/test_nothing.py',
+    ],
 )
 def test_what_is_no_command_is_seen(line):
     with pytest.raises(AssertionError):
