@@ -127,5 +127,9 @@ x = torch.rand(8, 2, 3, 6, 6).round()
 
 # page: {how a block of it begins: why it is not run}.
 NOT_RUN: dict[str, dict[str, str]] = {
+    'docs/add_a_neuron.md': dict.fromkeys(
+        ("    elif KIND.CHARGE == 'Forget'", '@dataclass(frozen=True)', '        Forget(0.75'),
+        'parts of files: tests/test_new_neuron.py builds them, tests/test_docs_new_neuron.py compares',
+    ),
     'docs/backend.md': {'import cupy as cp': 'needs a GPU and CuPy'},
 }
