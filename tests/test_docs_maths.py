@@ -17,7 +17,9 @@ NAMES |= {'pi': math.pi, 'sqrt': math.sqrt, 'maximum': lambda a, least: a.clamp_
 
 
 def test_it_has_all():
-    assert [name for name, *_ in TABLE] == [kind.__name__ for kind in surrogates.SURROGATES if kind.__name__ != 'Custom']
+    assert [name for name, *_ in TABLE] == [
+        kind.__name__ for kind in surrogates.SURROGATES if kind.__name__ != 'Custom'
+    ]
 
 
 @pytest.mark.parametrize('row', TABLE, ids=lambda row: row[0])
