@@ -1,6 +1,7 @@
 """The blocks of code in README and docs/: what they are, and what pages take as given."""
 
 import ast
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,7 @@ def is_python(text: str) -> bool:
     return True
 
 
+@cache
 def blocks(page: str) -> list[Block]:
     """All blocks of a page, in order."""
     found = []

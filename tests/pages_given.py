@@ -29,6 +29,7 @@ import pytest
 
 pytest.importorskip('spikingjelly')
 pytest.importorskip('snntorch')
+pytest.importorskip('nir')
 import snnkern
 import snntorch
 from spikingjelly.activation_based import neuron as _neuron
@@ -60,6 +61,7 @@ class Loop(torch.nn.Module):
 
 net, x = Loop(), torch.rand(2, 8)
 """,
+        'from braincog.base.node.node import': "pytest.importorskip('braincog')",
     },
     'docs/conversion.md': {'from snnkern.convert import SNN, convert': CONVERTED},
     'docs/detection.md': {
@@ -104,6 +106,10 @@ x, target = torch.rand(4, 32, 64), torch.rand(4, 32, 10)
 """,
         'packed = functional.pack_spikes': 's = net[0](x).detach()',
     },
+    'docs/start/deploy.md': {'from snnkern.adapters import nir': "import pytest; pytest.importorskip('nir')"},
+    'docs/start/detect.md': {'import torch': "import pytest; pytest.importorskip('torchvision')"},
+    'docs/start/snntorch.md': {'import snntorch': "import pytest; pytest.importorskip('snntorch')"},
+    'docs/start/spikingjelly.md': {'import torch': "import pytest; pytest.importorskip('spikingjelly')"},
     'docs/neurons.md': {'from snnkern import LIF, ATan': 'import torch; x = torch.rand(4, 5)'},
     'docs/norms.md': {
         'layer = snnkern.nn.BatchNormNeuron': """
@@ -128,7 +134,7 @@ x = torch.rand(8, 2, 3, 6, 6).round()
 # page: {how a block of it begins: why it is not run}.
 NOT_RUN: dict[str, dict[str, str]] = {
     'docs/add_a_neuron.md': dict.fromkeys(
-        ("    elif KIND.CHARGE == 'Forget'", '@dataclass(frozen=True)', '        Forget(0.75'),
+        ("    elif KIND.CHARGE == 'Forget'", '@dataclass(frozen=True)'),
         'parts of files: tests/test_new_neuron.py builds them, tests/test_docs_new_neuron.py compares',
     ),
     'docs/backend.md': {'import cupy as cp': 'needs a GPU and CuPy'},

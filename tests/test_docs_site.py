@@ -1,7 +1,8 @@
-"""The site holds every page and every public name, and links work on GitHub as they do there (`make docs` checks it)."""
+"""The site holds every page and every public name; links work on GitHub as they do there (which `make docs` checks)."""
 
 import importlib
 import re
+from itertools import pairwise
 
 import pytest
 from markdown_it import MarkdownIt
@@ -16,7 +17,7 @@ def anchors(page):
     """Those that GitHub makes of a page's headings."""
     found = set()
     tokens = MarkdownIt().parse(page.read_text())
-    for heading, text in zip(tokens, tokens[1:], strict=False):
+    for heading, text in pairwise(tokens):
         if heading.type == 'heading_open':
             plain = ''.join(child.content for child in text.children)
             slug = re.sub(r'[^\w\- ]', '', plain.lower()).replace(' ', '-')

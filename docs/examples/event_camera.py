@@ -1,7 +1,8 @@
 """Recordings of an event camera: frames of events, a small spiking network, and time constants that learn.
 
-`python docs/examples/event_camera.py` takes some seconds on one core. Twenty recordings of N-MNIST come with the package, ten
-to train and ten to test: enough to see it work, not to learn digits. `data.samples('nmnist:DIR')` reads all 70,000.
+`python docs/examples/event_camera.py` takes some seconds on one core. Twenty recordings of N-MNIST come with the
+package, ten to train and ten to test: enough to see it work, not to learn digits. `data.samples('nmnist:DIR')` reads
+all 70,000.
 """
 
 import torch
