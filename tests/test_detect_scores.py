@@ -138,6 +138,14 @@ def test_crowds_are_neither_right_nor_wrong():
         scores.compute()
 
 
+def test_nothing_found_scores_nothing():
+    _, y = images(4)
+    none = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
+    scores = Scores(Boxes(), CLASSES)
+    scores.add([none] * 4, y)
+    assert (scores.compute()['ap50'], scores.compute()['ap']) == (0, 0)
+
+
 def test_maps_are_read_by_the_head():
     """Above the score, without repeats; more than a hundred boxes of an image, and no warning."""
     y = torch.zeros(1, 144, 6)

@@ -30,14 +30,13 @@ class StepReLU(Timed):
         known = isinstance(fire, Binary | Burst | SignedMemory | Signed) and type(layer) is Spiking
         if not (known and isinstance(layer.neuron.charge, IF) and isinstance(layer.neuron.reset, Soft)):
             raise ValueError(f'the simulator has no loop for {type(layer).__name__} with {layer.neuron.spec}')
-        self.slope = 1 / fire.negative_reset if isinstance(fire, Signed) else 0.0
-        usual = Signed.leaky(self.slope) if self.slope else SignedMemory()
-        if isinstance(fire, SignedMemory | Signed) and (fire.negative_threshold, fire.negative_reset) != (
-            *(usual.negative_threshold, usual.negative_reset),
-        ):
-            raise ValueError(f'the simulator has no loop for {layer.neuron.spec}')
+        self.memory, self.slope = isinstance(fire, SignedMemory), 0.0
+        if isinstance(fire, SignedMemory | Signed):
+            spacing = fire.negative_reset
+            if (fire.negative_threshold, spacing) != ((0.0, 1.0) if self.memory else (-spacing, spacing)):
+                raise ValueError(f'the simulator has no loop for {layer.neuron.spec}')
+            self.slope = 0.0 if self.memory else 1 / spacing
         self.layer = copy.deepcopy(layer)
-        self.memory = isinstance(fire, SignedMemory)
         self.m: Tensor | None = None
 
     def reset(self) -> None:
