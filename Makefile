@@ -29,9 +29,9 @@ test-nir: build $(VENV)/.developer
 	$(PIP) --no-deps --upgrade --target build/nir "nir>=1.0.7" "nirtorch>=2.6"
 	PYTHONPATH=build/nir $(BIN)/python -m pytest $(wildcard tests/test_nir*.py)
 
-# The site, in site/: a page, link or name that is not there is an error. Sources are read, nothing of them is run.
+# The site, in site/: a page, link or name that is not there is an error (not so with --quiet, which drops warnings).
 docs: $(VENV)/.developer
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: build $(VENV)/.developer
 	$(BIN)/python -m benchmarks.run
