@@ -185,12 +185,12 @@ def _use_thresholds(snn: SNN) -> None:
     assert isinstance(body, fx.GraphModule)
     for node in body.graph.nodes:
         pool = source = graph.module_of(body, node)
-        while isinstance(source, LateralPool):
+        if not isinstance(pool, LateralPool):
+            continue
+        while not isinstance(source, Spiking):  # past pools, and pads, which keep spikes whole
             node = graph.source(node)
             source = graph.module_of(body, node)
-        if isinstance(pool, LateralPool):
-            assert isinstance(source, Spiking)
-            pool.use(source.v_threshold)
+        pool.use(source.v_threshold)
 
 
 def converted(
