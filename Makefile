@@ -10,7 +10,7 @@ CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*
 
 # Installing builds too, in the same folder.
 .NOTPARALLEL:
-.PHONY: demo test test-slow test-all test-nir build bench mutations sanitize gpu-table lint format clean
+.PHONY: demo test test-slow test-all test-nir docs build bench mutations sanitize gpu-table lint format clean
 
 demo: build $(VENV)/.installed
 	$(BIN)/snnkern demo --out demo
@@ -28,6 +28,10 @@ test-all: build $(VENV)/.developer
 test-nir: build $(VENV)/.developer
 	$(PIP) --no-deps --upgrade --target build/nir "nir>=1.0.7" "nirtorch>=2.6"
 	PYTHONPATH=build/nir $(BIN)/python -m pytest $(wildcard tests/test_nir*.py)
+
+# The site, in site/: a page, link or name that is not there is an error (not so with --quiet, which drops warnings).
+docs: $(VENV)/.developer
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: build $(VENV)/.developer
 	$(BIN)/python -m benchmarks.run
@@ -73,7 +77,7 @@ format: $(VENV)/.developer
 	$(BIN)/clang-format -i $(CPP)
 
 clean:
-	rm -rf build demo *.egg-info snnkern/*.so $(VENV)/.tools $(VENV)/.installed $(VENV)/.developer
+	rm -rf build demo site *.egg-info snnkern/*.so $(VENV)/.tools $(VENV)/.installed $(VENV)/.developer
 
 $(VENV)/.tools: | $(BIN)/python
 	$(PIP) $(BUILD_REQUIRES)
