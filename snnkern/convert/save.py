@@ -5,7 +5,7 @@ calibration, and lets the stored tensors take the place of its own.
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,9 @@ from snnkern.neurons import Neuron
 
 FORMAT = 1
 KEY = 'snnkern.convert'
+# What the JSON must have at least, of the network and of each neuron layer.
+FOUND = {'recipe': str, 'timesteps': int, 'origin': dict, 'entries': list, 'layers': dict, 'calls': list, 'modules': dict}
+LAYER = {'path': str, 'class': str, 'neuron': str, 'coefficients': list, 'options': dict}
 
 
 def _safetensors() -> Any:
@@ -159,8 +162,7 @@ def _kinds(kind: type[Spiking]) -> Iterator[type[Spiking]]:
 
 def load(path: Path, model: nn.Module, leaves: Collection[str] | None) -> SNN:
     """What `SNN.load` does."""
-    found, tensors = _read(path)
-    origin = Origin.read(found['origin'])
+    found, tensors, origin, entries = _read(path)
     if leaves is not None:
         origin = replace(origin, leaves=tuple(leaves))
     snn = rebuild(model, Stored(path, found, tensors).recipe(), found['timesteps'], origin)
@@ -169,13 +171,13 @@ def load(path: Path, model: nn.Module, leaves: Collection[str] | None) -> SNN:
         raise ValueError(f'{path} is of another architecture than {type(model).__name__}: {difference}')
     snn.load_state_dict(tensors, assign=True)
     snn.seed = found.get('seed', 0)
-    snn.entries = [Entry(**entry) for entry in found['entries']]
+    snn.entries = entries
     weight = next(model.parameters(), None)
     return snn if weight is None else snn.to(weight.device)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The JSON and the tensors of a file. Raises FileNotFoundError and ValueError."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Origin, list[Entry]]:
+    """The JSON of a file, its tensors, and two parts of the JSON. Raises FileNotFoundError and ValueError."""
     if not path.is_file():
         raise FileNotFoundError(f'there is no file {path}')
     library = _safetensors()
@@ -190,9 +192,20 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                     f'{path} was written by snnkern {found["version"]} in format {found["format"]}; '
                     f'this is snnkern {snnkern.__version__}, which reads up to format {FORMAT}'
                 )
-            return found, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (library.SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+            _check(found, FOUND)
+            for layer in found['layers'].values():
+                _check(layer, LAYER)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return found, tensors, Origin.read(found['origin']), [Entry(**entry) for entry in found['entries']]
+    except (library.SafetensorError, json.JSONDecodeError, RecursionError, LookupError, TypeError) as error:
         raise ValueError(f'{path} is broken or no safetensors file: {error}') from error
+
+
+def _check(found: Any, kinds: Mapping[str, type]) -> None:
+    """Raise KeyError or TypeError unless it is a dictionary with these keys, of these types."""
+    for key, kind in kinds.items():
+        if not isinstance(found[key], kind):
+            raise TypeError(f'{key} is {found[key]!r}, expected a {kind.__name__}')
 
 
 def _difference(snn: SNN, found: dict[str, Any], tensors: dict[str, Tensor]) -> str:

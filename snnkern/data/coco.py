@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snnkern._checks import whole
 from snnkern.data.augmentation import Change
-from snnkern.data.common import DataError, first_line
+from snnkern.data.common import DataError, first_line, inside, reading
 from snnkern.data.samples import SampleSet
 from snnkern.data.segmentation import CorruptError, File, listed, opened, rgb, sample_set, sound, tree
 from snnkern.data.voc import CLASSES, IGNORE
@@ -145,13 +145,12 @@ def _index(source: Path | dict[str, Any]) -> Any:
 
 def _official(root: Path, name: str) -> list[CocoPicture]:
     file = root / 'annotations' / f'instances_{name}.json'
-    try:
+    if not file.exists():
+        raise DataError(f'no COCO in {root}: there is no {file}, unpack {SOURCE} there')
+    with reading(f'{file} is broken or holds no COCO annotations'):
         index = _index(file)
-        names = {number: image['file_name'] for number, image in sorted(index.imgs.items()) if _size(image)}
-    except FileNotFoundError:
-        raise DataError(f'no COCO in {root}: there is no {file}, unpack {SOURCE} there') from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise DataError(f'{file} is broken or holds no COCO annotations ({first_line(error)})') from error
+        found = {number: image['file_name'] for number, image in sorted(index.imgs.items()) if _size(image)}
+        names = {number: inside(image, f'{file}, image {number}') for number, image in found.items()}
     if names and not (root / name).is_dir():
         raise DataError(f'no COCO in {root}: there is no {root / name}, unpack {SOURCE} there')
     return [CocoPicture(File(root / name / image), index, number) for number, image in names.items()]
