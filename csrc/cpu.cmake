@@ -11,8 +11,9 @@ if(SNNKERN_WERROR)
 endif()
 
 # kernels/*_isa.cpp are compiled once per instruction set, each in a namespace SNN_ISA of its own.
+# SNNKERN_PLAIN: only the one that any processor has.
 set(SNN_ISAS plain)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+if(NOT SNNKERN_PLAIN AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   list(APPEND SNN_ISAS avx2 avx512)
   set(SNN_X86 1)
 endif()

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor, fx, nn
 
 import snnkern
@@ -26,8 +27,19 @@ from snnkern.neurons import Neuron
 
 FORMAT = 1
 KEY = 'snnkern.convert'
-# What the JSON must have at least, of the network and of each neuron layer.
-FOUND = {'recipe': str, 'timesteps': int, 'origin': dict, 'entries': list, 'layers': dict, 'calls': list, 'modules': dict}
+BROKEN = (RecursionError, LookupError, TypeError, OverflowError)
+MOST = 1 << 28  # numbers of one input
+# What the JSON must have at least: of the network, of each neuron layer, of the call that converted.
+FOUND = {
+    'recipe': str,
+    'timesteps': int,
+    'origin': dict,
+    'entries': list,
+    'layers': dict,
+    'calls': list,
+    'modules': dict,
+}
+ORIGIN = {'inputs': list, 'leaves': list, 'gated': bool, 'original_readout': bool, 'prepared': dict}
 LAYER = {'path': str, 'class': str, 'neuron': str, 'coefficients': list, 'options': dict}
 
 
@@ -133,6 +145,9 @@ class Stored:
             raise ValueError(f'{self.path} is of another architecture: it has no neuron for {site.was}')
         self.site = self.found['layers'][site.name]
         own = self._own()
+        missing = [key for key in ('v0', *(f'of_{name}' for name in self.site['coefficients'])) if key not in own]
+        if missing:
+            raise ValueError(f'{self.path} is broken: {site.name} has no {missing[0]}')
         coefficients = {name: own[f'of_{name}'] for name in self.site['coefficients']}
         return Choice(Neuron.parse(self.site['neuron']), coefficients, own['v0'], self.site['options'])
 
@@ -147,7 +162,10 @@ class Stored:
         name = self.site['class']
         if name not in kinds:
             raise ValueError(f'{self.path} needs the layer {name}: import the module that defines it')
-        layer = kinds[name](*arguments, **options)
+        try:
+            layer = kinds[name](*arguments, **options)
+        except TypeError as error:
+            raise ValueError(f'{self.path} is broken: {error}') from error
         for name, tensor in self._own().items():
             if name not in layer.state_dict() and '.' not in name:
                 layer.register_buffer(name, tensor)
@@ -192,12 +210,19 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Origin, list[E
                     f'{path} was written by snnkern {found["version"]} in format {found["format"]}; '
                     f'this is snnkern {snnkern.__version__}, which reads up to format {FORMAT}'
                 )
-            _check(found, FOUND)
+            _check(found, {**FOUND, 'modules': dict})
+            _check(found['origin'], ORIGIN)
             for layer in found['layers'].values():
                 _check(layer, LAYER)
+            _check(found['modules'], dict.fromkeys(found['modules'], dict))
+            _check({'seed': 0, **found}, {'seed': int})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return found, tensors, Origin.read(found['origin']), [Entry(**entry) for entry in found['entries']]
-    except (library.SafetensorError, json.JSONDecodeError, RecursionError, LookupError, TypeError) as error:
+            origin = Origin.read(found['origin'])
+            for shape, name in origin.inputs:
+                if not isinstance(getattr(torch, name, None), torch.dtype) or not 0 < torch.Size(shape).numel() < MOST:
+                    raise TypeError(f'inputs are {name} {list(shape)}')
+            return found, tensors, origin, [Entry(**entry) for entry in found['entries']]
+    except (library.SafetensorError, json.JSONDecodeError, *BROKEN) as error:
         raise ValueError(f'{path} is broken or no safetensors file: {error}') from error
 
 

@@ -37,9 +37,9 @@ int run(const Case& drawn, const Memory& memory) {
       const auto first = outcome(drawn, memory, threads, streamed, kFirst);
       const auto second = outcome(drawn, memory, threads, streamed, kSecond);
       if (expected.empty()) expected = first;
-      const char* fault = first != second                     ? "is not written whole, or differs from call to call"
+      const char* fault = first != second                    ? "is not written whole, or differs from call to call"
                           : drawn.exact && first != expected ? "differs from that of other threads and instructions"
-                                                              : nullptr;
+                                                             : nullptr;
       if (!fault) continue;
       std::fprintf(stderr, "%s, %d threads, %s: what it gives %s\n", isa.c_str(), threads, drawn.name.c_str(), fault);
       ++faults;

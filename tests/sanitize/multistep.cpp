@@ -44,8 +44,7 @@ void draw_fire(Draw& draw, Spec& spec) {
 
 void draw_reset(Draw& draw, Spec& spec) {
   float* values = spec.reset_values;
-  do
-    spec.reset = static_cast<ResetId>(draw.whole(0, kResets - 1));
+  do spec.reset = static_cast<ResetId>(draw.whole(0, kResets - 1));
   while (spec.delayed() && spec.remembers());
   const bool numbered = spec.reset == ResetId::Hard || spec.reset == ResetId::Bounded;
   if (numbered) values[0] = draw.of<float>({0, -0.3f, -1});

@@ -135,7 +135,8 @@ Case packed(Draw& draw, Memory& memory) {
   Array& x = memory.bytes(args.n * (halves ? 2 : 4));
   for (Size i = 0; i < args.n; ++i) {
     const std::uint32_t spike = draw.chance(0.3) ? args.one : 0;
-    halves ? void(x.as<std::uint16_t>()[i] = static_cast<std::uint16_t>(spike)) : void(x.as<std::uint32_t>()[i] = spike);
+    halves ? void(x.as<std::uint16_t>()[i] = static_cast<std::uint16_t>(spike))
+           : void(x.as<std::uint32_t>()[i] = spike);
   }
   if (wrong) x.begin()[draw.whole(0, args.n - 1) * (halves ? 2 : 4)] = 7;
   args.x = x.begin();
