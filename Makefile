@@ -40,14 +40,15 @@ mutations: build $(VENV)/.developer
 # `quick=1`: of the sanitizers' builds only the instruction set that any processor has, and fewer calls.
 CALLS := $(if $(quick),30,100)
 SANITIZERS := address,undefined thread
+NATIVE = build/cmake-$(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('SOABI'))")
 CMAKE_OF = $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DSNNKERN_PLAIN=$(if $(quick),ON,OFF)
 
 sanitize-cpu: build
-	$(BIN)/cmake --build $(wildcard build/cmake-*) --target driver
-	OMP_NUM_THREADS=4 $(wildcard build/cmake-*)/tests/sanitize/driver $(CALLS)
-	set -e; for kind in $(SANITIZERS); do folder=build/sanitize-$$kind$(if $(quick),-plain); \
-	  $(CMAKE_OF) -S tests/sanitize -B $$folder -DSANITIZE=$$kind; $(BIN)/cmake --build $$folder; \
-	  $$folder/driver $(CALLS); done
+	$(BIN)/cmake --build $(NATIVE) --target driver >/dev/null
+	$(NATIVE)/tests/sanitize/driver $(CALLS)
+	printf '%s\n' $(SANITIZERS) | xargs -P 2 -I KIND sh -ec 'folder=build/sanitize-KIND$(if $(quick),-plain); \
+	  $(CMAKE_OF) -S tests/sanitize -B $$folder -DSANITIZE=KIND >/dev/null; $(BIN)/cmake --build $$folder >/dev/null; \
+	  echo "== KIND"; $$folder/driver $(CALLS)'
 
 # Each tensor is an allocation of its own, so that what lies beyond it is seen. Only our kernels are looked at, but by
 # initcheck, to which what torch's kernels wrote would be unwritten.

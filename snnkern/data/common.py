@@ -114,7 +114,7 @@ def numpy_arrays(path: str | Path, names: Sequence[str]) -> list[Any]:
         file = np.load(raw, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError('an array, no archive')
-        check(file.zip.infolist())
+        check(file.zip.infolist() if file.zip else ())
         return [file[name] for name in names]
 
 
