@@ -155,10 +155,10 @@ def speed(net: nn.Module, batches: Batches, x: Tensor, T: int, rounds: int) -> t
     return interleave(calls, rounds), skipped
 
 
-def verdicts(timings: dict[str, Timing]) -> list[dict[str, Any]]:
+def verdicts(timings: dict[str, Timing], targets: dict[str, float] = TARGETS) -> list[dict[str, Any]]:
     """Each target beside the ratios of medians, minima and CPU times."""
     own, found = timings[OURS], []
-    for rival, wanted in TARGETS.items():
+    for rival, wanted in targets.items():
         if rival in timings:
             t = timings[rival]
             measured = {'of_minima': t.least / own.least, 'of_cpu_time': t.cpu / own.cpu}
@@ -243,11 +243,12 @@ def child(a: argparse.Namespace) -> dict[str, Any]:
     return {'about': about, 'load': load, 'seconds': seconds, 'targets': verdicts(timings), 'skipped': skipped}
 
 
-def in_process(words: Sequence[str], a: argparse.Namespace, part: str, threads: int) -> dict[str, Any]:
-    """A part in a process of its own, with a pinned environment."""
+def in_process(
+    words: Sequence[str], a: argparse.Namespace, threads: int, module: str = 'benchmarks.conversion'
+) -> dict[str, Any]:
+    """A module's `child` in a process of its own, with a pinned environment."""
     own = argparse.Namespace(**{**vars(a), 'threads': threads})
-    command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.conversion', *words]
-    command += ['--part', part, '--threads', str(threads)]
+    command = [sys.executable, '-W', 'ignore', '-m', module, *words, '--threads', str(threads)]
     environment = pinned_environment(own)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -269,10 +270,10 @@ def main(words: Sequence[str] | None = None) -> int:
     versions = {name: _version(name) for name in ('torch', 'spikingjelly', 'braincog')}
     record: dict[str, Any] = {'model': a.model, 'images': a.images, 'calibration': a.calibration, 'versions': versions}
     if a.part != 'speed':
-        record |= in_process(words, a, 'accuracy', max(a.threads))
+        record |= in_process([*words, '--part', 'accuracy'], a, max(a.threads))
         report.show(accuracy_table(record['accuracy'], a.model, a.timesteps))
     if a.part != 'accuracy':
-        record['speed'] = [in_process(words, a, 'speed', n) for n in a.threads]
+        record['speed'] = [in_process([*words, '--part', 'speed'], a, n) for n in a.threads]
         for result in record['speed']:
             report.show(speed_table(result, a.batch, a.steps))
     kept = json.loads(a.json.read_text()) if a.json.exists() else {}

@@ -1,10 +1,13 @@
 """What `snnkern convert` and `snnkern train` say to wrong options (code 2), and where something fails (code 1)."""
 
+import warnings
+
 import pytest
 import torch
 from programs import invoke, words
 from torch import nn
 
+from snnkern.cli import common
 from snnkern.data import dataset
 from snnkern.models import build
 from snnkern.recipes.fitting import Fit
@@ -117,3 +120,13 @@ def test_wrong_number_of_classes(weights, tmp_path):
 def test_factories_that_fail(factory, sentence, pictures, tmp_path):
     options = ('--data', f'imagefolder:{pictures}', '--size', 32, '--epochs', 0, '--out', tmp_path)
     assert sentence in failing('--model', factory, *options)
+
+
+def test_a_warning_is_a_line(capsys):
+    with pytest.warns(UserWarning, match='before'):  # what others do with warnings is as it was, before and after
+        warnings.warn('before', stacklevel=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter('default')
+        with common.working():
+            warnings.warn('one box was left out', stacklevel=1)
+    assert capsys.readouterr().err == 'warning: one box was left out\n'

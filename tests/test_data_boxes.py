@@ -247,13 +247,13 @@ def test_own_transform(tmp_path):
 
 def test_unreadable_image_stops_or_is_skipped(tmp_path):
     pictures = things(tmp_path)
-    (tmp_path / '0.png').write_bytes(b'nothing')
-    with pytest.raises(DataError, match=r'0\.png is broken or no picture'):
-        made(pictures).train.batch([0])
-    with pytest.warns(UserWarning, match=r'skipped 1 of 3: .*0\.png is broken'):
+    (tmp_path / '2.png').write_bytes(b'nothing')
+    with pytest.raises(DataError, match=r'2\.png is broken or no picture'):
+        made(pictures).train.batch([2])
+    with pytest.warns(UserWarning, match=r'skipped 1 of 3: .*2\.png is broken'):
         assert len(made(pictures, corrupt='skip').train) == 2
-    other = [pictures[1]._replace(size=(H, W))]
-    with pytest.raises(DataError, match=r'1\.png: the image is 64 x 48, its labels are for 48 x 64'):
+    other = [pictures[0]._replace(size=(H, W))]
+    with pytest.raises(DataError, match=r'0\.png: the image is 64 x 48, its labels are for 48 x 64'):
         made(other).train.batch([0])
     with pytest.raises(ValueError, match="corrupt: expected 'stop' or 'skip', got 'no'"):
         made(pictures, corrupt='no')
@@ -263,7 +263,7 @@ def test_nothing_to_read(tmp_path):
     pictures = things(tmp_path)
     with pytest.raises(DataError, match='Things: no pictures in its train part'):
         made([])
-    with pytest.raises(DataError, match='Things: no boxes in its train part of 1 pictures'):
+    with pytest.raises(DataError, match='Things: no boxes that count in its train part of 1 pictures'):
         made(pictures[2:])
 
 

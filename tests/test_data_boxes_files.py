@@ -97,19 +97,19 @@ def test_boxes_without_area(lines):
 
 def test_missing_yolo(lines):
     write(lines / 'classes.txt', '\n')
-    with pytest.raises(ValueError, match=r'classes\.txt: expected names, all different, got none'):
+    with pytest.raises(DataError, match=r'classes\.txt: expected names, all different, got none'):
         yolo(lines)
     (lines / 'classes.txt').unlink()
     with pytest.raises(DataError, match=r'there is no classes\.txt, and no option classes'):
         yolo(lines)
     (lines / 'labels' / 'val' / 'a.txt').unlink()
-    with pytest.raises(DataError, match='no boxes in its test part of 1 pictures'):
+    with pytest.raises(DataError, match='no boxes that count in its test part of 1 pictures'):
         yolo(lines, classes=('cat', 'dog'))
     (lines / 'images' / 'val' / 'a.png').unlink()
     with pytest.raises(DataError, match=r'no pictures in images/val, expected images/\{train,val\}/NAME\.jpg'):
         yolo(lines, classes=('cat', 'dog'))
     write(lines / 'classes.txt', 'cat\ncat\n')
-    with pytest.raises(ValueError, match=r"classes\.txt: expected names, all different, got 'cat', 'cat'"):
+    with pytest.raises(DataError, match=r"classes\.txt: expected names, all different, got 'cat', 'cat'"):
         yolo(lines)
     for classes in ('cat', [], [3], ('a', 'a')):
         with pytest.raises(ValueError, match='classes: expected names, all different, got '):
@@ -216,6 +216,8 @@ def test_json_that_is_broken(official):
         ('images', {'width': 'x'}, 'image 8: expected numbers, got x, 40'),
         ('annotations', {'image_id': [7]}, r'annotations 2: image_id is \[7\], expected a number'),
         ('categories', {'name': 'cow'}, 'expected the same categories in both, got 2 and 2'),
+        ('annotations', {'iscrowd': '0'}, "annotations 2: iscrowd is '0', expected 0 or 1"),
+        ('annotations', {'id': 1}, 'annotations: two have the id 1'),
     ):
         items = [content[key][0] | change, *content[key][1:]]
         file.write_text(json.dumps(content | {key: items}))
@@ -242,3 +244,16 @@ def test_missing_coco(official, tmp_path):
         DataError, match=r'no COCO in .*coco\.zip: expected images/val2017/ID\.jpg and object_detection'
     ):
         coco_boxes(tmp_path / 'coco.zip')
+
+
+def test_names_that_do_not_meet(lines):
+    """Two pictures of one name, labels without a picture, and the mark that editors put in front of a text."""
+    (lines / 'classes.txt').write_bytes(b'\xef\xbb\xbfcat\ndog\n')
+    assert yolo(lines).classes == ('cat', 'dog')
+    write(lines / 'labels' / 'train' / 'alone.txt', '')
+    with pytest.warns(UserWarning, match=r'1 files of labels have no picture in images/train: .*alone\.txt'):
+        yolo(lines)
+    picture = next((lines / 'images' / 'train').iterdir())
+    picture.with_suffix('.bmp').write_bytes(picture.read_bytes())
+    with pytest.raises(DataError, match='have one name: which is meant'):
+        yolo(lines)

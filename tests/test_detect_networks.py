@@ -125,6 +125,8 @@ def test_fastestdet_is_found_in_an_archive(tmp_path):
         load(tmp_path / 'all.zip', Asked('tiny-yolo'))
     with pytest.raises(WeightsError, match='85 channels: 80 classes; asked: 20 classes'):
         load(tmp_path / 'weight_AP05.pth', Asked(classes='voc'))
+    with pytest.raises(WeightsError, match='is of one width only; asked: 8'):
+        load(tmp_path / 'weight_AP05.pth', Asked(width=8))
     with pytest.raises(WeightsError, match='weights are for no anchors; asked: 5'):
         load(tmp_path / 'weight_AP05.pth', Asked(anchors='coco'))
 
@@ -157,6 +159,8 @@ def test_what_is_not_as_asked(run, tmp_path):
         load(run, Asked('fastestdet'))
     with pytest.raises(WeightsError, match=r'14 channels: 2 classes with 2 anchors; asked: 20 classes'):
         load(run, Asked(classes='voc'))
+    with pytest.raises(WeightsError, match=r'is 2 wide; asked: 16'):
+        load(run, Asked(width=16))
     with pytest.raises(WeightsError, match=r'weights are for 2 anchors; asked: 5'):
         load(run, Asked(anchors='voc'))
     wide = load(run, Asked(anchors='13,13, 1.3,2.6'))

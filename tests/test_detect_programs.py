@@ -211,6 +211,7 @@ def test_failures_are_one_sentence(run, root, tmp_path):
     assert 'holds an ANN: --ann, or convert it first' in failing('predict', run, root / 'images' / 'val', *out)
     assert 'data: mnist has no boxes, expected one of bccd' in failing('convert', run, '--data', 'mnist', *out)
     assert 'there is no such file' in failing('convert', run, '--data', f'bccd:{tmp_path}/no', *out)
+    assert 'is the folder of a training' in failing('convert', run, *data, '--out', run)
     assert 'asked: 20 classes' in failing('convert', run, *data, *out, '--classes', 'voc')
     taken = ('--data-option', 'size=[32, 32]')
     assert 'data: size is what the detector asks for' in failing('convert', run, *data, *out, *taken)

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -137,6 +138,14 @@ def test_crowds_are_neither_right_nor_wrong():
         scores.compute()
 
 
+def test_nothing_found_scores_nothing():
+    _, y = images(4)
+    none = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
+    scores = Scores(Boxes(), CLASSES)
+    scores.add([none] * 4, y)
+    assert (scores.compute()['ap50'], scores.compute()['ap']) == (0, 0)
+
+
 def test_maps_are_read_by_the_head():
     """Above the score, without repeats; more than a hundred boxes of an image, and no warning."""
     y = torch.zeros(1, 144, 6)
@@ -167,6 +176,13 @@ def test_bad_boxes():
         scores.add(found, y)
     with pytest.raises(ValueError, match=r'score: expected a number in 0..1, got 1.5'):
         Scores(Boxes(), CLASSES, score=1.5)
+
+
+@pytest.mark.parametrize('package', ['torchmetrics.detection', 'faster_coco_eval'])
+def test_the_extra_is_named(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"detection needs .*: pip install 'snnkern\[detection\]'"):
+        Scores(Boxes(), CLASSES)
 
 
 def shared(rank):

@@ -76,10 +76,27 @@ def test_a_converted_detector_is_trained_on(learned, tmp_path):
     assert trained.net(x.expand(2, *x.shape)).shape == (2, 1, 35, 2, 2)
 
 
+def test_anchors_that_were_given_stay(learned):
+    given = [[0.11, 0.22], [0.33, 0.44]]
+    chosen = recipe(learned[0], options={'width': 2, 'anchors': given})
+    data = program.read(chosen)
+    net = program.network(chosen, data, program.Inputs(chosen, data.mean, data.std))
+    assert net.head.anchors.tolist() == [pytest.approx(row) for row in given]
+    counted = recipe(
+        learned[0], model='converted', options={'network': 'tiny-yolo', 'width': 2, 'network_options': {'anchors': 2}}
+    )
+    assert len(program.network(counted, data, program.Inputs(counted, (), ())).head.anchors) == 2
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
         ({'loss': 'cross-entropy'}, "loss: of boxes expected one of head, got 'cross-entropy'"),
+        ({'loss': 'head', 'dice': 0.5}, 'dice: boxes have none, got 0.5'),
+        (
+            {'model': 'converted', 'options': {'network': 'fastestdet', 'recipe': 'layerwise'}},
+            'model: converted cannot be trained on boxes, its head has no loss',
+        ),
         ({'model': 'conv', 'options': {}}, 'model: ConvNet has no head that finds the boxes of yolo'),
         ({'data_options': {'size': [60, 64]}}, r'size: expected multiples of 32, got \(60, 64\)'),
     ],

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from snnkern.convert import graph
-from snnkern.models import TinyYolo, build, detect
+from snnkern.models import TinyYolo, WeightsError, build, detect, load_weights
 from snnkern.models.spiking import build as build_over_time
+from snnkern.models.spiking.converted import Converted
 from snnkern.models.yolo import YoloHead, anchors_of
 
 ANCHORS = ((0.1, 0.2), (0.3, 0.3), (0.5, 0.4))
@@ -137,6 +138,10 @@ def test_anchors_are_the_shapes_that_there_are():
         (lambda: anchors_of(torch.zeros(9, 2), 5), 'boxes without area'),
         (lambda: YoloHead(3, ((0.1, -1.0),)), 'anchors: expected rows of positive width and height'),
         (lambda: YoloHead(3, 0), 'anchors must be >= 1'),
+        (lambda: YoloHead(3, 'abc'), "anchors: expected rows of positive width and height, got 'abc'"),
+        (lambda: YoloHead(0), 'num_classes must be >= 1'),
+        (lambda: TinyYolo(width=0), 'width must be >= 1'),
+        (lambda: head().decode(torch.zeros(1, 26, 2, 2)), r'maps: expected \[B, 27, h, w\]'),
         (lambda: head().loss(torch.zeros(1, 8, 2, 2), target((0, 0, 0, 1, 1))), r'maps: expected \[B, 27, h, w\]'),
         (lambda: detect(head(), torch.zeros(8, 2, 2)), r'maps: expected \[B, 27, h, w\], got \(8, 2, 2\)'),
         (
@@ -194,3 +199,66 @@ def test_over_time_each_step_is_a_batch():
     alone.load_state_dict(net.state_dict())
     x = torch.rand(3, 2, 3, 64, 64)
     assert torch.allclose(net(x), torch.stack([alone(step) for step in x]), atol=1e-6)
+
+
+def overlap(a: list[float], b: list[float]) -> tuple[float, float]:
+    """Intersection over union of two boxes, and over the first."""
+    inner = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    own, other = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return inner / (own + other - inner), inner / own
+
+
+def complete(a: list[float], b: list[float]) -> float:
+    """1 - CIoU, as Zheng et al. write it."""
+    iou, _ = overlap(a, b)
+    centres = sum(((a[i] + a[i + 2]) / 2 - (b[i] + b[i + 2]) / 2) ** 2 for i in (0, 1))
+    around = sum((max(a[i + 2], b[i + 2]) - min(a[i], b[i])) ** 2 for i in (0, 1))
+    turn = [math.atan((box[2] - box[0]) / (box[3] - box[1])) for box in (a, b)]
+    v = 4 / math.pi**2 * (turn[0] - turn[1]) ** 2
+    return 1 - iou + centres / around + v / (1 - iou + v) * v
+
+
+def test_the_loss_is_its_formula():
+    """Two things that are found roughly, a second candidate on one of them, a large crowd: number by number."""
+    own, h, w = head(2), 4, 4
+    y = target((1.0, 0.05, 0.05, 0.17, 0.27), (0.0, 0.52, 0.55, 0.84, 0.84), (0.0, 0.0, 0.5, 0.5, 1.0, 1.0))
+    maps = torch.randn(1, own.channels, h, w, generator=torch.Generator().manual_seed(3))
+    said = maps.view(3, 7, h, w)
+    said[0, :4, 0, 0] = torch.tensor([-0.3, 0.4, 0.3, 0.1])  # of the first thing, imperfect
+    said[0, :4, 1, 0] = torch.tensor([-0.3, -2.5, 0.2, 0.1])  # beside it
+    said[1, :4, 2, 2] = torch.tensor([1.0, 1.1, 0.1, 0.0])
+    boxes = own.decode(maps)[0][0].tolist()
+    asked = {0 * 16 + 0 * 4 + 0: y[0, 0], 1 * 16 + 2 * 4 + 2: y[0, 1]}
+    wanted, spared = 0.0, 0
+    for n, box in enumerate(boxes):
+        a, row, column = n // 16, n // 4 % 4, n % 4
+        t_o, classes = said[a, 4, row, column].item(), said[a, 5:, row, column].tolist()
+        if n in asked:
+            label, thing = int(asked[n][0]), asked[n][1:5].tolist()
+            goal, weight = overlap(box, thing)[0], 1
+            wanted += 5 * complete(box, thing) + math.log(sum(map(math.exp, classes))) - classes[label]
+            assert 0.3 < goal < 0.95
+        else:
+            close = any(overlap(box, y[0, i, 1:5].tolist())[0] > 0.6 for i in (0, 1))
+            close |= overlap(box, y[0, 2, 1:5].tolist())[1] > 0.6
+            goal, weight, spared = 0.0, 0 if close else 1, spared + close
+        sure = 1 / (1 + math.exp(-t_o))
+        wanted -= weight * (goal * math.log(sure) + (1 - goal) * math.log(1 - sure))
+    assert spared > 3
+    assert own.loss(maps, y).item() == pytest.approx(wanted / 2, rel=1e-4)
+
+
+def test_sizes_that_make_no_whole_cells_are_refused():
+    with pytest.raises(ValueError, match=r'size: expected multiples of 32, got \(80, 80\)'):
+        Converted(TinyYolo(num_classes=2, width=1), (3, 80, 80))
+
+
+def test_weights_of_other_classes_or_anchors_are_named(tmp_path):
+    path = tmp_path / 'weights.pt'
+    torch.save(TinyYolo(num_classes=3, width=1).state_dict(), path)
+    for classes, anchors in ((2, 5), (3, 4), (2, 4)):
+        message = (
+            f'the weights are for 3 classes with 5 anchors, the network has {classes} classes with {anchors} anchors'
+        )
+        with pytest.raises(WeightsError, match=message):
+            load_weights(TinyYolo(num_classes=classes, width=1, anchors=anchors), path)

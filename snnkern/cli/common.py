@@ -1,5 +1,6 @@
 """What the commands share: options, the progress bar, and errors in one sentence."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -52,11 +53,13 @@ def make_folder(out: Path, option: str = '--out') -> None:
 
 @contextmanager
 def working() -> Iterator[OnProgress]:
-    """A progress bar on stderr; what goes wrong below it ends the program with one sentence and code 1."""
+    """A progress bar and warnings on stderr; what goes wrong below it ends the program with one sentence and code 1."""
     notes = Console(stderr=True)
     columns = (TextColumn('{task.description:<42}'), BarColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
+        bar = Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal)
+        with warnings.catch_warnings(), bar:
+            warnings.showwarning = lambda message, *_: notes.print(f'warning: {message}', markup=False, soft_wrap=True)
             task = bar.add_task('starting', total=1.0)
             yield lambda what, share: bar.update(task, description=what, completed=share)
     except (RuntimeError, OSError, ValueError, ImportError, ArithmeticError) as error:

@@ -9,10 +9,13 @@ from rich.table import Table
 
 from snnkern.cli import common, detect_text, direct
 from snnkern.cli import train as training
+from snnkern.recipes import machine
+from snnkern.recipes.detect import conversion, evaluation, networks
 from snnkern.recipes.direct import config as configs
 from snnkern.recipes.files import as_json
 
 CONFIG = 'detect-bccd'
+STEPS = ','.join(map(str, evaluation.TIMESTEPS))
 app = typer.Typer(no_args_is_help=True, help='Detectors of things in images: train, convert, evaluate, predict.')
 
 Weights = Annotated[
@@ -30,7 +33,9 @@ Anchors = Annotated[
     str | None,
     typer.Option(help="voc, coco, or widths and heights with commas between, in cells, as in Darknet's .cfg."),
 ]
-DarknetWidth = Annotated[int | None, typer.Option(help='Channels of the first layer, of a Darknet file (16).')]
+Width = Annotated[
+    int | None, typer.Option(help='Channels of the first layer; without: as the file says, of .weights 16.')
+]
 Size = Annotated[int | None, typer.Option(help="Pixels of an image's side; without: as in training.")]
 Data = Annotated[
     str, typer.Option('--data', help='bccd:DIR, voc-boxes:DIR, coco-boxes:DIR or yolo:DIR.', metavar='SPEC')
@@ -43,8 +48,6 @@ Coding = Annotated[str, typer.Option(help='Of the input: direct (a constant curr
 Calibration = Annotated[int, typer.Option(help='Training images that thresholds are chosen on.')]
 Iou = Annotated[float, typer.Option(help='Overlap above which a box repeats a surer one.')]
 Score = Annotated[float, typer.Option(help='Of the least sure box.')]
-TARGET = 32
-IMAGES = 64
 
 
 @app.callback()
@@ -106,13 +109,13 @@ def convert(
     recipe: Annotated[str, typer.Option(help='How to choose neurons and thresholds.')] = 'default',
     timesteps: Annotated[
         int, typer.Option('--for', help='Steps that thresholds are chosen for.', metavar='T')
-    ] = TARGET,
+    ] = conversion.TIMESTEPS,
     coding: Coding = 'direct',
-    calibration: Calibration = IMAGES,
+    calibration: Calibration = conversion.CALIBRATION,
     network: Network = None,
     classes: Classes = None,
     anchors: Anchors = None,
-    width: DarknetWidth = None,
+    width: Width = None,
     size: Size = None,
     data_option: DataOption = None,
     threads: common.Threads = 1,
@@ -121,8 +124,6 @@ def convert(
     json: common.Json = False,
 ) -> None:
     """Make a spiking twin of a detector, and write it with all that is needed to use it."""
-    from snnkern.recipes.detect import conversion, networks
-
     settings = common.settings(lambda: conversion.Conversion(recipe, timesteps, coding, calibration, seed), backend)
     asked = common.settings(lambda: networks.Asked(network, classes, anchors, width, size))
     options = direct.parsed(data_option or [], '--data-option')
@@ -145,17 +146,19 @@ def evaluate(
             'thresholds are chosen for. Without: the SNN in the folder.'
         ),
     ] = None,
-    timesteps: common.Timesteps = '1,2,4,8,16,32,64,128',
-    chosen_for: Annotated[int, typer.Option('--for', help='T of recipes without an @T.', metavar='T')] = TARGET,
+    timesteps: common.Timesteps = STEPS,
+    chosen_for: Annotated[
+        int, typer.Option('--for', help='T of recipes without an @T.', metavar='T')
+    ] = conversion.TIMESTEPS,
     coding: Coding = 'direct',
-    calibration: Calibration = IMAGES,
+    calibration: Calibration = conversion.CALIBRATION,
     limit: Annotated[int | None, typer.Option(help='Test images, evenly spread; without: all.')] = None,
     score: Score = 0.01,
     iou: Iou = 0.45,
     network: Network = None,
     classes: Classes = None,
     anchors: Anchors = None,
-    width: DarknetWidth = None,
+    width: Width = None,
     size: Size = None,
     data_option: DataOption = None,
     threads: common.Threads = 1,
@@ -165,8 +168,6 @@ def evaluate(
     json: common.Json = False,
 ) -> None:
     """Measure average precision of ANN and SNN against T, and spikes and energy; draw curves and boxes."""
-    from snnkern.recipes.detect import conversion, evaluation, networks
-
     steps, options = common.steps(timesteps), direct.parsed(data_option or [], '--data-option')
 
     def make() -> evaluation.Settings:
@@ -201,16 +202,14 @@ def predict(
     network: Network = None,
     classes: Classes = None,
     anchors: Anchors = None,
-    width: DarknetWidth = None,
+    width: Width = None,
     size: Size = None,
     threads: common.Threads = 1,
     backend: common.Backend = None,
     json: common.Json = False,
 ) -> None:
     """Find things in pictures and videos: draw boxes, list them in pixels."""
-    from snnkern.recipes import machine
-    from snnkern.recipes.detect import networks
-    from snnkern.recipes.detect import predict as program
+    from snnkern.recipes.detect import predict as program  # matplotlib takes a second
 
     settings = common.settings(
         lambda: program.Settings(timesteps, ann, score, iou, every, skip_broken, overwrite), backend

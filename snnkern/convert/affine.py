@@ -31,6 +31,8 @@ def names(*lines: str) -> frozenset[str]:
     return frozenset(' '.join(lines).split())
 
 
+COPYING_PADS = (nn.ReplicationPad2d, nn.ReflectionPad2d, nn.CircularPad2d, nn.ZeroPad2d)
+
 # Affine in their first argument; the others must not vary.
 LAYERS = names(
     'conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear batch_norm masked_fill',
@@ -127,6 +129,17 @@ def _module(net: fx.GraphModule, node: fx.Node, leaves: Collection[str]) -> bool
     if kind in ANALOGUE_MODULES:
         return False
     raise ConversionError(f'cannot convert {graph.where(net, node)}: {SUPPORTED}')
+
+
+def keeps_counts(net: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a call copies the values of each channel, or sets 0 beside them, so that spikes stay whole numbers."""
+    module: Any = graph.module_of(net, node)
+    if module is not None:
+        constant = graph.kind_of(module) is nn.ConstantPad2d and module.value == 0
+        return constant or graph.kind_of(module) in COPYING_PADS
+    if name_of(node) != 'pad' or len(graph.argument(node, 1, 'pad', ())) > 4:
+        return False
+    return graph.argument(node, 2, 'mode', 'constant') != 'constant' or not graph.argument(node, 3, 'value', None)
 
 
 def mixes(net: fx.GraphModule, node: fx.Node) -> ConversionError:

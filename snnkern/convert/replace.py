@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 
 from snnkern.convert import graph
-from snnkern.convert.affine import is_affine, mixes
+from snnkern.convert.affine import is_affine, keeps_counts, mixes
 from snnkern.convert.coding import PoissonInput
 from snnkern.convert.fuse import absorb_biases, fuse_sums
 from snnkern.convert.graph import ConversionError
@@ -113,6 +113,8 @@ class Replacing:
         elif affine:
             self._repeat_constants(node)
             self._note(node, node.meta['shape'])
+            if keeps_counts(self.net, node) and graph.source(node) in self.counted:
+                self.counted[node] = self.counted[graph.source(node)]
         else:
             self._analogue(node)
 

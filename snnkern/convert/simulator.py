@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from snnkern._checks import whole
 from snnkern.charges import IF
 from snnkern.convert.layers import Clock, LateralPool, Spiking, Timed
-from snnkern.fires import Binary, Burst, SignedMemory
+from snnkern.fires import Binary, Burst, Signed, SignedMemory
 from snnkern.resets import Soft
 
 if TYPE_CHECKING:
@@ -19,19 +20,23 @@ if TYPE_CHECKING:
 class StepReLU(Timed):
     """A `Spiking` layer for one step a call in plain torch, in place on its potential, until `reset()`.
 
-    Raises ValueError for a neuron other than an IF with Binary, Burst or SignedMemory spikes and a soft reset.
+    Raises ValueError for a neuron other than an IF with Binary, Burst, SignedMemory or leaky Signed spikes and a soft
+    reset.
     """
 
     def __init__(self, layer: Spiking) -> None:
         super().__init__()
         fire = layer.neuron.fire
-        known = isinstance(fire, Binary | Burst | SignedMemory) and type(layer) is Spiking
+        known = isinstance(fire, Binary | Burst | SignedMemory | Signed) and type(layer) is Spiking
         if not (known and isinstance(layer.neuron.charge, IF) and isinstance(layer.neuron.reset, Soft)):
             raise ValueError(f'the simulator has no loop for {type(layer).__name__} with {layer.neuron.spec}')
-        if isinstance(fire, SignedMemory) and (fire.negative_threshold, fire.negative_reset) != (0.0, 1.0):
-            raise ValueError(f'the simulator has no loop for {layer.neuron.spec}')
+        self.memory, self.slope = isinstance(fire, SignedMemory), 0.0
+        if isinstance(fire, SignedMemory | Signed):
+            spacing = fire.negative_reset
+            if (fire.negative_threshold, spacing) != ((0.0, 1.0) if self.memory else (-spacing, spacing)):
+                raise ValueError(f'the simulator has no loop for {layer.neuron.spec}')
+            self.slope = 0.0 if self.memory else 1 / spacing
         self.layer = copy.deepcopy(layer)
-        self.memory = isinstance(fire, SignedMemory)
         self.m: Tensor | None = None
 
     def reset(self) -> None:
@@ -47,6 +52,10 @@ class StepReLU(Timed):
         v = self.state.add_(x)
         if 'c' in self.layer.names:
             v.add_(self._wide(self.layer.coefficients['c'], x))
+        if self.slope:
+            s = F.leaky_relu(v, self.slope).div_(theta).trunc_().clamp_(-most, most).mul_(theta)
+            v.sub_(F.leaky_relu(s, 1 / self.slope))
+            return s
         s = torch.div(v, theta).floor_()
         if self.memory:
             self.m = torch.zeros_like(v) if self.m is None else self.m

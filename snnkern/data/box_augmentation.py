@@ -79,7 +79,9 @@ class Zoom:
         kept = inside(boxes.as_subclass(Tensor), (left, top, left + w, top + h), self.least)
         boxes, labels = tv_tensors.wrap(boxes[kept], like=boxes), labels[kept]
         margins = [max(0, -left), max(0, -top), max(0, left + w - width), max(0, top + h - height)]
-        colour = [round(255 * mean) for mean in IMAGENET_MEAN]
+        colour = list(IMAGENET_MEAN)
+        if not sample['image'].is_floating_point():
+            colour = [round(255 * mean) for mean in colour]
         for step in (
             lambda x: v2.functional.pad(x, margins, fill=colour),
             lambda x: v2.functional.crop(x, top + margins[1], left + margins[0], h, w),
@@ -114,7 +116,7 @@ def finished(change: BoxChange, image: Tensor, rows: Tensor) -> tuple[Tensor, Te
     height, width = image.shape[-2:]
     scale = torch.tensor([width, height, width, height], dtype=torch.float32)
     boxes = tv_tensors.BoundingBoxes(rows[:, 1:5] * scale, format='XYXY', canvas_size=(height, width))
-    sample = change({'image': tv_tensors.Image(image), 'boxes': boxes, 'labels': rows[:, [0, 5]]})
+    sample = change({'image': tv_tensors.Image(image.clone()), 'boxes': boxes, 'labels': rows[:, [0, 5]]})
     ends = (v2.Resize((height, width), antialias=True), v2.ClampBoundingBoxes(), v2.SanitizeBoundingBoxes(min_size=1.0))
     sample = v2.Compose(ends)(sample)
     corners = (sample['boxes'].as_subclass(Tensor) / scale).clamp(0, 1)

@@ -246,8 +246,8 @@ def box_set(
     for part, pictures in (('train', train), ('test', test)):
         if not pictures:
             raise DataError(f'{source}: no pictures in its {part} part')
-        if not any(len(picture.boxes) for picture in pictures):
-            raise DataError(f'{source}: no boxes in its {part} part of {len(pictures):,} pictures')
+        if not any((picture.boxes[:, 5] == 0).any() for picture in pictures):
+            raise DataError(f'{source}: no boxes that count in its {part} part of {len(pictures):,} pictures')
     kept = cache and (len(train) + len(test)) * 3 * height * width <= CACHED_BYTES
     splits = BoxSplit(train, (height, width), change, kept), BoxSplit(test, (height, width), None, kept)
     line = f'{source}, {len(train):,} / {len(test):,} images, {height} x {width}'

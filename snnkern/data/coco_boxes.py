@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,11 @@ def _content(root: Path, name: str) -> dict[str, list[dict[str, Any]]]:
             odd = [field for field in wanted[key] if field.endswith('id') and not isinstance(item[field], int | str)]
             if odd:
                 raise DataError(f'{file}, {key} {item["id"]}: {odd[0]} is {item[odd[0]]!r}, expected a number')
+            if item.get('iscrowd', 0) not in (0, 1):
+                raise DataError(f'{file}, {key} {item["id"]}: iscrowd is {item["iscrowd"]!r}, expected 0 or 1')
+        twice = [a['id'] for a, b in pairwise(items) if a['id'] == b['id']]
+        if twice:
+            raise DataError(f'{file}, {key}: two have the id {twice[0]}')
     return lists
 
 

@@ -106,14 +106,21 @@ def tree(root: str | Path, name: str, inside: str) -> Path:
 
 
 def listed(root: Path, part: str, endings: Sequence[str] = IMAGES) -> dict[str, File]:
-    """Files of one folder of a folder or archive, by name without ending; DataError for a broken archive."""
+    """Files of one folder of a folder or archive, by name without ending; DataError where two share it, for a broken
+    archive."""
     if root.is_dir():
         files = [File(path) for path in (root / part).glob('*')]
     else:
         with reading(f'{root} is broken or no zip archive'), archive(root) as members:
             files = [File(root, name) for name in members.namelist() if str(Path(name).parent) == part]
     names = ((Path(file.member or file.path), file) for file in files)
-    return {path.stem: file for path, file in sorted(names) if path.suffix.lower() in endings}
+    found: dict[str, File] = {}
+    for path, file in sorted(names):
+        if path.suffix.lower() in endings:
+            if path.stem in found:
+                raise DataError(f'{found[path.stem]} and {file} have one name: which is meant?')
+            found[path.stem] = file
+    return found
 
 
 class MaskSplit:

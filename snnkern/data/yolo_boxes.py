@@ -1,5 +1,6 @@
 """Boxes in YOLO's text files: a line a box, its class, centre, width and height as shares of the image's."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,8 +52,11 @@ def _listed_classes(place: Path) -> Labels:
     files = listed(place, '.', ('.txt',))
     if Path(NAMES).stem not in files:
         raise DataError(f'{place}: there is no {NAMES}, and no option classes names the classes')
-    lines = texts([files[Path(NAMES).stem]])[0].decode('utf-8', 'replace').splitlines()
-    return Labels([line.strip() for line in lines if line.strip()], str(files[Path(NAMES).stem]))
+    lines = texts([files[Path(NAMES).stem]])[0].decode('utf-8-sig', 'replace').splitlines()
+    try:
+        return Labels([line.strip() for line in lines if line.strip()], str(files[Path(NAMES).stem]))
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def yolo_part(place: Path, images: str, texts_in: str, labels: Labels) -> list[BoxPicture]:
@@ -62,6 +66,9 @@ def yolo_part(place: Path, images: str, texts_in: str, labels: Labels) -> list[B
     """
     pictures, files = listed(place, images), listed(place, texts_in, ('.txt',))
     labelled = [stem for stem in pictures if stem in files]
+    if len(labelled) < len(files.keys() - {Path(NAMES).stem}):
+        alone = [str(file) for stem, file in files.items() if stem not in pictures and file.path.name != NAMES]
+        warnings.warn(f'{len(alone)} files of labels have no picture in {images}: {alone[0]}, ...', stacklevel=2)
     found = dict(zip(labelled, texts([files[stem] for stem in labelled]), strict=True))
     return [
         BoxPicture(image, rows_of(_rows(files[stem], found[stem], labels) if stem in found else ()))
@@ -71,7 +78,7 @@ def yolo_part(place: Path, images: str, texts_in: str, labels: Labels) -> list[B
 
 def _rows(file: File, content: bytes, labels: Labels) -> list[list[float]]:
     rows = []
-    for i, line in enumerate(content.decode('utf-8', 'replace').splitlines(), 1):
+    for i, line in enumerate(content.decode('utf-8-sig', 'replace').splitlines(), 1):
         words = line.split()
         if not words:
             continue

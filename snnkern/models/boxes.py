@@ -1,5 +1,6 @@
 """From what a detector answers to boxes: the best class of each cell, without boxes that repeat others."""
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
@@ -66,6 +67,13 @@ def fits(head: Head, maps: Tensor) -> None:
         raise ValueError(f'maps: expected [B, {head.channels}, h, w], got {tuple(maps.shape)}')
 
 
+def whole_cells(net: nn.Module, size: Sequence[int]) -> None:
+    """Raise ValueError unless images of that height and width make whole cells of a detector's maps."""
+    stride: Any = getattr(net, 'stride', 1) if head_of(net) is not None else 1
+    if any(side % stride for side in size):
+        raise ValueError(f'size: expected multiples of {stride}, got {tuple(size)}')
+
+
 def corners(centres: Tensor, sizes: Tensor) -> Tensor:
     """Boxes [..., 4] by their corners, of centres and sizes [..., 2]."""
     return torch.cat([centres - sizes / 2, centres + sizes / 2], -1)
@@ -75,6 +83,12 @@ def shape_iou(a: Tensor, b: Tensor) -> Tensor:
     """How far boxes of sizes a [N, 2] and b [M, 2] cover each other with one centre: [N, M]."""
     common = torch.minimum(a[:, None], b).prod(-1)
     return common / (a.prod(-1)[:, None] + b.prod(-1) - common)
+
+
+def within(a: Tensor, b: Tensor) -> Tensor:
+    """Which share of the area of boxes a [N, 4] lies in boxes b [M, 4]: [N, M]."""
+    sides = torch.minimum(a[:, None, 2:], b[:, 2:]) - torch.maximum(a[:, None, :2], b[:, :2])
+    return sides.clamp(min=0).prod(-1) / (a[:, 2:] - a[:, :2]).prod(-1)[:, None]
 
 
 def vision_ops() -> ModuleType:

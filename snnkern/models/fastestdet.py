@@ -162,6 +162,8 @@ class FastestDet(nn.Module):
     Source: the repository above. Example: `net = FastestDet(); boxes, scores = net.head.decode(net(x))`.
     """
 
+    stride = 32  # of the deepest map; sides of images are multiples of it
+
     def __init__(self, in_channels: int = 3, num_classes: int = 80) -> None:
         super().__init__()
         if in_channels != 3:

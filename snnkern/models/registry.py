@@ -1,7 +1,7 @@
 """The networks by name, as the programs call them."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -59,12 +59,18 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def build(
-    name: str, *, in_channels: int | None = None, num_classes: int | None = None, width: int | None = None
+    name: str,
+    *,
+    in_channels: int | None = None,
+    num_classes: int | None = None,
+    width: int | None = None,
+    **options: Any,
 ) -> nn.Module:
     """The untrained network of that name, drawn from torch's global random state.
 
-    name: a key of MODELS. in_channels, num_classes, width: None takes the entry's own. Raises ValueError for
-    an unknown name, a number below 1, or a width for a network that has one width only.
+    name: a key of MODELS. in_channels, num_classes, width: None takes the entry's own. options: what the network takes
+    besides, as anchors of 'tiny-yolo'. Raises ValueError for an unknown name, a number below 1, a width for a network
+    that has one width only, or an option that it does not take.
     Example: `build('resnet18', width=16)(torch.rand(8, 3, 32, 32))`.
     """
     if name not in MODELS:
@@ -81,4 +87,9 @@ def build(
     for key, value in sizes.items():
         if value < 1:
             raise ValueError(f'{key}: expected at least 1, got {value}')
-    return entry.factory(**sizes)
+    try:
+        return entry.factory(**sizes, **options)
+    except TypeError as error:
+        if not options:
+            raise
+        raise ValueError(f'{name}: {error}') from error

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from snnkern._checks import whole
 from snnkern.models.yolo import YoloHead
 
 SLOPE = 0.1
-STRIDE = 32
 POOLED = (1, 2, 4, 8, 16)  # channels of stages that end in a max-pool, in units of the first
 
 
@@ -27,6 +27,8 @@ class TinyYolo(nn.Module):
     Example: `net = TinyYolo(num_classes=3).eval(); detect(net.head, net(images))`.
     """
 
+    stride = 32  # of the maps; sides of images are multiples of it
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -36,6 +38,8 @@ class TinyYolo(nn.Module):
         anchors: int | Sequence[Sequence[float]] = 5,
     ) -> None:
         super().__init__()
+        for name, value in (('in_channels', in_channels), ('width', width), ('last', last)):
+            whole(name, value)
         self.head = YoloHead(num_classes, anchors)
         channels = [in_channels, *(width * n for n in (*POOLED, 32, 64, last))]
         pools: list[list[nn.Module]] = [[nn.MaxPool2d(2)]] * len(POOLED)

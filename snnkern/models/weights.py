@@ -17,6 +17,7 @@ from snnkern.models.registry import MODELS, build
 CHECKPOINTS = ('.pt', '.pth', '.th')
 WRAPPERS = ('state_dict', 'model_state_dict', 'model')
 METADATA = 'snnkern'
+ANCHORS = 'head.anchors'
 
 
 class WeightsError(RuntimeError):
@@ -66,7 +67,7 @@ def load_weights(net: nn.Module, path: str | Path, name: str | None = None) -> n
         raise WeightsError(f'{path} is of another network than {kind}: no {_some(missing)}; not known: {_some(extra)}')
     for key, tensor in tensors.items():
         if tensor.shape != own[key].shape:
-            raise WeightsError(f'{path}: {_misfit(key, tensor, own)}')
+            raise WeightsError(f'{path}: {_of_boxes(tensors, own) or _misfit(key, tensor, own)}')
     net.load_state_dict({**own, **tensors})
     return net.eval()
 
@@ -150,6 +151,16 @@ def _member(members: list[str], name: str | None) -> str:
 
 def _some(keys: list[str]) -> str:
     return ', '.join(keys[:3]) + (f' and {len(keys) - 3} more' if len(keys) > 3 else '') if keys else '-'
+
+
+def _of_boxes(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """How weights of a detector with anchors differ in classes and anchors, in words; empty if in something else."""
+    last = list(own)[-1]
+    if ANCHORS not in own:
+        return ''
+    (theirs, ours) = ((len(of[last]) // len(of[ANCHORS]) - 5, len(of[ANCHORS])) for of in (tensors, own))
+    words = '{} classes with {} anchors'.format
+    return '' if theirs == ours else f'the weights are for {words(*theirs)}, the network has {words(*ours)}'
 
 
 def _misfit(key: str, tensor: Tensor, own: Mapping[str, Tensor]) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnkern._checks import whole
-from snnkern.models.boxes import corners, fits, shape_iou, vision_ops
+from snnkern.models.boxes import corners, fits, shape_iou, vision_ops, within
 
 LARGEST = 4.0  # exponent of a box's size over its anchor's, in either direction
 REPEATS = 0.6  # overlap above which a candidate beside the chosen one is not called wrong
@@ -24,24 +24,19 @@ class YoloHead(nn.Module):
     so that no box is infinite or empty); the score of a class is sigmoid(t_o) times its softmax.
 
     num_classes: K. anchors: their number, or their sizes [A, 2] in shares of the image. A number gives squares of
-    growing size until `fit` or a state_dict says more; `anchors` is a buffer. Raises ValueError for sizes that are no
-    such. Source: Redmon and Farhadi, CVPR 2017 (arXiv 1612.08242).
-    Example: `boxes, scores = YoloHead(20).decode(maps)`.
+    growing size until `fit` or a state_dict says more; `anchors` is a buffer. given: whether sizes were given, which
+    training then keeps. Raises ValueError for sizes that are no such and K < 1. Source: Redmon and Farhadi, CVPR 2017
+    (arXiv 1612.08242). Example: `boxes, scores = YoloHead(20).decode(maps)`.
     """
 
     anchors: Tensor
 
     def __init__(self, num_classes: int, anchors: int | Sequence[Sequence[float]] = 5) -> None:
         super().__init__()
-        if isinstance(anchors, int):
-            whole('anchors', anchors)
-            sizes = torch.linspace(0, 1, anchors + 2)[1:-1, None].expand(-1, 2).clone()
-        else:
-            sizes = torch.tensor(anchors, dtype=torch.float32)
-            if sizes.dim() != 2 or sizes.shape[1] != 2 or not bool(((sizes > 0) & sizes.isfinite()).all()):
-                raise ValueError(f'anchors: expected rows of positive width and height, got {anchors!r}')
+        whole('num_classes', num_classes)
+        self.given = not isinstance(anchors, int)
         self.num_classes = num_classes
-        self.register_buffer('anchors', sizes)
+        self.register_buffer('anchors', _sizes(anchors))
 
     @property
     def channels(self) -> int:
@@ -63,12 +58,12 @@ class YoloHead(nn.Module):
 
         Each box is asked of the cell that its centre lies in and of the anchor nearest to its shape: 5 (1 - CIoU), the
         cross-entropy of its class, and that t_o says the IoU reached. All other candidates shall say 0, but for those
-        that overlap any box by more than 0.6. Crowds are asked of none. Sums are divided by the number of boxes.
+        that overlap any box by more than 0.6, or lie within a crowd by as much of their area. Crowds are asked of none.
+        Sums are divided by the number of boxes.
 
         As published but for three things: squares of coordinates are the complete IoU (Zheng et al., AAAI 2020),
         squares of classes and objects are cross-entropies, and t_o has one weight everywhere.
         """
-        fits(self, maps)
         boxes, objects, classes = self._read(maps.float())
         image, row, anchor, column, wanted, labels = self._asked(y, maps.shape[2:])
         count = max(1, len(labels))
@@ -83,6 +78,7 @@ class YoloHead(nn.Module):
 
     def _read(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes [B, A, h, w, 4], objects [B, A, h, w] and classes [B, A, h, w, K], the latter two before sigmoid."""
+        fits(self, maps)
         height, width = maps.shape[2:]
         t = maps.unflatten(1, (len(self.anchors), -1)).movedim(2, -1)
         rows, columns = (torch.arange(n, device=maps.device, dtype=maps.dtype) for n in (height, width))
@@ -102,12 +98,28 @@ class YoloHead(nn.Module):
         return image, row, anchor, column, boxes, rows[:, 0].long()
 
     def _weights(self, boxes: Tensor, y: Tensor) -> Tensor:
-        """[B, A, h, w]: 0 where a candidate overlaps a box of its image by more than REPEATS."""
+        """[B, A, h, w]: 0 where a candidate overlaps a box of its image, or lies in a crowd, by more than REPEATS."""
         near = []
         for candidates, rows in zip(boxes.flatten(1, 3), y, strict=True):
-            overlap = vision_ops().box_iou(candidates, rows[rows[:, 0] >= 0, 1:5])
-            near.append((overlap > REPEATS).any(1))
+            things, crowds = (rows[(rows[:, 0] >= 0) & (rows[:, 5] == kind), 1:5] for kind in (0, 1))
+            overlap = vision_ops().box_iou(candidates, things)
+            near.append((overlap > REPEATS).any(1) | (within(candidates, crowds) > REPEATS).any(1))
         return OTHERS * (~torch.stack(near)).to(boxes.dtype).view(boxes.shape[:-1])
+
+
+def _sizes(anchors: int | Sequence[Sequence[float]]) -> Tensor:
+    """Anchors [A, 2]; squares for a number of them."""
+    if isinstance(anchors, int):
+        whole('anchors', anchors)
+        return torch.linspace(0, 1, anchors + 2)[1:-1, None].expand(-1, 2).clone()
+    try:
+        sizes = torch.tensor(anchors, dtype=torch.float32)
+        sound = sizes.dim() == 2 and sizes.shape[1] == 2 and bool(((sizes > 0) & sizes.isfinite()).all())
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise ValueError(f'anchors: expected rows of positive width and height, got {anchors!r}')
+    return sizes
 
 
 def anchors_of(sizes: Tensor, count: int, rounds: int = 100) -> Tensor:

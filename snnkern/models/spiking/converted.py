@@ -15,7 +15,7 @@ from snnkern.convert import Recipe, convert, graph
 from snnkern.convert.layers import LateralPool, Spiking
 from snnkern.convert.network import SNN
 from snnkern.convert.recipes import RECIPES, named
-from snnkern.models.boxes import head_of
+from snnkern.models.boxes import head_of, whole_cells
 from snnkern.models.registry import build
 from snnkern.models.spiking.scaled import scaled_multistep
 from snnkern.models.weights import load_weights
@@ -70,6 +70,7 @@ class Converted(nn.Module):
         self.__dict__['teacher'] = graph.frozen_copy(ann)
         like = next((p for p in ann.parameters() if p.is_floating_point()), torch.empty(0))
         noise = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
+        whole_cells(ann, shape[1:])
         self.head = copy.deepcopy(head_of(ann))
         self.snn = self._twin(noise)
         self.register_buffer('numbers', _numbers(self.snn).to(like.device))
@@ -185,12 +186,12 @@ def _use_thresholds(snn: SNN) -> None:
     assert isinstance(body, fx.GraphModule)
     for node in body.graph.nodes:
         pool = source = graph.module_of(body, node)
-        while isinstance(source, LateralPool):
+        if not isinstance(pool, LateralPool):
+            continue
+        while not isinstance(source, Spiking):  # past pools, and pads, which keep spikes whole
             node = graph.source(node)
             source = graph.module_of(body, node)
-        if isinstance(pool, LateralPool):
-            assert isinstance(source, Spiking)
-            pool.use(source.v_threshold)
+        pool.use(source.v_threshold)
 
 
 def converted(
@@ -201,6 +202,7 @@ def converted(
     network: str = 'resnet32',
     weights: str | Path | None = None,
     width: int | None = None,
+    network_options: dict[str, Any] | None = None,
     recipe: str = 'default',
     recipe_options: dict[str, Any] | None = None,
     T: int = 4,
@@ -208,15 +210,17 @@ def converted(
 ) -> Converted:
     """A network of the registry with trained weights, converted, to be trained on.
 
-    in_channels, size, num_classes: of the images. network: a key of `snnkern.models.MODELS`; width: of it. weights: a
-    file that `snnkern.models.load_weights` reads, of an archive the member that is named after the network; None:
-    untrained. recipe, recipe_options: the function of `snnkern.convert.recipes` and its arguments. Others as in
-    `Converted`, which says what is raised. Raises WeightsError for weights that do not fit, ValueError for an unknown
-    name. Example: `converted(3, (32, 32), 10, weights='pretrained_weights.zip', recipe='layerwise')`.
+    in_channels, size, num_classes: of the images. network: a key of `snnkern.models.MODELS`; width: of it;
+    network_options: what it takes besides. weights: a file that `snnkern.models.load_weights` reads, of an archive the
+    member that is named after the network; None: untrained. recipe, recipe_options: the function of
+    `snnkern.convert.recipes` and its arguments. Others as in `Converted`, which says what is raised. Raises
+    WeightsError for weights that do not fit, ValueError for an unknown name. Example: `converted(3, (32, 32), 10,
+    weights='pretrained_weights.zip', recipe='layerwise')`.
     """
     if recipe not in RECIPES:
         raise ValueError(f'recipe must be one of {", ".join(RECIPES)}, got {recipe!r}')
-    ann = build(network, in_channels=in_channels, num_classes=num_classes, width=width)
+    sizes: dict[str, Any] = {'in_channels': in_channels, 'num_classes': num_classes, 'width': width}
+    ann = build(network, **sizes, **(network_options or {}))
     if weights is not None:
         load_weights(ann, weights, network)
     return Converted(ann, (in_channels, *size), partial(RECIPES[recipe], **(recipe_options or {})), T, learn_thresholds)

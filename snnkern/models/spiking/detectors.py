@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from snnkern.models import tiny_yolo
+from snnkern.models.boxes import whole_cells
 
 
 class TinyYolo(tiny_yolo.TinyYolo):
@@ -16,9 +17,8 @@ class TinyYolo(tiny_yolo.TinyYolo):
     """
 
     def __init__(self, in_channels: int, size: tuple[int, int], num_classes: int, **options: Any) -> None:
-        if any(side % tiny_yolo.STRIDE for side in size):
-            raise ValueError(f'size: expected multiples of {tiny_yolo.STRIDE}, got {size}')
         super().__init__(in_channels, num_classes, **options)
+        whole_cells(self, size)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""

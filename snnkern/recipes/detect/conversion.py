@@ -17,6 +17,7 @@ from snnkern.recipes.convert_program import description, part
 from snnkern.recipes.detect import folders
 from snnkern.recipes.detect.data import Batches, drawn, read
 from snnkern.recipes.detect.detector import Detector
+from snnkern.recipes.direct import saved
 
 TIMESTEPS = 32
 CALIBRATION = 64
@@ -77,9 +78,12 @@ def run(
     """Convert a detector and write it into the existing folder `out`; returns the report, as JSON.
 
     spec, options: the data, see `data.read`. threads, backend: see `machine.running`. progress: called with what is
-    being done and the share done. Raises what `data.read` and `snnkern.convert.convert` raise.
+    being done and the share done. Raises FileExistsError for the folder of a training, and what `data.read` and
+    `snnkern.convert.convert` raise.
     """
     start = perf_counter()
+    if (out / saved.FILE).exists():
+        raise FileExistsError(f'{out} is the folder of a training: name another by --out')
     with machine.running(threads, backend):
         progress('reading the data', 0.0)
         data = read(spec, detector, options)

@@ -41,6 +41,11 @@ class Detector(NamedTuple):
         return self.net
 
 
+def width_of(net: nn.Module) -> int | None:
+    """Channels of the first convolution, of a network that has several widths."""
+    return net.state_dict()['stages.0.0.weight'].shape[0] if isinstance(net, TinyYolo) else None
+
+
 def built(name: str, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
     """The network of that name with these tensors in eval mode; shapes say its width, classes and anchors.
 

@@ -9,7 +9,7 @@ from snnkern.convert import SNN
 from snnkern.models import WeightsError, read_weights
 from snnkern.models.boxes import head_of
 from snnkern.recipes import files, training
-from snnkern.recipes.detect.detector import Detector, built
+from snnkern.recipes.detect.detector import Detector, built, width_of
 
 ABOUT, ANN_FILE, SNN_FILE = 'detector.json', 'ann.safetensors', 'snn.safetensors'
 
@@ -28,6 +28,7 @@ def save(out: Path, detector: Detector, snn: SNN, facts: dict[str, Any]) -> dict
     about = {
         'network': detector.name,
         **named,
+        'width': width_of(detector.ann),
         'channels': head.channels,
         'anchors': head.anchors.tolist() if hasattr(head, 'anchors') else None,
         'recipe': snn.recipe,

@@ -9,11 +9,11 @@ import torch
 
 from snnkern.models import MODELS, WeightsError, read_metadata, read_weights
 from snnkern.models.boxes import head_of
-from snnkern.models.tiny_yolo import STRIDE
+from snnkern.models.tiny_yolo import TinyYolo
 from snnkern.models.weights import CHECKPOINTS
 from snnkern.recipes import files
 from snnkern.recipes.detect import folders, published
-from snnkern.recipes.detect.detector import LAST, NETWORKS, Detector, built
+from snnkern.recipes.detect.detector import LAST, NETWORKS, Detector, built, width_of
 from snnkern.recipes.direct import saved
 
 CONVERTED = 'converted'  # of the spiking networks, the one that is trained on after its conversion
@@ -26,8 +26,8 @@ class Asked:
 
     network: 'tiny-yolo' or 'fastestdet'. classes: 'coco', 'voc' or a file with a name on each line. anchors: 'voc',
     'coco', or widths and heights with commas between, in cells of a 13 x 13 map as in Darknet's .cfg files. width: of
-    Tiny-YOLO in a Darknet file. size: pixels of a side of the images. Raises ValueError for what is not such, DataError
-    for a file without names. Example: `Asked('tiny-yolo', classes='voc')`.
+    Tiny-YOLO, needed by Darknet files (16). size: pixels of a side of the images. Raises ValueError for what is not
+    such, DataError for a file without names. Example: `Asked('tiny-yolo', classes='voc')`.
     """
 
     network: str | None = None
@@ -41,8 +41,8 @@ class Asked:
             raise ValueError(f'network: expected one of {", ".join(NETWORKS)}, got {self.network!r}')
         if self.width is not None and self.width < 1:
             raise ValueError(f'width: expected at least 1, got {self.width}')
-        if self.size is not None and (self.size < STRIDE or self.size % STRIDE):
-            raise ValueError(f'size: expected a multiple of {STRIDE}, got {self.size}')
+        if self.size is not None and (self.size < 1 or self.size % TinyYolo.stride):
+            raise ValueError(f'size: expected a multiple of {TinyYolo.stride}, got {self.size}')
         if self.anchors is not None:
             published.anchors_of(self.anchors)
 
@@ -157,6 +157,11 @@ def _as_asked(found: Detector, asked: Asked) -> Detector:
     file, head = found.facts['file'], found.head
     if asked.network not in (None, found.name):
         raise WeightsError(f'{file} is of {found.name}; asked: {asked.network}')
+    width = width_of(found.net) if found.net is not None else None
+    if asked.width not in (None, width):
+        raise WeightsError(
+            f'{file} is {"of one width only" if width is None else f"{width} wide"}; asked: {asked.width}'
+        )
     if asked.classes is not None:
         found = found._replace(classes=_of_number(published.names_of(asked.classes), head, file))
     if asked.anchors is not None:

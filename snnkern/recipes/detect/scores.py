@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern.models.boxes import Detections, Head, detect
+from snnkern.models.boxes import MOST, Detections, Head, detect
 
-MOST = 300  # boxes of an image
 NEEDS = "detection needs torchmetrics and faster-coco-eval: pip install 'snnkern[detection]'"
 # As pycocotools has them: torchmetrics' own come from float32, and a recall of exactly .1 would miss its place.
 OVERLAPS = np.linspace(0.5, 0.95, 10).tolist()

@@ -54,6 +54,10 @@ class Objective:
         targets = data.targets
         if config.loss not in LOSSES_OF[targets]:
             raise ValueError(f'loss: of {targets} expected one of {", ".join(LOSSES_OF[targets])}, got {config.loss!r}')
+        if targets == 'boxes' and not hasattr(self.head, 'loss'):
+            raise ValueError(f'model: {config.model} cannot be trained on boxes, its head has no loss')
+        if config.dice and targets != 'masks':
+            raise ValueError(f'dice: {targets} have none, got {config.dice}')
         if config.loss in ('cross-entropy', 'tet'):
             self.options['label_smoothing'] = config.label_smoothing
             self.options |= {} if data.ignore is None else {'ignore_index': data.ignore}

@@ -68,7 +68,7 @@ def network(config: Config, data: SampleSet, inputs: Inputs) -> nn.Module:
     with seeded(config.seed):
         net = saved.make(config, len(data.classes), data.shape)
         head = head_of(net)
-        if hasattr(head, 'fit') and not hasattr(net, 'teacher'):  # a converted network keeps its anchors
+        if hasattr(head, 'fit') and not (head.given or hasattr(net, 'teacher')):  # what was converted keeps its anchors
             head.fit(_sizes(data))
         if config.init is not None:
             saved.begin_with(net, config.init)
