@@ -6,11 +6,11 @@ BUILD_REQUIRES := "setuptools>=77" "pybind11>=2.13" "cmake>=3.24" ninja
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Four processes at most: each loads torch, and the emulated GPUs.
 PYTEST := $(BIN)/python -m pytest -p no:benchmark -n auto --maxprocesses 4 --dist worksteal
-CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*/*/*) $(wildcard tests/ptxsim/*.c)
+CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*/*/*) $(wildcard tests/ptxsim/*.c tests/sanitize/*.h tests/sanitize/*.cpp)
 
 # Installing builds too, in the same folder.
 .NOTPARALLEL:
-.PHONY: demo test test-slow test-all test-nir docs build bench mutations sanitize gpu-table lint format clean
+.PHONY: demo test test-slow test-all test-nir docs build bench mutations sanitize sanitize-cpu sanitize-gpu package-test gpu-table lint format clean
 
 demo: build $(VENV)/.installed
 	$(BIN)/snnkern demo --out demo
@@ -40,6 +40,20 @@ bench: build $(VENV)/.developer
 mutations: build $(VENV)/.developer
 	$(BIN)/python tests/mutations.py
 
+# A program that calls all CPU kernels: the shipped ones against pages that nobody may touch, and builds with sanitizers.
+# `quick=1`: of the sanitizers' builds only the instruction set that any processor has, and fewer calls.
+CALLS := $(if $(quick),30,100)
+SANITIZERS := address,undefined thread
+NATIVE = build/cmake-$(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('SOABI'))")
+CMAKE_OF = $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DSNNKERN_PLAIN=$(if $(quick),ON,OFF)
+
+sanitize-cpu: build
+	$(BIN)/cmake --build $(NATIVE) --target driver >/dev/null
+	$(NATIVE)/tests/sanitize/driver $(CALLS)
+	printf '%s\n' $(SANITIZERS) | xargs -P 2 -I KIND sh -ec 'folder=build/sanitize-KIND$(if $(quick),-plain); \
+	  $(CMAKE_OF) -S tests/sanitize -B $$folder -DSANITIZE=KIND >/dev/null; $(BIN)/cmake --build $$folder >/dev/null; \
+	  echo "== KIND"; $$folder/driver $(CALLS)'
+
 # Each tensor is an allocation of its own, so that what lies beyond it is seen. Only our kernels are looked at, but by
 # initcheck, to which what torch's kernels wrote would be unwritten.
 SANITIZER := $(or $(shell command -v compute-sanitizer),$(wildcard /usr/local/cuda/bin/compute-sanitizer))
@@ -47,13 +61,19 @@ SANITIZER_FLAGS := --error-exitcode 1
 OURS := --kernel-regex kns=3snn
 SELFTEST := $(BIN)/python -m snnkern selftest --quick --device cuda --backend native
 
-sanitize: build $(VENV)/.developer
-	@test -n "$(SANITIZER)" || { echo "make sanitize needs compute-sanitizer of the CUDA toolkit in PATH." >&2; exit 1; }
+sanitize: sanitize-cpu sanitize-gpu
+
+sanitize-gpu: build $(VENV)/.developer
+	@test -n "$(SANITIZER)" || { echo "make sanitize-gpu needs compute-sanitizer of the CUDA toolkit in PATH." >&2; exit 1; }
 	@$(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())" \
-	  || { echo "make sanitize needs a GPU: torch sees no CUDA device." >&2; exit 1; }
+	  || { echo "make sanitize-gpu needs a GPU: torch sees no CUDA device." >&2; exit 1; }
 	@for tool in memcheck racecheck initcheck synccheck; do echo "== $$tool"; \
 	  ours="$(OURS)"; test $$tool != initcheck || ours=; \
 	  PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZER) --tool $$tool $(SANITIZER_FLAGS) $$ours $(SELFTEST) || exit 1; done
+
+# What users install: in environments of their own, which downloads torch. Tens of minutes.
+package-test:
+	$(PYTHON) tests/package/run.py
 
 # The facts of all GPU kernels, without a GPU, and the tables of docs/gpu.md; `rivals=1` compiles SpikingJelly's anew, too.
 gpu-table: build $(VENV)/.developer

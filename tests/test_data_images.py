@@ -178,7 +178,7 @@ def test_tiff_volumes(tmp_path):
     with pytest.raises(DataError, match='test: 2 images and 3 masks'):
         lucchi(tmp_path)
     (tmp_path / 'testing.tif').write_bytes(b'no picture')
-    with pytest.raises(DataError, match=r'no Lucchi slices in .* \(test: cannot identify'):
+    with pytest.raises(DataError, match=r'no Lucchi slices in .*, test \(cannot identify'):
         lucchi(tmp_path)
 
 

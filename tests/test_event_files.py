@@ -144,7 +144,7 @@ def test_headers_of_newer_recorders(tmp_path):
     np.testing.assert_array_equal(read_events(path), SOME)
 
 
-@pytest.mark.parametrize('suffix', READERS)
+@pytest.mark.parametrize('suffix', sorted(READERS.keys() - {'.mat'}))
 def test_missing_packages_are_named(tmp_path, monkeypatch, suffix):
     plain = builtins.__import__
 
@@ -154,7 +154,7 @@ def test_missing_packages_are_named(tmp_path, monkeypatch, suffix):
         return plain(name, *args, **kwargs)
 
     path = tmp_path / f'some{suffix}'
-    path.write_bytes(b'' if suffix == '.aedat4' else words(SOME, suffix) if suffix != '.mat' else b'MATLAB')
+    path.write_bytes(b'' if suffix == '.aedat4' else words(SOME, suffix))
     monkeypatch.setattr(builtins, '__import__', without)
     with pytest.raises(DataError, match=rf'needs the package {PACKAGES[suffix]}.*snnkern\[events\]'):
         read_events(path)

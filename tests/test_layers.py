@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE, CSRC = ROOT / 'snnkern', ROOT / 'csrc'
 # From the bottom up; a module imports from its own row and from those before it.
 LAYERS = (
-    {'_cpu', '_cuda', '_checks', '_files'},
+    {'_cpu', '_cuda', '_archives', '_checks', '_files'},
     {'surrogates', 'charges', 'fires', 'resets', 'spikes', 'neurons', 'presets'},
     {'backends'},
     {'ops'},

@@ -1,4 +1,4 @@
-"""`make sanitize` where there is no GPU or no compute-sanitizer, and what it runs where there are both."""
+"""`make sanitize-gpu` where there is no GPU or no compute-sanitizer, and what it runs where there are both."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ SANITIZER = '#!/bin/sh\necho "$PYTORCH_NO_CUDA_MEMORY_CACHING $@" >> {log}\n'
 
 def make(*variables):
     """What the target says and its code, with nothing built."""
-    command = ['make', '-o', 'build', '-o', '.venv/.developer', 'sanitize', *variables]
+    command = ['make', '-o', 'build', '-o', '.venv/.developer', 'sanitize-gpu', *variables]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 

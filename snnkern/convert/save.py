@@ -5,11 +5,12 @@ calibration, and lets the stored tensors take the place of its own.
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor, fx, nn
 
 import snnkern
@@ -26,6 +27,20 @@ from snnkern.neurons import Neuron
 
 FORMAT = 1
 KEY = 'snnkern.convert'
+BROKEN = (RecursionError, LookupError, TypeError, OverflowError)
+MOST = 1 << 28  # numbers of one input
+# What the JSON must have at least: of the network, of each neuron layer, of the call that converted.
+FOUND = {
+    'recipe': str,
+    'timesteps': int,
+    'origin': dict,
+    'entries': list,
+    'layers': dict,
+    'calls': list,
+    'modules': dict,
+}
+ORIGIN = {'inputs': list, 'leaves': list, 'gated': bool, 'original_readout': bool, 'prepared': dict}
+LAYER = {'path': str, 'class': str, 'neuron': str, 'coefficients': list, 'options': dict}
 
 
 def _safetensors() -> Any:
@@ -130,6 +145,9 @@ class Stored:
             raise ValueError(f'{self.path} is of another architecture: it has no neuron for {site.was}')
         self.site = self.found['layers'][site.name]
         own = self._own()
+        missing = [key for key in ('v0', *(f'of_{name}' for name in self.site['coefficients'])) if key not in own]
+        if missing:
+            raise ValueError(f'{self.path} is broken: {site.name} has no {missing[0]}')
         coefficients = {name: own[f'of_{name}'] for name in self.site['coefficients']}
         return Choice(Neuron.parse(self.site['neuron']), coefficients, own['v0'], self.site['options'])
 
@@ -144,7 +162,10 @@ class Stored:
         name = self.site['class']
         if name not in kinds:
             raise ValueError(f'{self.path} needs the layer {name}: import the module that defines it')
-        layer = kinds[name](*arguments, **options)
+        try:
+            layer = kinds[name](*arguments, **options)
+        except TypeError as error:
+            raise ValueError(f'{self.path} is broken: {error}') from error
         for name, tensor in self._own().items():
             if name not in layer.state_dict() and '.' not in name:
                 layer.register_buffer(name, tensor)
@@ -159,8 +180,7 @@ def _kinds(kind: type[Spiking]) -> Iterator[type[Spiking]]:
 
 def load(path: Path, model: nn.Module, leaves: Collection[str] | None) -> SNN:
     """What `SNN.load` does."""
-    found, tensors = _read(path)
-    origin = Origin.read(found['origin'])
+    found, tensors, origin, entries = _read(path)
     if leaves is not None:
         origin = replace(origin, leaves=tuple(leaves))
     snn = rebuild(model, Stored(path, found, tensors).recipe(), found['timesteps'], origin)
@@ -169,13 +189,13 @@ def load(path: Path, model: nn.Module, leaves: Collection[str] | None) -> SNN:
         raise ValueError(f'{path} is of another architecture than {type(model).__name__}: {difference}')
     snn.load_state_dict(tensors, assign=True)
     snn.seed = found.get('seed', 0)
-    snn.entries = [Entry(**entry) for entry in found['entries']]
+    snn.entries = entries
     weight = next(model.parameters(), None)
     return snn if weight is None else snn.to(weight.device)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The JSON and the tensors of a file. Raises FileNotFoundError and ValueError."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Origin, list[Entry]]:
+    """The JSON of a file, its tensors, and two parts of the JSON. Raises FileNotFoundError and ValueError."""
     if not path.is_file():
         raise FileNotFoundError(f'there is no file {path}')
     library = _safetensors()
@@ -190,9 +210,27 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                     f'{path} was written by snnkern {found["version"]} in format {found["format"]}; '
                     f'this is snnkern {snnkern.__version__}, which reads up to format {FORMAT}'
                 )
-            return found, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (library.SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+            _check(found, {**FOUND, 'modules': dict})
+            _check(found['origin'], ORIGIN)
+            for layer in found['layers'].values():
+                _check(layer, LAYER)
+            _check(found['modules'], dict.fromkeys(found['modules'], dict))
+            _check({'seed': 0, **found}, {'seed': int})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            origin = Origin.read(found['origin'])
+            for shape, name in origin.inputs:
+                if not isinstance(getattr(torch, name, None), torch.dtype) or not 0 < torch.Size(shape).numel() < MOST:
+                    raise TypeError(f'inputs are {name} {list(shape)}')
+            return found, tensors, origin, [Entry(**entry) for entry in found['entries']]
+    except (library.SafetensorError, json.JSONDecodeError, *BROKEN) as error:
         raise ValueError(f'{path} is broken or no safetensors file: {error}') from error
+
+
+def _check(found: Any, kinds: Mapping[str, type]) -> None:
+    """Raise KeyError or TypeError unless it is a dictionary with these keys, of these types."""
+    for key, kind in kinds.items():
+        if not isinstance(found[key], kind):
+            raise TypeError(f'{key} is {found[key]!r}, expected a {kind.__name__}')
 
 
 def _difference(snn: SNN, found: dict[str, Any], tensors: dict[str, Tensor]) -> str:

@@ -4,7 +4,6 @@ import contextlib
 import math
 import mmap
 import warnings
-import zipfile
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -13,11 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from snnkern._archives import archive
 from snnkern.data.augmentation import Size, transforms
 from snnkern.data.box_augmentation import BoxChange, augmentation, finished
-from snnkern.data.common import DataError, first_line
+from snnkern.data.common import DataError, reading
 from snnkern.data.samples import SampleSet
-from snnkern.data.segmentation import UNREADABLE, CorruptError, File, drawing, pair, rgb, sound
+from snnkern.data.segmentation import CorruptError, File, drawing, pair, rgb, sound
 
 SLACK = 0.005
 CACHED_BYTES = 512 * 2**20
@@ -133,15 +133,13 @@ def texts(files: Iterable[File]) -> list[bytes]:
     found, archives = [], {}
     with contextlib.ExitStack() as stack:
         for file in files:
-            try:
+            with reading(f'{file} cannot be read'):
                 if not file.member:
                     found.append(file.read())
                     continue
                 if file.path not in archives:
-                    archives[file.path] = stack.enter_context(zipfile.ZipFile(file.path))
+                    archives[file.path] = stack.enter_context(archive(file.path))
                 found.append(archives[file.path].read(file.member))
-            except UNREADABLE as error:
-                raise DataError(f'{file} cannot be read ({first_line(error)})') from error
     return found
 
 

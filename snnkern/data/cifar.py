@@ -2,15 +2,14 @@
 
 import io
 import re
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern.data.common import Bytes, DataError, ImageSet, first_line, folder
+from snnkern._archives import archive
+from snnkern.data.common import Bytes, DataError, ImageSet, first_line, folder, reading
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -59,14 +58,11 @@ def _mosaic(path: Path) -> tuple[Bytes, Bytes]:
     """Images [N, 32, 32, 3] and labels [N] of one archive."""
     from PIL import Image
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if re.fullmatch(r'images_\d+\.(webp|png)', name)]
-            names.sort(key=lambda name: int(name.split('.')[0].removeprefix('images_')))
-            tiles = [_tiles(Image.open(io.BytesIO(archive.read(name))).convert('RGB')) for name in names]
-            y = np.load(io.BytesIO(archive.read('labels.npy')), allow_pickle=False)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f'{path} is broken or no CIFAR-10 mosaic ({first_line(error)})') from error
+    with reading(f'{path} is broken or no CIFAR-10 mosaic'), archive(path) as members:
+        names = [name for name in members.namelist() if re.fullmatch(r'images_\d+\.(webp|png)', name)]
+        names.sort(key=lambda name: int(name.split('.')[0].removeprefix('images_')))
+        tiles = [_tiles(Image.open(io.BytesIO(members.read(name))).convert('RGB')) for name in names]
+        y = np.load(io.BytesIO(members.read('labels.npy')), allow_pickle=False)
     x = np.concatenate(tiles) if tiles else np.empty((0, SIDE, SIDE, 3), np.uint8)
     if not (len(x) and y.dtype == np.uint8 and y.shape == (len(x),) and y.max() < len(CLASSES)):
         raise DataError(f'{path} holds no CIFAR-10 images: {len(x)} images, labels {y.dtype} {y.shape}')

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snnkern._checks import whole
 from snnkern.data.augmentation import Change
-from snnkern.data.common import DataError, first_line
+from snnkern.data.common import DataError, first_line, inside, reading
 from snnkern.data.samples import SampleSet
 from snnkern.data.segmentation import CorruptError, File, listed, opened, rgb, sample_set, sound, tree
 from snnkern.data.voc import CLASSES, IGNORE
@@ -24,6 +24,7 @@ CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63
 LABELS = {category: label for label, category in enumerate(CATEGORIES) if label}
 PARTS = ('train2017', 'val2017')
 ARCHIVE_PART = 'val2017'
+LONGEST = 1 << 15
 SOURCE = 'train2017.zip, val2017.zip and annotations_trainval2017.zip from https://cocodataset.org/#download'
 
 
@@ -58,6 +59,11 @@ class CocoPicture(NamedTuple):
         return [thing for thing in self.coco.imgToAnns.get(self.number, ()) if thing['category_id'] in LABELS]
 
     def _outline(self, thing: dict[str, Any]) -> dict[str, Any]:
+        width, height = _size(self.coco.imgs[self.number])[::-1]
+        most = 2 * max(width, height)
+        polygons = thing['segmentation'] if isinstance(thing['segmentation'], list) else []
+        if not all(-most <= float(corner) <= most for polygon in polygons for corner in polygon):
+            raise ValueError('its corners are far outside of the image')  # the longer a line, the longer it is drawn
         outline = self.coco.annToRLE(thing)
         if tuple(outline['size']) != _size(self.coco.imgs[self.number]):
             raise ValueError(f'of an image of {outline["size"]}')
@@ -116,7 +122,10 @@ def _mask_tools() -> Any:
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int]:
-    return image['height'], image['width']
+    size = image['height'], image['width']
+    if not all(type(side) is int and 0 < side <= LONGEST for side in size):
+        raise ValueError(f'expected height and width of 1 to {LONGEST}, got {size}')
+    return size
 
 
 def _shows(picture: CocoPicture, min_pixels: int, corrupt: str) -> bool:
@@ -145,13 +154,12 @@ def _index(source: Path | dict[str, Any]) -> Any:
 
 def _official(root: Path, name: str) -> list[CocoPicture]:
     file = root / 'annotations' / f'instances_{name}.json'
-    try:
+    if not file.exists():
+        raise DataError(f'no COCO in {root}: there is no {file}, unpack {SOURCE} there')
+    with reading(f'{file} is broken or holds no COCO annotations'):
         index = _index(file)
-        names = {number: image['file_name'] for number, image in sorted(index.imgs.items()) if _size(image)}
-    except FileNotFoundError:
-        raise DataError(f'no COCO in {root}: there is no {file}, unpack {SOURCE} there') from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise DataError(f'{file} is broken or holds no COCO annotations ({first_line(error)})') from error
+        found = {number: image['file_name'] for number, image in sorted(index.imgs.items()) if _size(image)}
+        names = {number: inside(image, f'{file}, image {number}') for number, image in found.items()}
     if names and not (root / name).is_dir():
         raise DataError(f'no COCO in {root}: there is no {root / name}, unpack {SOURCE} there')
     return [CocoPicture(File(root / name / image), index, number) for number, image in names.items()]

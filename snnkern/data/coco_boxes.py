@@ -9,7 +9,7 @@ from typing import Any
 from snnkern.data.box_augmentation import BoxChange
 from snnkern.data.boxes import BoxPicture, Labels, box_set, numbers, rows_of
 from snnkern.data.coco import ARCHIVE_PART, PARTS, SOURCE
-from snnkern.data.common import DataError, first_line
+from snnkern.data.common import DataError, inside, reading
 from snnkern.data.samples import SampleSet
 from snnkern.data.segmentation import File, tree
 from snnkern.data.yolo_boxes import yolo_part
@@ -93,13 +93,11 @@ def _content(root: Path, name: str) -> dict[str, list[dict[str, Any]]]:
         'categories': ('id', 'name'),
         'annotations': ('id', 'image_id', 'category_id', 'bbox'),
     }
-    try:
+    if not file.exists():
+        raise DataError(f'no COCO in {root}: there is no {file}, unpack {SOURCE} there')
+    with reading(f'{file} is broken or holds no COCO annotations'):
         content = json.loads(file.read_bytes())
         lists = {key: sorted(content[key], key=lambda item: int(item['id'])) for key in wanted}
-    except FileNotFoundError:
-        raise DataError(f'no COCO in {root}: there is no {file}, unpack {SOURCE} there') from None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataError(f'{file} is broken or holds no COCO annotations ({first_line(error)})') from error
     for key, items in lists.items():
         for item in items:
             lacking = [field for field in wanted[key] if field not in item]
@@ -150,5 +148,8 @@ def _official(
         x, y, w, h = numbers(where, thing['bbox'])
         label, crowd = numbered[thing['category_id']], bool(thing.get('iscrowd', 0))
         rows[image] += labels.row(where, label, (x, y, x + w, y + h), crowd, sizes[image])
-    images = {image['id']: File(root / name / str(image['file_name'])) for image in content['images']}
+    images = {}
+    for image in content['images']:
+        path = inside(str(image['file_name']), f'{file}, image {image["id"]}')
+        images[image['id']] = File(root / name / path)
     return [BoxPicture(images[number], rows_of(rows[number]), sizes[number]) for number in sizes]

@@ -1,13 +1,16 @@
 """What all data sets share: the error, the images as tensors, and their loaders."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from snnkern._archives import check
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -88,6 +91,39 @@ class Batches:
 def first_line(error: Exception) -> str:
     """The first line of an error's text, or its kind where it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@contextlib.contextmanager
+def reading(said: str, kind: type[DataError] = DataError) -> Iterator[None]:
+    """Where whatever a broken file raises becomes `kind`: said, and the reason in brackets. DataErrors pass.
+
+    Parsers of other packages raise what a broken file makes them stumble upon: of zipfile, numpy and Pillow some
+    twenty kinds are known. Example: `with reading(f'{path} is broken'): ...`.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise kind(f'{said} ({first_line(error)})') from error
+
+
+def numpy_arrays(path: str | Path, names: Sequence[str]) -> list[Any]:
+    """These arrays of an archive .npz. Raises what numpy, zipfile and zlib raise, to be used where `reading` is."""
+    with open(path, 'rb') as raw:
+        file = np.load(raw, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError('an array, no archive')
+        check(file.zip.infolist() if file.zip else ())
+        return [file[name] for name in names]
+
+
+def inside(name: str, where: str) -> str:
+    """The name of a file below a folder as a list has it; DataError, naming the place, if it leads out of there."""
+    path = PurePath(name)
+    if path.is_absolute() or '..' in path.parts or '\0' in name:
+        raise DataError(f'{where}: {name!r} is no file below its folder')
+    return name
 
 
 def folder(root: str | Path, name: str) -> Path:

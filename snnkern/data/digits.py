@@ -1,7 +1,5 @@
 """MNIST: 10,000 digits that come with the package (see NOTICE), or the full set from files."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from snnkern.data.common import Bytes, DataError, ImageSet, first_line
+from snnkern.data.common import Bytes, DataError, ImageSet, first_line, numpy_arrays, reading
 
 SHIPPED = Path(__file__).with_name('mnist_10k.npz')
 ARCHIVE = 'mnist.npz'
@@ -74,28 +72,20 @@ def mnist_images(root: str | Path | None = None) -> ImageSet:
 
 
 def _read(path: Path) -> list[Bytes]:
-    with path.open('rb') as raw, np.load(raw, allow_pickle=False) as file:
-        return [file[name] for name in Mnist._fields[:-1]]
-
-
-BROKEN = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+    return numpy_arrays(path, Mnist._fields[:-1])
 
 
 def _shipped(path: Path) -> Mnist:
-    try:
+    if not path.exists():
+        raise DataError(f'the shipped digits are missing: no file {path}; reinstall snnkern')
+    with reading(f'the shipped digits are broken: reinstall snnkern, {path}'):
         arrays = _read(path)
-    except FileNotFoundError:
-        raise DataError(f'the shipped digits are missing: no file {path}; reinstall snnkern') from None
-    except BROKEN as error:
-        raise DataError(f'the shipped digits are broken ({path}: {error}); reinstall snnkern') from error
     return _checked(arrays, 'the 10,000 MNIST test digits shipped with snnkern, 8,000 / 2,000', path)
 
 
 def _archive(path: Path) -> Mnist:
-    try:
+    with reading(f'{path} is broken or no MNIST archive'):
         arrays = _read(path)
-    except BROKEN as error:
-        raise DataError(f'{path} is broken or no MNIST archive ({first_line(error)})') from error
     return _checked(arrays, f'MNIST in {path.name}, {len(arrays[0]):,} / {len(arrays[2]):,}', path)
 
 

@@ -1,7 +1,5 @@
 """ES-ImageNet: the photographs of ImageNet as events of eight small movements."""
 
-import zipfile
-import zlib
 from os.path import splitext
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from snnkern.data.common import DataError, first_line, folder
+from snnkern.data.common import DataError, first_line, folder, inside, numpy_arrays, reading
 from snnkern.data.events import EventSplit, Framing, OnDemand, Recording, sample_set
 from snnkern.data.samples import SampleSet
 
@@ -66,28 +64,25 @@ def _split(path: Path, part: str, framing: Framing) -> EventSplit:
 
 
 def _sample(path: str, line: str, listing: Path, number: int) -> _Sample:
+    where = f'{listing}, line {number}'
     try:
         name, label, height, width = line.rsplit(maxsplit=3)
-        found = _Sample(f'{path}/{splitext(name)[0]}.npz', int(label), int(height), int(width))
+        sizes = int(label), int(height), int(width)
     except ValueError:
-        raise DataError(f'{listing}, line {number}: expected file, label, height and width, got {line!r}') from None
+        raise DataError(f'{where}: expected file, label, height and width, got {line!r}') from None
+    found = _Sample(f'{path}/{splitext(inside(name, where))[0]}.npz', *sizes)
     if not (0 <= found.label < CLASSES and 0 < found.height <= LONGEST and 0 < found.width <= LONGEST):
-        raise DataError(
-            f'{listing}, line {number}: expected a label below {CLASSES} and sides up to {LONGEST}, got {line!r}'
-        )
+        raise DataError(f'{where}: expected a label below {CLASSES} and sides up to {LONGEST}, got {line!r}')
     return found
 
 
 def _recording(sample: _Sample) -> Recording:
-    try:
-        with open(sample.file, 'rb') as raw, np.load(raw, allow_pickle=False) as file:
-            parts = [file['neg'].astype(np.int64), file['pos'].astype(np.int64)]
+    with reading(f'{sample.file} is missing, broken or not of ES-ImageNet'):
+        parts = [part.astype(np.int64) for part in numpy_arrays(sample.file, ('neg', 'pos'))]
         rows = np.concatenate([np.insert(part, 3, p, axis=1) for p, part in enumerate(parts)])
         row, column, step, p = rows[np.argsort(rows[:, 2], kind='stable')].T
         row, column = row + (LONGEST - sample.height) // 2 - BORDER, column + (LONGEST - sample.width) // 2 - BORDER
         if not len(step) or step[0] < 1 or step[-1] > STEPS:
             raise ValueError(f'expected events of the steps 1 to {STEPS}')
-    except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f'{sample.file} is missing, broken or not of ES-ImageNet ({first_line(error)})') from error
     inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE)
     return Recording(((p * SIDE + row) * SIDE + column)[inside], step[inside] - 1)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnkern.data.common import DataError, first_line
+from snnkern.data.mat_files import matrix
 
 Events = npt.NDArray[np.void]
 EVENT = np.dtype([('x', np.int16), ('y', np.int16), ('t', np.int64), ('p', np.uint8)])
@@ -25,7 +26,7 @@ def read_events(path: str | Path) -> Events:
     path: the format follows from its ending, and for .raw from its header. .aedat4: iniVation's (CIFAR10-DVS).
     .dat: Prophesee's events of version 2 (N-CARS). .raw: Prophesee's EVT 2.0 and EVT 3.0. .bin: N-MNIST's and
     N-Caltech101's. .mat: ST-MNIST's `spiketrain`. x, y: int16, t: int64 as the file has it, p: uint8, in the file's
-    order. The packages that read them (aedat, expelliarmus, tonic, scipy) come with `pip install 'snnkern[events]'`.
+    order. The packages that read them (aedat, expelliarmus, tonic) come with `pip install 'snnkern[events]'`.
 
     Raises DataError, naming the file, if it is missing, broken, cut off within an event, without events or of another
     format, or if its package is not installed. What is cut off between two events cannot be noticed in .dat, .raw
@@ -125,9 +126,7 @@ def _aedat4(path: Path) -> Events:
 
 
 def _mat(path: Path) -> Events:
-    from scipy.io import loadmat
-
-    train = loadmat(path)['spiketrain']
+    train = matrix(path, 'spiketrain')
     if train.ndim != 2 or len(train) != TAXELS**2 + 1:
         raise ValueError(f'expected a spiketrain of {TAXELS**2} taxels and the times, got {train.shape}')
     step, taxel = train[:-1].T.nonzero()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from snnkern._checks import whole
-from snnkern.data.common import DataError, first_line
+from snnkern.data.common import reading
 from snnkern.data.event_files import Events, read_events
 from snnkern.data.samples import SampleSet, generator
 
@@ -154,10 +154,8 @@ def from_files(
     whole('denoise', denoise, at_least=0)
 
     def one(file: Path) -> Recording:
-        try:
+        with reading(f'{file} is broken or of another data set'):
             return recording(read(file), sensor, denoise)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f'{file} is broken or of another data set ({first_line(error)})') from error
 
     lazy = OnDemand(files, one)
     kept = Packed.of(lazy[n] for n in range(len(lazy))) if memory else lazy

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from snnkern.data.cifar import IMAGENET_MEAN, IMAGENET_STD
-from snnkern.data.common import DataError, ImageSet, first_line, folder
+from snnkern.data.common import DataError, ImageSet, first_line, folder, reading
 
 
 class FolderImages:
@@ -33,11 +33,8 @@ class FolderImages:
     def _picture(self, path: str) -> Tensor:
         from PIL import Image, ImageOps
 
-        try:
-            with Image.open(path) as image:
-                fitted = ImageOps.fit(image.convert('RGB'), (self.size, self.size), Image.Resampling.BILINEAR)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f'{path} is broken or no picture ({first_line(error)})') from error
+        with reading(f'{path} is broken or no picture'), Image.open(path) as image:
+            fitted = ImageOps.fit(image.convert('RGB'), (self.size, self.size), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
 
 

@@ -2,14 +2,14 @@
 
 import re
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern.data.common import Bytes, DataError, ImageSet, first_line, folder
+from snnkern._archives import archive
+from snnkern.data.common import Bytes, DataError, ImageSet, folder, reading
 
 VOLUMES = {'train': ('training.tif', 'training_groundtruth.tif'), 'test': ('testing.tif', 'testing_groundtruth.tif')}
 Tree = Path | zipfile.Path
@@ -32,10 +32,8 @@ def lucchi(root: str | Path) -> ImageSet:
     read = _volume if (path / VOLUMES['train'][0]).exists() else _slices
     arrays: list[Tensor] = []
     for split in VOLUMES:
-        try:
+        with reading(f'no Lucchi slices in {path}, {split}'):
             arrays += _checked(*read(path, split), f'{path}, {split}')
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f'no Lucchi slices in {path} ({split}: {first_line(error)})') from error
     x_train, y_train, x_test, y_test = arrays
     source = f'Lucchi in {path.resolve().name}, {len(x_train)} / {len(x_test)} slices'
     return ImageSet('lucchi', x_train, y_train, x_test, y_test, ('mitochondria',), (0.5,), (0.5,), source)
@@ -67,7 +65,7 @@ def _tree(root: Path) -> Tree:
         return root
     if len(archives) > 1:
         raise ValueError(f'{len(archives)} archives, name the one to read')
-    return zipfile.Path(archives[0])
+    return zipfile.Path(archive(archives[0]))
 
 
 def _png(path: Tree) -> Bytes:

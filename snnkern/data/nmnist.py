@@ -1,14 +1,12 @@
 """N-MNIST: twenty recordings that come with the package (see NOTICE), an archive, or the full set in tonic's folder."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from snnkern._checks import whole
-from snnkern.data.common import DataError, first_line, folder
+from snnkern.data.common import DataError, folder, numpy_arrays, reading
 from snnkern.data.event_files import event_array
 from snnkern.data.events import EventSplit, Framing, Packed, from_files, recording, sample_set
 from snnkern.data.samples import SampleSet
@@ -56,9 +54,8 @@ def nmnist(
 
 
 def _archive(path: Path, split: str, framing: Framing, denoise: int) -> EventSplit:
-    try:
-        with path.open('rb') as raw, np.load(raw, allow_pickle=False) as file:
-            x, y, t, p, offsets, labels = (file[f'{split}_{key}'] for key in KEYS)
+    with reading(f'{path} is broken or no N-MNIST archive'):
+        x, y, t, p, offsets, labels = numpy_arrays(path, [f'{split}_{key}' for key in KEYS])
         if not (offsets[0] == 0 and offsets[-1] == len(x) and len(offsets) == len(labels) + 1):
             raise ValueError(f'{split}_offsets, {split}_labels and events do not fit together')
         if labels.max() >= len(CLASSES) or p.max() > 1:
@@ -66,8 +63,6 @@ def _archive(path: Path, split: str, framing: Framing, denoise: int) -> EventSpl
         cuts = [slice(*offsets[n : n + 2]) for n in range(len(labels))]
         events = event_array(x, y, t, p)
         packed = Packed.of(recording(events[cut], SENSOR, denoise) for cut in cuts)
-    except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f'{path} is broken or no N-MNIST archive ({first_line(error)})') from error
     return EventSplit(packed, torch.from_numpy(labels.astype(np.int64)), SENSOR, framing)
 
 

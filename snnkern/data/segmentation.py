@@ -2,10 +2,7 @@
 
 import contextlib
 import io
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnkern._archives import archive
 from snnkern._checks import whole
 from snnkern.data.augmentation import Change, Fit, Size, augmentation, same, transforms
 from snnkern.data.cifar import IMAGENET_MEAN, IMAGENET_STD
-from snnkern.data.common import DataError, first_line, folder
+from snnkern.data.common import DataError, folder, reading
 from snnkern.data.samples import SampleSet, generator
 
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile)
 IMAGES = ('.png', '.webp', '.jpg', '.jpeg', '.bmp')
 
 
@@ -42,8 +39,8 @@ class File(NamedTuple):
         """What is in it."""
         if not self.member:
             return self.path.read_bytes()
-        with zipfile.ZipFile(self.path) as archive:
-            return archive.read(self.member)
+        with archive(self.path) as members:
+            return members.read(self.member)
 
 
 class Picture(Protocol):
@@ -83,11 +80,9 @@ def opened(file: File) -> Any:
     """The file as a PIL image, decoded; CorruptError, naming the file, where that fails."""
     from PIL import Image
 
-    try:
+    with reading(f'{file} is broken or no picture', CorruptError):
         picture = Image.open(io.BytesIO(file.read()))
         picture.load()
-    except (*UNREADABLE, Image.DecompressionBombError) as error:
-        raise CorruptError(f'{file} is broken or no picture ({first_line(error)})') from error
     return picture
 
 
@@ -116,11 +111,8 @@ def listed(root: Path, part: str, endings: Sequence[str] = IMAGES) -> dict[str, 
     if root.is_dir():
         files = [File(path) for path in (root / part).glob('*')]
     else:
-        try:
-            with zipfile.ZipFile(root) as members:
-                files = [File(root, name) for name in members.namelist() if str(Path(name).parent) == part]
-        except UNREADABLE as error:
-            raise DataError(f'{root} is broken or no zip archive ({first_line(error)})') from error
+        with reading(f'{root} is broken or no zip archive'), archive(root) as members:
+            files = [File(root, name) for name in members.namelist() if str(Path(name).parent) == part]
     names = ((Path(file.member or file.path), file) for file in files)
     found: dict[str, File] = {}
     for path, file in sorted(names):

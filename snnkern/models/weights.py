@@ -2,10 +2,8 @@
 
 import io
 import json
-import pickle
 import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,25 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnkern._archives import archive
 from snnkern.models.registry import MODELS, build
 
 CHECKPOINTS = ('.pt', '.pth', '.th')
 WRAPPERS = ('state_dict', 'model_state_dict', 'model')
 METADATA = 'snnkern'
 ANCHORS = 'head.anchors'
-BROKEN = (
-    RuntimeError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    pickle.UnpicklingError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class WeightsError(RuntimeError):
@@ -56,12 +42,12 @@ def read_weights(path: str | Path, name: str | None = None) -> dict[str, Tensor]
     try:
         if path.suffix != '.zip':
             return _tensors(path.read_bytes(), path.suffix)
-        with zipfile.ZipFile(path) as archive:
-            member = _member(archive.namelist(), name)
-            return _tensors(archive.read(member), Path(member).suffix)
+        with archive(path) as members:
+            member = _member(members.namelist(), name)
+            return _tensors(members.read(member), Path(member).suffix)
     except WeightsError as error:
         raise WeightsError(f'{path}: {error}') from error.__cause__
-    except BROKEN as error:
+    except Exception as error:  # what torch, pickle and zipfile raise for broken files is of many kinds
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(f'{path} is broken or holds no weights ({reason})') from error
 
@@ -98,7 +84,11 @@ def load_trained(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     name = str(facts.get('model'))
     if name not in MODELS:
         raise WeightsError(f'{path}: no network {name!r}, expected one of {", ".join(MODELS)}')
-    return load_weights(build(name, **sizes), path), facts
+    try:
+        net = build(name, **sizes)
+    except (TypeError, ValueError, RuntimeError, MemoryError) as error:
+        raise WeightsError(f'{path}: no {name} of {sizes}') from error
+    return load_weights(net, path), facts
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -110,25 +100,31 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         with path.open('rb') as file:
             (size,) = struct.unpack('<Q', file.read(8))
             header = json.loads(file.read(min(size, path.stat().st_size)))
-        facts = json.loads(header['__metadata__'][METADATA])
-    except BROKEN as error:
+        return dict(json.loads(header['__metadata__'][METADATA]))
+    except Exception as error:  # of any kind: the header may be whatever JSON can say
         raise WeightsError(f'{path} has no metadata of snnkern: expected a .safetensors file that it wrote') from error
-    return dict(facts)
 
 
 def _tensors(content: bytes, suffix: str) -> dict[str, Tensor]:
     if suffix == '.safetensors':
         state: Any = _safetensors(content)
     elif suffix in CHECKPOINTS:
+        if zipfile.is_zipfile(io.BytesIO(content)):
+            archive(io.BytesIO(content)).close()
         state = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
     else:
         raise WeightsError(f'expected .safetensors, {", ".join(CHECKPOINTS)} or .zip, got {suffix or "no suffix"}')
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
+    if not isinstance(state, Mapping) or not state or not all(map(_plain, state.values())):
         raise WeightsError('holds no dictionary of tensors')
     return {key.removeprefix('module.'): tensor for key, tensor in state.items()}
+
+
+def _plain(value: Any) -> bool:
+    """Whether it is a tensor that can be copied into a parameter."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized)
 
 
 def _safetensors(content: bytes) -> dict[str, Tensor]:
