@@ -165,8 +165,8 @@ class _Signed(Fire):
 class Ternary(_Signed):
     """Spikes of both signs at symmetric thresholds: H(h - v_threshold) - H(-h - v_threshold).
 
-    v_threshold: > 0. max_spikes: of each sign in one step. real_units: emit s * v_threshold. strict: compare by
-    > and < (max_spikes = 1 only). Raises ValueError for bad numbers. Example: `Neuron(LIF(), Ternary(0.5))`.
+    v_threshold: > 0. max_spikes: of each sign in one step. real_units: emit s * v_threshold. strict: compare
+    by > and < (max_spikes = 1 only). Raises ValueError for bad numbers. Example: `Neuron(LIF(), Ternary(0.5))`.
     Source: Sun et al., "Ternary spike", AAAI 2024.
     """
 

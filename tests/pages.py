@@ -1,6 +1,5 @@
 """The blocks of code in README and docs/: what they are, and what pages take as given."""
 
-import ast
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,7 @@ LANGUAGES = ('python', 'sh', 'toml', 'cpp', 'diff', 'text', 'math', '')
 
 
 class Block(NamedTuple):
-    """page: its path; line: of the file, from 1; language: as the fence says, 'python' for indented code that is."""
+    """page: its path; line: of the file, from 1; language: as the fence says."""
 
     page: str
     line: int
@@ -39,24 +38,15 @@ class Block(NamedTuple):
         return next((code for start, code in notes.items() if self.text.startswith(start)), '')
 
 
-def is_python(text: str) -> bool:
-    """Of indented code, which says nothing: whether it is a program rather than formulas."""
-    try:
-        ast.parse(text)
-    except SyntaxError:
-        return False
-    return True
-
-
 @cache
 def blocks(page: str) -> list[Block]:
-    """All blocks of a page, in order."""
+    """All blocks of a page, in order; indented code says nothing: 'indented'."""
     found = []
     for token in MarkdownIt().parse(PAGES[page].read_text()):
         if token.type == 'fence':
             found.append(Block(page, token.map[0] + 2, token.info.strip(), token.content))
-        elif token.type == 'code_block' and is_python(token.content):
-            found.append(Block(page, token.map[0] + 1, 'python', token.content))
+        elif token.type == 'code_block':
+            found.append(Block(page, token.map[0] + 1, 'indented', token.content))
     return found
 
 

@@ -83,7 +83,7 @@ x = torch.rand(1, 3, 64, 64)
     },
     'docs/encoders.md': {
         'from snnkern import encode, nn': 'import torch',
-        'encode.poisson(x[rank': 'x, B, T, rank, step = torch.rand(6, 5), 2, 4, 1, 0',
+        'part = encode.poisson': 'x, B, T, rank, step = torch.rand(6, 5), 2, 4, 1, 0',
     },
     'docs/exchange.md': {
         'from snnkern.adapters.nir import': """

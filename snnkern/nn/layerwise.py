@@ -64,7 +64,7 @@ class LayerWiseConv2d(LayerWise):
     For BatchNorm give norm "none" and a neuron that contains it, `nn.BatchNormNeuron(out_channels, ...)`. n_groups: T
     for weights (and a norm's scale and shift) of their own for each of T steps, 1 for the same in all.
 
-    `forward(x, residual)` adds residual to the spikes. State-dict names: layers.conv.*, layers.norm.*, neuron.*.
+    `forward(x, residual)` adds residual to the spikes. State-dict names: `layers.conv.*`, `layers.norm.*`, `neuron.*`.
     Raises ValueError for another norm and for x of another number of steps than n_groups > 1, TypeError for a neuron
     that is no module. Source: LayerWiseConvModule of BrainCog's DPSNN, whose neurons see T * B samples as one step in
     the segmentation network made from it. Example: `LayerWiseConv2d(6, 64, nn.BiasLIF())(frames)`.
@@ -99,7 +99,7 @@ class LayerWiseLinear(LayerWise):
     """Linear layer, norm and neurons over [T, B, features], the neurons integrating over T.
 
     in_features, out_features, bias: of torch.nn.Linear. The other arguments and errors: see `LayerWiseConv2d`.
-    State-dict names: layers.fc.*, layers.norm.*, neuron.*; with n_groups > 1 the weight has shape
+    State-dict names: `layers.fc.*`, `layers.norm.*`, `neuron.*`; with n_groups > 1 the weight has shape
     [n_groups * out_features, in_features, 1]. Source: BrainCog's LayerWiseLinearModule (neuron None: spike=False).
     Example: `LayerWiseLinear(512, 10, nn.LIF())(s)`.
     """

@@ -105,8 +105,8 @@ def unroll(
     forward is recorded at the first call, and after plain attributes (numbers, strings, lists and dicts of them) or
     hooks have changed; the 16 newest plans are kept. What it reads from elsewhere, such as a global number, stays what
     it was then. Recording runs the original twice, four times where it must find out whether forward is one step, and
-    the check runs the plan twice, so that hooks are called that often; nn.Module.__call__ is patched meanwhile, for
-    all threads.
+    the check runs the plan twice, so that hooks are called that often; `nn.Module.__call__` is patched meanwhile,
+    for all threads.
 
     Raises TypeError if net is no module, ValueError for bad arguments and, at the first call, where the loop cannot be
     folded: recurrent connections between layers, states that are changed between steps, forwards that read values of
