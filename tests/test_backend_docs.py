@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pages import blocks
 
 from snnkern import neurons
 from snnkern.backends import native, window
@@ -36,7 +37,8 @@ def raw(request: pytest.FixtureRequest) -> ModuleType:
 def examples(heading: str) -> str:
     """The Python of one section, as one program."""
     section = TEXT.partition(f'\n## {heading}\n')[2].partition('\n## ')[0]
-    return '\n'.join(re.findall(r'```python\n(.*?)```', section, re.DOTALL))
+    run = [block.text for block in blocks('docs/backend.md') if block.language == 'python' and not block.why_not]
+    return '\n'.join(text for text in run if text in section)
 
 
 def arguments(function: ast.AST) -> str:
