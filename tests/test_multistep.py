@@ -12,6 +12,7 @@ from snnkern import (
     IF,
     LIF,
     PLIF,
+    STE,
     Adaptive,
     Affine,
     ATan,
@@ -96,6 +97,8 @@ LARGE = [
     (torch.float32, 299_968, True),
     (torch.float16, 600_001, True),
     (torch.bfloat16, 600_001, False),
+    (torch.bfloat16, 599_936, False),
+    (torch.bfloat16, 599_936, True),
 ]
 
 
@@ -166,14 +169,42 @@ def test_at_the_threshold(theta, kind, isa):
             assert_spikes_equal(actual, expected)
 
 
+def every(dtype):
+    """All 65536 numbers, [1, 65536]."""
+    return torch.arange(65536).to(torch.int32).to(torch.int16).view(dtype).unsqueeze(0)
+
+
+# Emitted values of their own for most of the numbers; a threshold that half precision has not.
+@pytest.mark.parametrize('fire', [Burst(2.0**-8, 1 << 15, real_units=True), Binary(0.3, real_units=True)])
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_every_half_value(dtype, isa):
-    """All 65536 numbers go in as currents and come out as emitted values of their own."""
-    x = torch.arange(65536).to(torch.int32).to(torch.int16).view(dtype).unsqueeze(0)
-    neuron = Neuron(IF(), Burst(2.0**-8, 1 << 15, real_units=True), Soft(), Rectangle())
+def test_every_half_value(dtype, fire, isa):
+    """All 65536 numbers go in as currents."""
     with torch.no_grad():
-        for actual, expected in both(x, neuron):
+        for actual, expected in both(every(dtype), Neuron(IF(), fire, Soft(), Rectangle())):
             assert_spikes_equal(actual, expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_every_half_gradient(dtype, isa):
+    """All 65536 numbers come in as gradients of spikes; halves of them go out, NaN and subnormal ones too."""
+    x = torch.zeros(1, 65536, dtype=dtype, requires_grad=True)
+    neuron = Neuron(LIF(2.0), Binary(), Soft(), STE())
+    native, reference = (
+        torch.autograd.grad(multistep(x, neuron, backend=b), x, every(dtype))[0] for b in ('native', 'reference')
+    )
+    assert torch.equal(native.nan_to_num(), reference.nan_to_num())
+    assert torch.equal(native.isnan(), every(dtype).isnan())
+
+
+@pytest.mark.parametrize('tau', [2.0**-3, 1.0, 1.5, 2.0, 3.0, 2.0**20])
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_tau_is_divided_by(dtype, tau, isa):
+    """A power of two is multiplied by its inverse, which is the same to the bit."""
+    x = torch.randn(6, 1000, generator=torch.Generator().manual_seed(1)).to(dtype)
+    for decay_input, v_rest in ((True, 0.0), (False, 0.2)):
+        neuron = Neuron(LIF(tau, v_rest=v_rest, decay_input=decay_input), Binary(0.3), Hard(-0.1))
+        for actual, expected in both(x, neuron):
+            assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize('v0', [0.5, -1, 1e9])

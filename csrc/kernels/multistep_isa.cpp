@@ -10,6 +10,7 @@
 #include "kernels/detail/numbers.h"
 #include "kernels/detail/quick_rows.h"
 #include "kernels/detail/rows.h"
+#include "kernels/detail/states.h"
 
 namespace snn {
 inline namespace SNN_ISA {
@@ -27,44 +28,10 @@ Size tile_size(Size n, Size most, int threads) {
   return share < 64 ? 64 : share < most ? share : most;
 }
 
-void fill(float* v, const float* from, float start, Size m) {
-  for (Size j = 0; j < m; ++j) v[j] = from ? from[j] : start;
-}
-
-void copy(float* to, const float* from, Size m) {
-  for (Size j = 0; j < m; ++j) to[j] = from[j];
-}
-
-void add(float* to, const float* from, Size m) {
-  for (Size j = 0; j < m; ++j) to[j] += from[j];
-}
-
-void add_both(float* __restrict__ to, const float* a, const float* b, Size m) {
-  for (Size j = 0; j < m; ++j) to[j] = a[j] + b[j];
-}
-
 // Asks for a row before it is used: rows are far apart, and the processor does not look ahead over pages.
 void prefetch_row(const Row& row, Size offset, Size m) {
   for (Size j = 0; j < m; j += 64 / bytes_of(row.dtype)) __builtin_prefetch(row.at(offset + j));
 }
-
-// The state variables of a tile: places of v, i and m, each [steps, M]; those that the neuron lacks are untouched.
-template <Size Steps, Size M>
-struct States {
-  alignas(64) float v[Steps][M], i[Steps][M], m[Steps][M];
-
-  // Step t from `rows` [S, n], or from the start.
-  void load(Size t, const Spec& spec, const float* rows, Size n, float start, Size count) {
-    fill(v[t], rows, start, count);
-    if (spec.filters()) fill(i[t], rows ? rows += n : nullptr, 0.f, count);
-    if (spec.remembers()) fill(m[t], rows ? rows += n : nullptr, 0.f, count);
-  }
-  void store(Size t, const Spec& spec, float* rows, Size n, Size count) const {
-    copy(rows, v[t], count);
-    if (spec.filters()) copy(rows += n, i[t], count);
-    if (spec.remembers()) copy(rows += n, m[t], count);
-  }
-};
 
 // The stages of a neuron: one for all, of its own numbers or of coefficients, where it is a common one, or null.
 struct Stages {
@@ -72,33 +39,9 @@ struct Stages {
   const QuickRowStage* quick_rows;
   const ChargeStage& charge;
   const FireStage& fire;
-};
 
-// The second input of a row, and what neurons see if it is added to x.
-struct Second {
-  Row from, sum;
-  Connect connect;
-
-  Second(const ForwardArgs& args, bool streamed)
-      : from(row_of(args.residual, args, false)),
-        sum(row_of(args.sum, args, streamed)),
-        connect(args.residual ? args.connect : Connect::none) {}
-
-  // x + residual at `here`, rounded as it is stored; in: room for it.
-  const float* before(Size here, const float* x, float* in, Size m) const {
-    if (connect != Connect::ms) return x;
-    alignas(64) float more[kPiece];
-    float* to = sum.base ? sum.target(here, in) : in;
-    add_both(to, x, from.read(here, m, more), m);
-    round_row(to, sum.dtype, m);
-    if (sum.base) sum.write(here, m, to);
-    return to;
-  }
-  void after(Size here, float* emitted, Size m) const {
-    if (connect != Connect::sew) return;
-    alignas(64) float more[kPiece];
-    add(emitted, from.read(here, m, more), m);
-  }
+  // Whether rows are taken as they are stored.
+  bool brief(Dtype dtype) const { return quick && quick->brief && dtype == Dtype::bf16; }
 };
 
 template <Size M>
@@ -111,15 +54,19 @@ void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size c
   const Second second(args, streamed);
   States<2, M> at;
   Tile<M> tile(args.spec, args.coefficients);
-  const bool own = args.coefficients.values;
+  const bool own = args.coefficients.values, brief = stages.brief(args.dtype);
+  const bool by_lines = (brief || (quick && streamed && args.dtype == Dtype::f32)) && !args.v && !args.residual;
   at.load(0, args.spec, args.states ? args.states + lo : nullptr, n, fire.start, count);
   for (Size t = 0; t < args.T; ++t) {
     const Size now = quick ? 0 : t & 1, then = quick ? 0 : now ^ 1, next = t + 1;
     const Size here = t * n + lo, from = args.constant ? lo : here, ahead = args.constant || next == args.T ? 0 : n;
     if (own) tile.fill(t, lo, count);
     const Numbers numbers = tile.numbers();
-    const bool lines = quick && !args.v && !args.residual && s.whole_lines(here, count);
-    if (lines) quick->forward_streamed(x.f32(from), ahead, at.v[0], at.m[0], s.f32(here), count);
+    const bool lines = by_lines && s.whole_lines(here, count);
+    if (lines && brief)
+      quick->forward_lines(x.bf16(from), ahead, at.v[0], at.m[0], s.bf16(here), streamed, count);
+    else if (lines)
+      quick->forward_lines(x.f32(from), ahead, at.v[0], at.m[0], s.f32(here), streamed, count);
     for (Size j = 0; j < count && !lines; j += kPiece) {
       alignas(64) float in[kPiece], h[kPiece], out[kPiece];
       const Size m = count - j < kPiece ? count - j : kPiece;
@@ -155,6 +102,7 @@ class BackwardTile {
                bool streamed, double* sums)
       : args_(args),
         quick_(stages.quick),
+        brief_(stages.brief(args.dtype)),
         quick_rows_(stages.quick_rows),
         charge_(stages.charge),
         fire_(stages.fire),
@@ -207,7 +155,8 @@ class BackwardTile {
       if (more && !a.constant) prefetch_row(x_, (t + 2) * a.n + lo_, m_);
       if (!more) prefetch_row(g_, t * a.n + lo_, m_);
       if (quick_) {
-        quick_->recompute(input(t), at_.v[0], h_[k], m_);
+        brief_ ? quick_->recompute(x_.bf16(from(t)), at_.v[0], h_[k], m_)
+               : quick_->recompute(input(t), at_.v[0], h_[k], m_);
         continue;
       }
       vary(t);
@@ -228,6 +177,7 @@ class BackwardTile {
     vary(t);
     if (quick_rows_ && a.coefficients.steps > 1) quick_rows_->factors(numbers_.numbers(), dv_, dx_, m_);
     if (a.grad_v) add(flow_.v[0], a.grad_v + here, m_);
+    if (brief_ && a.grad_x && !a.constant && !a.line && !a.grad_sum) return brief_step(here, k);
     const float* grad = g_.read(here, m_, grad_);
     const bool own = a.grad_x && !a.constant;
     float* row = own ? gx_.target(here, out_) : out_;
@@ -245,6 +195,14 @@ class BackwardTile {
       gx_.write(here, m_, row);
     }
     if (sums_out_ && a.coefficients.steps > 1) flush(t);
+  }
+
+  // bfloat16 from memory to memory.
+  void brief_step(Size here, Size k) {
+    alignas(64) Bf16 row[kTileBack];
+    Bf16* to = gx_.streamed ? row : gx_.bf16(here);
+    quick_->backward(g_.bf16(here), h_[k], flow_.v[0], to, m_);
+    if (gx_.streamed) stream(gx_.at(here), row, sizeof(Bf16) * m_);
   }
 
   // What was summed (of step t, if coefficients vary), to the output.
@@ -295,7 +253,8 @@ class BackwardTile {
     copy(flow_.v[0], fired(grad_, at_.v[0], at_.m[0]), m_);
   }
 
-  const float* input(Size t) { return x_.read(args_.constant ? lo_ : t * args_.n + lo_, m_, in_); }
+  Size from(Size t) const { return args_.constant ? lo_ : t * args_.n + lo_; }
+  const float* input(Size t) { return x_.read(from(t), m_, in_); }
   // Of all neurons with coefficients, wanted or not: two loops fewer; only common neurons tell the difference.
   Sums collected() { return args_.coefficients.values ? sums_.rows() : Sums{}; }
   // Sums need the potential before each step, else two places do.
@@ -306,6 +265,7 @@ class BackwardTile {
 
   const BackwardArgs& args_;
   const QuickStage* quick_;
+  const bool brief_;
   const QuickRowStage* quick_rows_;
   const ChargeStage& charge_;
   const FireStage& fire_;

@@ -56,6 +56,17 @@ inline Half to_f16(float x) {
   return static_cast<Half>(sign | bits);
 }
 
+// bfloat16 as it is stored. cut: x needs no rounding.
+struct Bf16 {
+  Half bits;
+};
+inline float widened(float x) { return x; }
+inline float widened(Bf16 x) { return from_bf16(x.bits); }
+inline void cut(float& to, float x) { to = x; }
+inline void cut(Bf16& to, float x) { to.bits = static_cast<Half>(bits_of(x) >> 16); }
+inline void narrow(float& to, float x) { to = x; }
+inline void narrow(Bf16& to, float x) { to.bits = to_bf16(x); }
+
 inline void load_f16(float* to, const Half* from, std::int64_t m) {
   std::int64_t j = 0;
 #if defined(__F16C__)
@@ -107,18 +118,22 @@ inline void stream(void* to, const void* from, std::int64_t bytes) {
 #endif
 }
 
-// The same for kLines floats, `to` aligned to cache lines.
+// The same for kLines elements, both aligned to cache lines.
 constexpr std::int64_t kLines = 64;
 
-inline void stream_lines(float* to, const float* from) {
+template <class S>
+void stream_lines(S* to, const S* from) {
+  constexpr int kFloats = kLines * sizeof(S) / sizeof(float);
+  [[maybe_unused]] const auto out = reinterpret_cast<float*>(to);
+  [[maybe_unused]] const auto in = reinterpret_cast<const float*>(from);
 #if defined(__AVX512F__)
-  for (int i = 0; i < kLines; i += 16) _mm512_stream_ps(to + i, _mm512_load_ps(from + i));
+  for (int i = 0; i < kFloats; i += 16) _mm512_stream_ps(out + i, _mm512_load_ps(in + i));
 #elif defined(__AVX__)
-  for (int i = 0; i < kLines; i += 8) _mm256_stream_ps(to + i, _mm256_load_ps(from + i));
+  for (int i = 0; i < kFloats; i += 8) _mm256_stream_ps(out + i, _mm256_load_ps(in + i));
 #elif defined(__SSE2__)
-  for (int i = 0; i < kLines; i += 4) _mm_stream_ps(to + i, _mm_load_ps(from + i));
+  for (int i = 0; i < kFloats; i += 4) _mm_stream_ps(out + i, _mm_load_ps(in + i));
 #else
-  std::memcpy(to, from, sizeof(float) * kLines);
+  std::memcpy(to, from, sizeof(float) * kFloats);
 #endif
 }
 
@@ -148,10 +163,11 @@ struct Row {
   char* at(std::int64_t offset) const { return static_cast<char*>(base) + offset * bytes_of(dtype); }
 
   float* f32(std::int64_t offset) const { return reinterpret_cast<float*>(at(offset)); }
+  Bf16* bf16(std::int64_t offset) const { return reinterpret_cast<Bf16*>(at(offset)); }
 
-  // Whether a part can be streamed as it is computed.
+  // Whether a part can be stored kLines by kLines, streamed if the row is.
   bool whole_lines(std::int64_t offset, std::int64_t m) const {
-    return streamed && dtype == Dtype::f32 && m % kLines == 0 && reinterpret_cast<std::uintptr_t>(at(offset)) % 64 == 0;
+    return m % kLines == 0 && (!streamed || reinterpret_cast<std::uintptr_t>(at(offset)) % 64 == 0);
   }
 
   const float* read(std::int64_t offset, std::int64_t m, float* buffer) const {
