@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 ROOT = Path(__file__).resolve().parent
-OPTIONS = ('SNNKERN_CUDA', 'SNNKERN_CUDA_ARCHS', 'SNNKERN_CUDART', 'SNNKERN_WERROR')
+OPTIONS = ('SNNKERN_CUDA', 'SNNKERN_CUDA_ARCHS', 'SNNKERN_CUDART', 'SNNKERN_PLAIN', 'SNNKERN_WERROR')
 
 
 def stale(cache: Path) -> bool:

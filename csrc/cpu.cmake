@@ -11,7 +11,7 @@ if(SNNKERN_WERROR)
 endif()
 
 # kernels/*_isa.cpp are compiled once per instruction set, each in a namespace SNN_ISA of its own.
-# SNNKERN_PLAIN: only the one that any processor has.
+option(SNNKERN_PLAIN "Of the CPU kernels only those that any processor runs" OFF)
 set(SNN_ISAS plain)
 if(NOT SNNKERN_PLAIN AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   list(APPEND SNN_ISAS avx2 avx512)

@@ -39,7 +39,8 @@ looping = torch.nn.Sequential(torch.nn.Linear(8, 8), snntorch.Leaky(beta=0.9, in
 own, x = torch.nn.Sequential(torch.nn.Linear(8, 8), snnkern.nn.LIF()), torch.rand(4, 2, 8)
 """
 GIVEN: dict[str, dict[str, str]] = {
-    'README.md': {'snn = snnkern.convert(': CONVERTED, 'from snnkern.adapters import nir': OTHERS},
+    'README.md': {'snn = snnkern.convert(': CONVERTED},
+    'docs/tour.md': {'snn = snnkern.convert(': CONVERTED, 'from snnkern.adapters import nir': OTHERS},
     'docs/adapters.md': {
         'import snnkern\n\nnet =': OTHERS,
         'fast = snnkern.accelerate(net)': """

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 import emulator
 import pytest
 
-ARCHITECTURES = ('sm_75', 'sm_80', 'sm_90', 'sm_100', 'sm_120')
+RARE = (pytest.mark.slow, pytest.mark.exhaustive)
+ARCHITECTURES = ('sm_75', 'sm_90', 'sm_120', *(pytest.param(arch, marks=RARE) for arch in ('sm_80', 'sm_100')))
 FOUND = find_spec('snnkern._cuda')
 if FOUND is None:
     pytest.skip('snnkern._cuda is not built (no nvcc)', allow_module_level=True)
