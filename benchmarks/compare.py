@@ -1,8 +1,8 @@
 """A run beside an earlier one: what of snnkern became slower than noise explains.
 
-Times are divided by the copy's of the same case and run, so that a faster or busier machine does not look like a change;
-networks have no copy and are compared as they are. Slower means: the medians' ratio is above a threshold, and the
-quartiles of the two runs do not overlap.
+Times are divided by the copy's of the same case and run, so that a faster or busier machine does not look like a
+change; networks have no copy and are compared as they are. Slower means: the medians' ratio is above a threshold,
+and the quartiles of the two runs do not overlap.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Ops beside the neurons: BatchNorm with neurons, pools of spikes, Poisson spikes. All on [T, N], seen as their shapes."""
+"""Ops beside the neurons: BatchNorm with neurons, pools of spikes, Poisson spikes. Cases are [T, N], seen as images."""
 
 from collections.abc import Callable
 from functools import partial

@@ -93,8 +93,8 @@ def ours(case: Case) -> set[str]:
 def check(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], flips: float = 0.0) -> str | None:
     """How a result differs from the reference, or None.
 
-    Tensors: spikes and, with gradients, that of x. flips: the share of neurons [T, N] whose spikes may differ; gradients
-    are then compared by their distance, which such neurons add to.
+    Tensors: spikes and, with gradients, that of x. flips: the share of neurons [T, N] whose spikes may differ;
+    gradients are then compared by their distance, which such neurons add to.
     """
     try:
         if flips:
@@ -161,7 +161,7 @@ def reason_not(provider: Provider, case: Case, size: str) -> str | None:
         return reason
     if provider.compiled and not registry.compiles(case, size):
         return 'torch.compile has its turn with --full' if size == registry.DEFAULT else 'no torch.compile with --quick'
-    if (demand := provider.demand(case)) > SHARE * (free := free_bytes()) and not provider.name == registry.NATIVE:
+    if (demand := provider.demand(case)) > SHARE * (free := free_bytes()) and provider.name != registry.NATIVE:
         return f'would need about {demand / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free'
     return None
 

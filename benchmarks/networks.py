@@ -1,4 +1,4 @@
-"""Whole networks as cases: training steps of `benchmarks.training_nets`, and `accelerate` of `benchmarks.adapters_nets`.
+"""Whole networks as cases: training steps of `benchmarks.training_nets`, `accelerate` of `benchmarks.adapters_nets`.
 
 T steps of N images a call. Gates are those of the two programs: first outputs, and outputs and gradients, against the
 rival's own. A library's network before `accelerate` carries the library's name.

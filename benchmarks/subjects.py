@@ -70,9 +70,9 @@ class Case:
 class Provider:
     """Who runs a case. make: its function; needs: modules it imports; compiled: through torch.compile; ours: snnkern's.
 
-    flips: the share of neurons whose spikes may differ, where the order of operations is another. widens: half precision
-    runs as x.float(), and the spikes go back: in half precision its potentials would be rounded to it, ours are not.
-    saves: tensors of [T, N] in float32 that it holds at most, forward and forward+backward, so that no machine runs out.
+    flips: the share of neurons whose spikes may differ, where the order of operations is another. widens: half
+    precision runs as x.float(), and the spikes go back: its potentials would be rounded to it, ours are not.
+    saves: tensors of [T, N] in float32 that it holds at most, forward and forward+backward: no machine is to run out.
     """
 
     name: str
