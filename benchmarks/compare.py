@@ -103,5 +103,6 @@ def sentences(found: dict[str, Any], ref: str) -> list[str]:
     ]
     if not found['compared']:
         return [*said, f'Nothing to compare: {ref} has none of these cases.']
-    verdict = f'{len(found["slower"])} of {found["compared"]} times are slower than in {ref} by more than '
-    return [*said, f'{verdict}{found["threshold"]:g} times and beyond the quartiles, {found["faster"]} are faster.']
+    limit = f'by more than {found["threshold"]:g} times and beyond the quartiles'
+    slower, faster = len(found['slower']), found['faster']
+    return [*said, f'Of {found["compared"]} times, {slower} slower and {faster} faster than in {ref} {limit}.']

@@ -24,6 +24,7 @@ from benchmarks.timing import Call, Timing, call_of, copy_call, interleave, peak
 from snnkern.testing import assert_grads_close, assert_spikes_equal
 
 PART = 1 << 17  # neurons that the reference has at a time: it keeps dozens of tensors
+REFERENCE_STEPS = 1 << 20
 SHARE = 0.6  # of the free memory that a provider may need
 Tell = Callable[[str], None]
 
@@ -161,6 +162,8 @@ def reason_not(provider: Provider, case: Case, size: str) -> str | None:
         return reason
     if provider.compiled and not registry.compiles(case, size):
         return 'torch.compile has its turn with --full' if size == registry.DEFAULT else 'no torch.compile with --quick'
+    if provider.name == registry.REFERENCE and case.steps > REFERENCE_STEPS:
+        return f'the reference is there to be right: it is timed up to {REFERENCE_STEPS:,} element-steps'
     if (demand := provider.demand(case)) > SHARE * (free := free_bytes()) and provider.name != registry.NATIVE:
         return f'would need about {demand / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free'
     return None

@@ -25,6 +25,8 @@ th:first-child, td:first-child { text-align: left; }
 .words td, .words th { text-align: left; white-space: normal; vertical-align: top; overflow-wrap: anywhere; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
 figure { margin: 0; } figure svg { width: 100%; height: auto; display: block; max-width: 36rem; }
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; max-width: none; }
+.legend svg { width: .9rem; height: .9rem; margin-right: .4rem; vertical-align: -.1rem; }
 figcaption { font-weight: 600; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; }
 dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; white-space: pre-line; }
@@ -88,10 +90,18 @@ def _details(title: str, body: str, shown: bool = False) -> str:
 
 
 def _pictures(document: dict[str, Any]) -> str:
+    colours = ''.join(
+        f'<li><svg viewBox="0 0 10 10"><rect width="10" height="10" fill="{colour}"/></svg>{escape(name)}</li>'
+        for name, colour in plots.legend(document)
+    )
     parts = []
     for title, found in plots.all_of(document):
         drawn = [f'<figure><figcaption>{escape(what)}</figcaption>{svg}</figure>' for what, svg in found if svg]
-        body = f'<div class="pictures">{"".join(drawn)}</div>' if drawn else '<p>Not measured in this run.</p>'
+        body = (
+            f'<ul class="legend">{colours}</ul><div class="pictures">{"".join(drawn)}</div>'
+            if drawn
+            else '<p>Not measured in this run.</p>'
+        )
         parts.append(f'<h2>{escape(title)}</h2>{body}')
     return ''.join(parts)
 
@@ -124,6 +134,7 @@ def page(
         ('Cost of a call', table(report.fit_table(document))),
         ('Call overhead', f'<p>Microseconds a call at N = 64.</p>{table(report.overhead_table(document))}'),
         ('Import', f'<p>Seconds, in fresh processes.</p>{table(report.startup_table(document))}'),
+        ('Whole networks', table(report.network_table(document))),
         ('Cases', ''.join(_details(title, body, i < 2) for i, (title, body) in enumerate(tables))),
         ('Not timed', table(report.left_out(document), words=True)),
         ('Machine and versions', _surroundings(document)),

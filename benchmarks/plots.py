@@ -28,8 +28,6 @@ STYLE = {
     'axes.edgecolor': INK,
     'axes.spines.top': False,
     'axes.spines.right': False,
-    'legend.frameon': False,
-    'legend.fontsize': 10,
 }
 WIDTH, HEIGHT = 4.4, 3.3  # inches: legible on a phone
 
@@ -48,12 +46,13 @@ class Picture:
         self.axes: Any = self.figure.subplots()
         self.axes.set(xlabel=x, ylabel=y)
 
-    def svg(self, legend: bool = True) -> str:
-        """The picture, to be put into a page."""
+    def plainly(self, axis: str) -> None:
+        """Numbers on a logarithmic axis as 0.1, 1, 10."""
+        getattr(self.axes, f'{axis}axis').set_major_formatter('{x:g}')
+
+    def svg(self) -> str:
+        """The picture, to be put into a page, which says what the colours mean."""
         try:
-            handles, labels = self.axes.get_legend_handles_labels()
-            if legend and handles:
-                self.figure.legend(handles, labels, loc='outside lower center', ncols=1 if len(labels) < 3 else 2)
             found = io.StringIO()
             self.figure.savefig(found, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
         finally:
@@ -85,6 +84,11 @@ def providers(cases: Sequence[Row]) -> list[str]:
     return [name for name in COLOURS if name in found]
 
 
+def legend(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """The names in the pictures, with their colours."""
+    return [(name, COLOURS[name]) for name in providers([case for case in document['cases'] if case['op'] == 'lif'])]
+
+
 def roofline(document: dict[str, Any], direction: str) -> str:
     """Bytes that must move a second, over how many they are; the roof is a copy of as many."""
     cases = sorted(usual(document, direction), key=lambda case: case['traffic'])
@@ -95,12 +99,13 @@ def roofline(document: dict[str, Any], direction: str) -> str:
         points = [(c['traffic'], c['traffic'] / s * 1e-9) for c in cases if (s := seconds(c, name))]
         x, y = zip(*points, strict=True)
         look = {'linewidth': 2, 'linestyle': '--'} if name == COPY else {'marker': 'o', 'markersize': 4, 'linewidth': 0}
-        picture.axes.plot(x, y, color=COLOURS[name], label=name, **look)
+        picture.axes.plot(x, y, color=COLOURS[name], **look)
     cache = cases[0]['cache']
     if cache:
         picture.axes.axvline(cache, color=INK, linewidth=0.7, linestyle=':')
         picture.axes.annotate(' L2', (cache, 1), xycoords=('data', 'axes fraction'), va='top')
     picture.axes.set(xscale='log', yscale='log')
+    picture.plainly('y')
     return picture.svg()
 
 
@@ -116,11 +121,12 @@ def bars(document: dict[str, Any], direction: str) -> str:
     for i, rival in enumerate(rivals):
         found = [(j, r) for j, case in enumerate(cases) if (r := ratio(case, rival))]
         places = [j + (i - (len(rivals) - 1) / 2) * thick for j, _ in found]
-        drawn = picture.axes.barh(places, [r for _, r in found], thick, color=COLOURS[rival], label=rival)
+        drawn = picture.axes.barh(places, [r for _, r in found], thick, color=COLOURS[rival])
         picture.axes.bar_label(drawn, [f' {r:.3g}' for _, r in found], fontsize=9)
     picture.axes.set_yticks(range(len(cases)), [power(case['N']) for case in cases])
     picture.axes.axvline(1, color=INK, linewidth=0.7)
     picture.axes.set(xscale='log')
+    picture.plainly('x')
     picture.axes.invert_yaxis()
     picture.axes.margins(x=0.12)
     return picture.svg()
@@ -146,10 +152,11 @@ def scaling(document: dict[str, Any], over: str, direction: str) -> str:
         points = [(c[over], s / c['steps'] * 1e9) for c in cases if (s := seconds(c, name))]
         if points:
             x, y = zip(*points, strict=True)
-            picture.axes.plot(x, y, color=COLOURS[name], label=name, marker='o', markersize=3)
+            picture.axes.plot(x, y, color=COLOURS[name], marker='o', markersize=3)
     picture.axes.set(xscale='log', yscale='log')
     picture.axes.set_xticks([c[over] for c in cases], [power(c[over]) for c in cases])
     picture.axes.minorticks_off()
+    picture.plainly('y')
     return picture.svg()
 
 
@@ -164,9 +171,9 @@ def threads(document: dict[str, Any], direction: str) -> str:
         points = {c['threads']: s for c in cases if (s := seconds(c, name))}
         if 1 in points and len(points) > 1:
             speeds = [points[1] / s for s in points.values()]
-            picture.axes.plot([*points], speeds, color=COLOURS[name], label=name, marker='o', markersize=4)
+            picture.axes.plot([*points], speeds, color=COLOURS[name], marker='o', markersize=4)
     counts = [c['threads'] for c in cases]
-    picture.axes.plot(counts, counts, color=INK, linewidth=0.7, linestyle=':', label='as many times')
+    picture.axes.plot(counts, counts, color=INK, linewidth=0.7, linestyle=':')
     picture.axes.set_xticks(counts)
     return picture.svg()
 
@@ -184,16 +191,19 @@ def memory(document: dict[str, Any], direction: str) -> str:
     picture.axes.bar_label(drawn, [f' {size:.0f}' for size in sizes])
     picture.axes.invert_yaxis()
     picture.axes.margins(x=0.15)
-    return picture.svg(legend=False)
+    return picture.svg()
 
 
 def all_of(document: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Sections: title, and pictures with what they are."""
     ways = FORWARD, BOTH
     return [
-        ('Roofline', [(f'LIF, float32, {d}', roofline(document, d)) for d in ways]),
+        ('Roofline', [(f'LIF, float32, {d}; dashed: the copy', roofline(document, d)) for d in ways]),
         ('Speed-up by rival', [(f'LIF, T = 16, float32, {d}', bars(document, d)) for d in ways]),
         ('Scaling', [(f'Over {over}, {d}', scaling(document, over, d)) for over in ('N', 'T') for d in ways]),
-        ('Threads', [(f'LIF, T = 16, float32, {d}', threads(document, d)) for d in ways]),
+        (
+            'Threads',
+            [(f'LIF, T = 16, float32, {d}; dotted: as many times as threads', threads(document, d)) for d in ways],
+        ),
         ('Memory', [(f'LIF, float32, {d}', memory(document, d)) for d in ways]),
     ]

@@ -19,7 +19,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def kind(case: Row) -> tuple[str, str, str]:
     """The table that a case belongs to."""
-    return ('network', '', '') if case['group'] == NETWORKS else (case['op'], case['direction'], case['dtype'])
+    return case['op'], case['direction'], case['dtype']
 
 
 def grouped(cases: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
@@ -28,7 +28,7 @@ def grouped(cases: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
     for case in cases:
         found.setdefault(kind(case), []).append(case)
     order = lambda case: (case['threads'], case['T'], case['N'])  # noqa: E731
-    return {key: rows if key[0] == 'network' else sorted(rows, key=order) for key, rows in found.items()}
+    return {key: sorted(rows, key=order) for key, rows in found.items()}
 
 
 def _row(case: Row, rivals: Sequence[str]) -> list[str]:
@@ -49,22 +49,47 @@ def _row(case: Row, rivals: Sequence[str]) -> list[str]:
 
 
 def case_tables(document: Document) -> list[Table]:
-    """One table for each op, direction and dtype, one for all networks: a row for each case."""
+    """One table for each op, direction and dtype, with a row for each case."""
     tables = []
-    for (op, *rest), cases in grouped(document['cases']).items():
+    kernels = [case for case in document['cases'] if case['group'] != NETWORKS]
+    for (op, *rest), cases in grouped(kernels).items():
         rivals = list(dict.fromkeys(r['provider'] for c in cases for r in c['rows']))
         rivals = [name for name in rivals if name not in (NATIVE, COPY)]
-        where = ['case'] if op == 'network' else ['T', 'N', 'threads']
-        head = [*where, 'us a call', 'ns a step (quartiles)', 'GB/s', 'of copy', *(f'x {name}' for name in rivals)]
+        head = [
+            'T',
+            'N',
+            'threads',
+            'us a call',
+            'ns a step (quartiles)',
+            'GB/s',
+            'of copy',
+            *(f'x {name}' for name in rivals),
+        ]
         rows = []
         for case in cases:
-            place = [f'{case["op"]}, {case["direction"]}, T={case["T"]}, batch {case["N"]}']
-            if op != 'network':
-                threads = case['threads'] or document['settings']['threads']
-                place = [str(case['T']), f'{case["N"]:,}', str(threads)]
-            rows.append([*place, *_row(case, rivals)])
-        tables.append((', '.join(filter(None, (op, *rest))), [*head, 'peak MiB', 'first call s'], rows))
+            threads = case['threads'] or document['settings']['threads']
+            rows.append([str(case['T']), f'{case["N"]:,}', str(threads), *_row(case, rivals)])
+        tables.append((', '.join((op, *rest)), [*head, 'peak MiB', 'first call s'], rows))
     return tables
+
+
+def network_table(document: Document) -> Table:
+    """Whole networks: a row for each provider."""
+    head = ['network', 'provider', 'ms a call', 'quartiles', 'images/s', 'of snnkern native', 'peak MiB']
+    rows = []
+    for case in document['cases']:
+        for row in case['rows'] if case['group'] == NETWORKS else ():
+            t, peak = row['seconds'], row['peak_bytes']
+            quartiles = '-'.join(number(t[key] * 1e3) for key in ('low', 'high'))
+            rows.append(
+                [
+                    f'{case["op"]}, {case["direction"]}, T = {case["T"]}, batch {case["N"]}',
+                    *(row['provider'], number(t['median'] * 1e3), quartiles, number(case['N'] / t['median'])),
+                    number(ratio(case, row['provider'])),
+                    '-' if peak is None else number(peak / 2**20),
+                ]
+            )
+    return 'Whole networks', head, rows
 
 
 def provider_table(document: Document) -> Table:
@@ -177,4 +202,4 @@ def show(table: Table) -> None:
         grid.add_column(name, justify='left' if i == 0 else 'right', no_wrap=True, overflow='fold')
     for row in rows:
         grid.add_row(*row)
-    Console(width=max(140, Console().width)).print(grid)
+    Console(width=max(Console(width=1000).measure(grid).maximum, Console().width)).print(grid)

@@ -122,6 +122,7 @@ def _show(suite: dict[str, Any], document: dict[str, Any], compared: dict[str, A
     report = suite['report']
     for table in (
         *report.case_tables(document),
+        report.network_table(document),
         report.overhead_table(document),
         report.fit_table(document),
         report.startup_table(document),
