@@ -115,23 +115,25 @@ def start(settings: Settings, progress: OnProgress) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         out, errors = Path(folder) / 'suite.json', Path(folder) / 'errors'
         command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.run', json.dumps(asdict(settings)), str(out)]
-        root = Path(__file__).parents[1]
-        with errors.open('w') as to:
-            child = subprocess.Popen(
-                command, env=pinned_environment(settings), cwd=root, stdout=subprocess.PIPE, stderr=to, text=True
-            )
-            try:
-                for text in child.stdout or ():
-                    if text.startswith(MARK):
-                        progress(*json.loads(text[1:]))
-            finally:
-                if child.poll() is None and sys.exc_info()[0] is not None:
-                    child.kill()
-                child.wait()
-        if child.returncode:
-            lines = errors.read_text().strip().splitlines() or [f'exit status {child.returncode}']
+        status = _watched(command, pinned_environment(settings), errors, progress)
+        if status:
+            lines = errors.read_text().strip().splitlines() or [f'exit status {status}']
             raise RuntimeError(f'the measuring process failed: {lines[-1]}')
         return dict(json.loads(out.read_text()))
+
+
+def _watched(command: list[str], environment: dict[str, str], errors: Path, progress: OnProgress) -> int:
+    """Run a command to its end, handing on its progress; it ends with this process's exceptions, too."""
+    pipe: dict[str, Any] = {'env': environment, 'cwd': Path(__file__).parents[1], 'stdout': subprocess.PIPE}
+    with errors.open('w') as stderr, subprocess.Popen(command, stderr=stderr, text=True, **pipe) as child:
+        try:
+            for text in child.stdout or ():
+                if text.startswith(MARK):
+                    progress(*json.loads(text[1:]))
+        except BaseException:
+            child.kill()
+            raise
+    return child.returncode
 
 
 def main(words: Sequence[str]) -> None:

@@ -3,6 +3,11 @@
 from itertools import product
 from typing import Any
 
+import torch
+
+from benchmarks import run, scaling, targets
+from benchmarks.registry import OPS
+
 SPEED = {  # nanoseconds a call and an element-step
     'snnkern native': (2e4, 0.2),
     'torch loop': (8e5, 3.5),
@@ -14,8 +19,8 @@ SPEED = {  # nanoseconds a call and an element-step
 
 
 def seconds(median: float, spread: float = 0.02) -> dict[str, float]:
-    return {'median': median, 'low': median * (1 - spread), 'high': median * (1 + spread), 'least': median * (1 - spread),
-            'cpu': median * 2, 'rounds': 5}  # fmt: skip
+    low, high = median * (1 - spread), median * (1 + spread)
+    return {'median': median, 'low': low, 'high': high, 'least': low, 'cpu': median * 2, 'rounds': 5}
 
 
 def row(provider: str, case: dict[str, Any], median: float) -> dict[str, Any]:
@@ -28,9 +33,6 @@ def row(provider: str, case: dict[str, Any], median: float) -> dict[str, Any]:
 
 def lif(T: int, N: int, dtype: str = 'float32', direction: str = 'forward', threads: int = 0) -> dict[str, Any]:
     """A case of LIF as `Result.as_dict` gives it, with made times."""
-    from benchmarks.registry import OPS
-    from benchmarks.run import torch
-
     made = OPS['lif'].case(T, N, getattr(torch, dtype), direction, threads)
     case: dict[str, Any] = {'name': str(made), 'group': 'ops', 'op': 'lif', 'T': T, 'N': N, 'dtype': dtype}
     case |= {'direction': direction, 'threads': threads, 'steps': made.steps, 'traffic': made.traffic}
@@ -50,8 +52,6 @@ def network() -> dict[str, Any]:
 
 def document() -> dict[str, Any]:
     """A run of the grid."""
-    from benchmarks import run, scaling, targets
-
     directions = 'forward', 'forward+backward'
     grid = product((1, 4, 16, 64), (1 << 6, 1 << 14, 1 << 18, 1 << 21), ('float32', 'bfloat16'), directions)
     cases = [lif(*each) for each in grid] + [
