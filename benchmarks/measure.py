@@ -42,7 +42,7 @@ class Budget:
 
 BUDGETS = {
     registry.QUICK: Budget(0.4, 0.2, 0.0, 3, 15),
-    registry.DEFAULT: Budget(3.0, 1.0, 90.0, 5),
+    registry.DEFAULT: Budget(1.5, 1.0, 90.0, 5),
     registry.FULL: Budget(8.0, 8.0, 600.0, 5),
 }
 

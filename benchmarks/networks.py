@@ -30,19 +30,24 @@ class Contestants:
     skipped: dict[str, str]
 
 
-def _images(net: adapters_nets.Net, small: bool) -> adapters_nets.Net:
-    return replace(net, batch=2) if small else net
+def cases(size: str) -> list[Case]:
+    """Networks of a run: "full" has all.
 
-
-def cases(small: bool) -> list[Case]:
-    """All networks; small: small ones for training, and the lighter of the others with few images, without training."""
-    found = [Case(f'train {net.name}', net.T, net.batch, torch.float32, TRAINING, group=NETWORKS)
-             for net in training_nets.nets(small)]  # fmt: skip
-    for net in [_images(net, small) for net in adapters_nets.NETS if not small or net.name in LIGHT]:
-        for direction in (INFERENCE,) if small else (INFERENCE, TRAINING):
-            name = f'{net.library}.{net.name}'
-            found.append(Case(name, net.T, net.batch, torch.float32, direction, group=NETWORKS))
+    "default": those for training, and inference of the light ones of other libraries; "quick": the same, few images.
+    """
+    small = size == 'quick'
+    found = [_case(f'train {net.name}', net.T, net.batch, TRAINING) for net in training_nets.nets(small)]
+    for net in adapters_nets.NETS:
+        name, batch = f'{net.library}.{net.name}', 2 if small else net.batch
+        if size == 'full':
+            found += [_case(name, net.T, batch, direction) for direction in (INFERENCE, TRAINING)]
+        elif net.name in LIGHT:
+            found.append(_case(name, net.T, batch, INFERENCE))
     return found
+
+
+def _case(name: str, T: int, batch: int, direction: str) -> Case:
+    return Case(name, T, batch, torch.float32, direction, group=NETWORKS)
 
 
 def contestants(case: Case) -> Contestants:

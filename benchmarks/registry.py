@@ -29,7 +29,7 @@ COMPILED = 1 << 14, 1 << 18, 1 << 21  # N that the default run compiles, at T = 
 def cases(size: str = DEFAULT) -> tuple[Case, ...]:
     """The cases of a run, small ones first: "quick", "default" or "full"."""
     found = dict.fromkeys((*_grid(size), *_threads(size), *_ops(size)))
-    return (*found, *networks.cases(size == QUICK))
+    return (*found, *networks.cases(size))
 
 
 def compiles(case: Case, size: str) -> bool:
@@ -60,7 +60,7 @@ def _threads(size: str) -> list[Case]:
 
 def _ops(size: str) -> list[Case]:
     """The other ops, and the neurons of other libraries."""
-    wide, found = ((1 << 14,) if size == QUICK else (1 << 14, 1 << 18)), []
+    wide, found = {QUICK: (1 << 14,), DEFAULT: (1 << 16,), FULL: (1 << 14, 1 << 18)}[size], []
     dtypes = (SINGLE, BRAIN) if size == FULL else (SINGLE,)
     for op, N, dtype in product((*LAYERS, *RIVALS), wide, dtypes):
         directions = (FORWARD,) if op.name == 'poisson' else (BOTH,) if size == QUICK else DIRECTIONS

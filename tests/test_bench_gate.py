@@ -80,7 +80,10 @@ def test_what_is_too_large_or_too_slow_is_named(monkeypatch: pytest.MonkeyPatch)
     assert 'no torch.compile' in measure.measure(CASE, [compiled], rounds=1).skipped[compiled.name]
 
 
-@pytest.mark.parametrize('name', sorted(OPS.keys() - {'lif'}))
+LATER = [pytest.param(op.name, marks=pytest.mark.slow) for op in registry.RIVALS]
+
+
+@pytest.mark.parametrize('name', [*(op.name for op in registry.LAYERS), *LATER])
 @pytest.mark.filterwarnings('default')
 def test_every_op_passes_its_gate(name: str) -> None:
     """Each provider that can be imported computes what the registry says."""
@@ -95,12 +98,12 @@ def test_every_op_passes_its_gate(name: str) -> None:
 
 @pytest.mark.filterwarnings('default')
 def test_a_network_passes_its_gate() -> None:
-    case = next(c for c in networks.cases(small=True) if c.op == 'train mnist-conv')
+    case = next(c for c in networks.cases('quick') if c.op == 'train mnist-conv')
     result = measure.measure(case, rounds=1)
     assert result.failed == {}
     assert NATIVE in result.timings
     assert case.traffic == 0
-    assert INFERENCE in {c.direction for c in networks.cases(small=True)}
+    assert INFERENCE in {c.direction for c in networks.cases('quick')}
 
 
 def test_threads_of_a_case_are_given_back() -> None:
