@@ -21,8 +21,10 @@ th, td { padding: .3rem .7rem .3rem 0; text-align: right; border-bottom: 1px sol
 th { vertical-align: bottom; font-weight: 600; }
 .scroll th { white-space: normal; min-width: 4.5rem; }
 th:first-child, td:first-child { text-align: left; }
+.scroll td:first-child { white-space: normal; min-width: 8rem; }
 .met { color: var(--good); font-weight: 600; } .not { color: var(--bad); font-weight: 600; }
-.words td, .words th { text-align: left; white-space: normal; vertical-align: top; overflow-wrap: anywhere; }
+.words td, .words th { text-align: left; white-space: normal; vertical-align: top; }
+.words td { overflow-wrap: break-word; } .words .met, .words .not { white-space: nowrap; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
 figure { margin: 0; } figure svg { width: 100%; height: auto; display: block; max-width: 36rem; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; max-width: none; }
@@ -47,6 +49,7 @@ summary { cursor: pointer; padding: .4rem 0; font-weight: 600; }
   .pictures { grid-template-columns: 1fr 1fr; }
 }
 """
+LONG = 12  # rows
 METHOD = (
     'Right first: on the very inputs that are timed, spikes of every provider equal the reference&rsquo;s and '
     'gradients lie within tolerances; who fails is not timed.',
@@ -89,6 +92,12 @@ def _details(title: str, body: str, shown: bool = False) -> str:
     return f'<details{" open" if shown else ""}><summary>{escape(title)}</summary>{body}</details>'
 
 
+def _folded(title: str, found: Table) -> str:
+    """A table that is folded where it is long."""
+    body = table(found, words=True)
+    return _details(title, body) if len(found[2]) > LONG else body
+
+
 def _pictures(document: dict[str, Any]) -> str:
     colours = ''.join(
         f'<li><svg viewBox="0 0 10 10"><rect width="10" height="10" fill="{colour}"/></svg>{escape(name)}</li>'
@@ -97,11 +106,8 @@ def _pictures(document: dict[str, Any]) -> str:
     parts = []
     for title, found in plots.all_of(document):
         drawn = [f'<figure><figcaption>{escape(what)}</figcaption>{svg}</figure>' for what, svg in found if svg]
-        body = (
-            f'<ul class="legend">{colours}</ul><div class="pictures">{"".join(drawn)}</div>'
-            if drawn
-            else '<p>Not measured in this run.</p>'
-        )
+        named = '' if title in plots.ONE_COLOUR else f'<ul class="legend">{colours}</ul>'
+        body = f'{named}<div class="pictures">{"".join(drawn)}</div>' if drawn else '<p>Not measured in this run.</p>'
         parts.append(f'<h2>{escape(title)}</h2>{body}')
     return ''.join(parts)
 
@@ -126,7 +132,7 @@ def page(
     missed = report.target_table(document, only=False)
     sections = [
         ('Targets', table(report.counted(document), words=True)),
-        ('Targets that are not met', table(missed, words=True)),
+        ('Targets that are not met', _folded(f'{len(missed[2])} cases', missed)),
         ('Regressions', _regressions(compared, ref)),
     ]
     tables = [(title, table((title, *rest))) for title, *rest in report.case_tables(document)]
@@ -136,14 +142,14 @@ def page(
         ('Import', f'<p>Seconds, in fresh processes.</p>{table(report.startup_table(document))}'),
         ('Whole networks', table(report.network_table(document))),
         ('Cases', ''.join(_details(title, body, i < 2) for i, (title, body) in enumerate(tables))),
-        ('Not timed', table(report.left_out(document), words=True)),
+        ('Not timed', _folded('Who and why', report.left_out(document))),
         ('Machine and versions', _surroundings(document)),
         ('Method', f'<ul>{"".join(f"<li>{line}</li>" for line in METHOD)}</ul>'),
         ('Everybody', _details('All times', table(report.provider_table(document)))),
     ]
     join = lambda parts: ''.join(f'<section><h2>{t}</h2>{body}</section>' for t, body in parts)  # noqa: E731
-    threads = document['settings']['threads']
-    head = f'{about["cpu"]}, {threads} threads; torch {about["torch"]}, snnkern {about["snnkern"]}'
+    threads = f'threads: {document["settings"]["threads"]}'
+    head = f'{about["cpu"]}, {threads}; torch {about["torch"]}, snnkern {about["snnkern"]}'
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>snnkern bench</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

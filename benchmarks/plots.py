@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.lif import LOOP, LOOP_COMPILED, SJ, SJ_COMPILED
-from benchmarks.subjects import BOTH, COPY, FORWARD, NATIVE
+from benchmarks.subjects import BOTH, COPY, FORWARD, INFERENCE, NATIVE, NETWORKS, NEURONS, TRAINING
 from benchmarks.targets import Row, ratio, seconds
 
 INK = '#123456'  # becomes the colour of the page's text
@@ -29,6 +29,7 @@ STYLE = {
     'axes.spines.top': False,
     'axes.spines.right': False,
 }
+ONE_COLOUR = 'Neurons of other libraries', 'Networks', 'Memory'  # sections
 WIDTH, HEIGHT = 4.4, 3.3  # inches: legible on a phone
 
 
@@ -132,6 +133,27 @@ def bars(document: dict[str, Any], direction: str) -> str:
     return picture.svg()
 
 
+def others(document: dict[str, Any], group: str, direction: str) -> str:
+    """How many times snnkern native's time other libraries need for their own neurons, or networks; the largest N."""
+    own = [c for c in document['cases'] if (c['group'], c['direction'], c['dtype']) == (group, direction, 'float32')]
+    found = {}
+    for case in sorted(own, key=lambda case: case['N']):
+        for row in case['rows']:
+            if not row['ours'] and row['provider'] != COPY and (value := ratio(case, row['provider'])):
+                name = case['op'] if '.' in case['op'] else f'{case["op"]}.{row["provider"]}'
+                found['\n'.join(name.split('.', 1))] = value
+    if not found:
+        return ''
+    picture = Picture(f'{group}, {direction}', 'times as fast', '', 1 + 0.36 * len(found))
+    drawn = picture.axes.barh([*found], [*found.values()], 0.7, color=COLOURS[NATIVE])
+    picture.axes.bar_label(drawn, [f' {value:.3g}' for value in found.values()], fontsize=9)
+    picture.axes.tick_params('y', labelsize=9)
+    picture.axes.axvline(1, color=INK, linewidth=0.7)
+    picture.axes.invert_yaxis()
+    picture.axes.margins(x=0.15)
+    return picture.svg()
+
+
 def power(count: int) -> str:
     """2^14 of 16384."""
     return f'$2^{{{count.bit_length() - 1}}}$' if count & (count - 1) == 0 else str(count)
@@ -200,6 +222,8 @@ def all_of(document: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     return [
         ('Roofline', [(f'LIF, float32, {d}; dashed: the copy', roofline(document, d)) for d in ways]),
         ('Speed-up by rival', [(f'LIF, T = 16, float32, {d}', bars(document, d)) for d in ways]),
+        ('Neurons of other libraries', [(f'float32, {d}', others(document, NEURONS, d)) for d in ways]),
+        ('Networks', [(d, others(document, NETWORKS, d)) for d in (INFERENCE, TRAINING)]),
         ('Scaling', [(f'Over {over}, {d}', scaling(document, over, d)) for over in ('N', 'T') for d in ways]),
         (
             'Threads',
