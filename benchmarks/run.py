@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -90,7 +91,7 @@ def run(settings: Settings, progress: OnProgress) -> dict[str, Any]:
 
         tell('starting')
         chosen = settings.of(case)
-        results.append(measure(case, chosen, settings.size, settings.rounds, settings.threads, tell))
+        results.append(_measured(case, chosen, settings, tell))
     document: dict[str, Any] = {'format': FORMAT, 'about': found, 'settings': asdict(settings)}
     document['cases'] = [result.as_dict() for result in results]
     if not settings.filter:
@@ -99,6 +100,15 @@ def run(settings: Settings, progress: OnProgress) -> dict[str, Any]:
     document |= {'fits': scaling.fits(document['cases']), 'targets': targets.verdicts(document)}
     found['load average after'] = round(os.getloadavg()[0], 1)
     return document | {'seconds': perf_counter() - start}
+
+
+def _measured(case: Case, providers: Sequence[Provider], settings: Settings, tell: Callable[[str], None]) -> Result:
+    """A case; one that breaks is an error of ours, but hours of others are kept."""
+    try:
+        return measure(case, providers, settings.size, settings.rounds, settings.threads, tell)
+    except Exception as error:
+        traceback.print_exc()
+        return Result(case, failed={registry.NATIVE: f'fails: {type(error).__name__}: {error}'})
 
 
 def wrong(document: dict[str, Any]) -> list[str]:

@@ -69,6 +69,8 @@ def test_half_precision_is_widened() -> None:
 
 def test_what_is_too_large_or_too_slow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, 'free_bytes', lambda: 1000)
+    assert 'the gate would need' in measure.measure(CASE, EAGER, rounds=1).skipped['everybody']
+    monkeypatch.setattr(measure, 'GATE', 0)
     loop = next(p for p in EAGER if p.name == 'torch loop')
     assert 'GiB' in measure.measure(CASE, [loop], rounds=1).skipped['torch loop']
     monkeypatch.undo()
@@ -131,6 +133,15 @@ def test_environment_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not {k for k in pinned_environment(asked) if k.startswith('MALLOC_')}
     asked.allocator = 'tuned'
     assert pinned_environment(asked)['MALLOC_MMAP_THRESHOLD_']
+
+
+def test_a_case_that_breaks_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = run.measure
+    monkeypatch.setattr(run, 'measure', lambda case, *rest: 1 / 0 if case.direction == BOTH else real(case, *rest))
+    found = run.run(run.Settings('quick', 'T16-N64-', 'native', threads=1, rounds=1), lambda what, share: None)
+    assert [bool(case['rows']) for case in found['cases']] == [True, False]
+    assert len(run.wrong(found)) == 1
+    assert 'ZeroDivisionError' in run.wrong(found)[0]
 
 
 def test_a_child_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
