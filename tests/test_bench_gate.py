@@ -41,7 +41,7 @@ def test_wrong_is_not_timed() -> None:
     assert result.failed['snnkern broken'].startswith('fails: ')
     assert result.skipped.keys() == {'absent', 'breaks'}
     assert result.skipped['absent'] == 'no_such_module is not installed'
-    assert set(result.timings) == {COPY}
+    assert result.timings == {}, 'a copy of nobody is none'
     said = run.wrong({'cases': [result.as_dict()]})
     assert len(said) == 1, 'a rival that is wrong is not our error'
     assert 'snnkern broken' in said[0]
