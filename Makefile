@@ -34,7 +34,7 @@ docs: $(VENV)/.developer
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: build $(VENV)/.developer
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/snnkern bench
 
 # Faults in copies of the GPU kernels: the tests must catch every one. Tens of minutes.
 mutations: build $(VENV)/.developer

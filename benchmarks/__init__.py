@@ -1,1 +1,1 @@
-"""Speed and memory of snnkern beside what users have today: `python -m benchmarks.run --help`."""
+"""Speed and memory of snnkern beside what users have today: `snnkern bench --help`."""

@@ -32,7 +32,7 @@ from benchmarks import report
 from benchmarks.adapters_clock import Clock
 from benchmarks.adapters_nets import CLASSES, NETS, Net, Run
 from benchmarks.adapters_table import AFTER, BEFORE, DIRECTIONS, INFERENCE, TRAINING, UNROLLED, markdown, remark, table
-from benchmarks.run import ALLOCATORS, CHILD, pinned_environment, surroundings
+from benchmarks.environment import ALLOCATORS, CHILD, pinned_environment, surroundings
 from benchmarks.timing import Call, interleave, peak_bytes
 from snnkern import adapters
 from snnkern.adapters._fused import Fused

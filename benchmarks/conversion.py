@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 import snnkern
 from benchmarks import report, rival_converters
+from benchmarks.environment import ALLOCATORS, CHILD, pinned_environment, surroundings
 from benchmarks.rival_converters import RIVALS, Batches
-from benchmarks.run import ALLOCATORS, CHILD, pinned_environment, surroundings
 from benchmarks.timing import Call, Timing, interleave
 from snnkern.convert import SNN, recipes
 from snnkern.convert.layers import Spiking, Timed

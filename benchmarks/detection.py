@@ -38,8 +38,8 @@ from benchmarks.conversion import (
     verdicts,
     without_neurons,
 )
+from benchmarks.environment import ALLOCATORS, CHILD, surroundings
 from benchmarks.rival_converters import SJ
-from benchmarks.run import ALLOCATORS, CHILD, surroundings
 from benchmarks.timing import Call, Timing, interleave
 from snnkern.convert import recipes
 from snnkern.models.boxes import Detections, detect

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.run import surroundings
+from benchmarks.environment import surroundings
 from benchmarks.timing import Timing, interleave
 from snnkern import encode
 

@@ -1,6 +1,6 @@
 """Measure the kernels on a GPU: `python -m benchmarks.gpu [--device cuda] [--json FILE] [--quick]`.
 
-Multi-step LIF as in `benchmarks.run`, T = 1 to 32, three dtypes, forward of inference and of training, and backward, by
+Multi-step LIF as in `snnkern bench`, T = 1 to 32, three dtypes, forward of inference and of training, and backward, by
 each backend, beside SpikingJelly if it is installed (by the implementation that it chooses; SJ_LIF_CUDA_IMPLEMENTATION=
 triton, or cuda, forces one). Each time is the median over interleaved rounds (gpu_timing.py); GB/s are the bytes that
 must move divided by it, and stand beside a copy of as many bytes on the same device in the same rounds. Then small
@@ -36,8 +36,8 @@ from benchmarks.gpu_timing import (
     neurons,
     ours,
 )
+from benchmarks.measure import check
 from benchmarks.registry import COPY, PROVIDERS, SJ, Provider
-from benchmarks.run import check
 from benchmarks.timing import Call, Timing
 from snnkern import backends
 from snnkern._files import write

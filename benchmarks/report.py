@@ -1,128 +1,188 @@
-"""Results as JSON and as tables: each provider beside the copy, each target beside what was measured."""
+"""A run as tables: the cases of each op, each target beside what was measured, lines of cost, what was left out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.registry import COPY, NATIVE, SJ, TARGETS, Case
-from benchmarks.timing import Timing
-
-
-@dataclass
-class Result:
-    """One case. timings, peaks: by provider; skipped: provider -> why; failed: provider -> how it was wrong."""
-
-    case: Case
-    timings: dict[str, Timing] = field(default_factory=dict)
-    peaks: dict[str, int | None] = field(default_factory=dict)
-    first_call_s: dict[str, float] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def ratio(self, rival: str, statistic: str = 'median') -> float | None:
-        """How many times snnkern native's time the rival needs; None if one of the two was not measured."""
-        if rival not in self.timings or NATIVE not in self.timings:
-            return None
-        return getattr(self.timings[rival], statistic) / getattr(self.timings[NATIVE], statistic)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per provider."""
-        return [
-            {
-                'provider': name,
-                'ns_per_step': t.median / self.case.steps * 1e9,
-                'gb_per_s': self.case.traffic / t.median * 1e-9,
-                'copy_share': self.timings[COPY].median / t.median,
-                'times_spikingjelly': self.timings[SJ].median / t.median if SJ in self.timings else None,
-                'peak_bytes': self.peaks.get(name),
-                'first_call_s': self.first_call_s.get(name),
-                'seconds': t.as_dict(),
-            }
-            for name, t in self.timings.items()
-        ]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        case = {'name': str(self.case), 'op': self.case.op, 'T': self.case.T, 'N': self.case.N}
-        case |= {'dtype': str(self.case.dtype)[6:], 'direction': self.case.direction}
-        return {**case, 'rows': self.rows(), 'skipped': self.skipped, 'failed': self.failed}
-
-
-def verdicts(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Every target whose case was measured: wanted and measured ratio (of medians, minima, CPU time), met or not."""
-    found = []
-    for result in results:
-        for target in TARGETS:
-            if not target.holds_for(result.case) or (ratio := result.ratio(target.rival)) is None:
-                continue
-            found.append(
-                {
-                    'case': str(result.case),
-                    'rival': target.rival,
-                    'wanted': target.factor,
-                    'measured': ratio,
-                    'of_minima': result.ratio(target.rival, 'least'),
-                    'of_cpu_time': result.ratio(target.rival, 'cpu'),
-                    'met': ratio >= target.factor,
-                }
-            )
-    return found
-
+from benchmarks.subjects import COPY, NATIVE, NETWORKS
+from benchmarks.targets import Row, ratio, seconds
 
 Table = tuple[str, list[str], list[list[str]]]
+Document = dict[str, Any]
 
 
-def case_table(result: Result) -> Table:
-    """Title, head and rows of one case."""
-    head = [
-        'provider',
-        'ns/step',
-        'quartiles',
-        'least',
-        'CPU ns',
-        'GB/s',
-        'of copy',
-        'x SJ',
-        'peak MiB',
-        'first call s',
+def number(value: float | None, digits: int = 3) -> str:
+    """Three significant digits, without exponents; "-" for what is not there."""
+    if value is None:
+        return '-'
+    return f'{value:,.0f}' if abs(value) >= 100 else f'{value:.{digits}g}'
+
+
+def kind(case: Row) -> tuple[str, str, str]:
+    """The table that a case belongs to."""
+    return case['op'], case['direction'], case['dtype']
+
+
+def grouped(cases: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    """Cases by table, in the order of T and N."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for case in cases:
+        found.setdefault(kind(case), []).append(case)
+    order = lambda case: (case['threads'], case['T'], case['N'])  # noqa: E731
+    return {key: sorted(rows, key=order) for key, rows in found.items()}
+
+
+def _row(case: Row, rivals: Sequence[str]) -> list[str]:
+    """What a case took snnkern native, and how many times as long the others."""
+    own = next((row for row in case['rows'] if row['provider'] == NATIVE), None)
+    if own is None:
+        return ['-'] * (6 + len(rivals))
+    t, scale, peak = own['seconds'], 1e9 / case['steps'], own['peak_bytes']
+    return [
+        f'{number(t["median"] * 1e6)}',
+        f'{number(own["ns_per_step"])} ({number(t["low"] * scale)}-{number(t["high"] * scale)})',
+        number(own['gb_per_s']),
+        '-' if own['copy_share'] is None else f'{own["copy_share"]:.0%}',
+        *(number(ratio(case, rival)) for rival in rivals),
+        '-' if peak is None else number(peak / 2**20),
+        number(own['first_call_s']),
     ]
-    scale, rows = 1e9 / result.case.steps, []
-    for row in result.rows():
-        t, peak, first = result.timings[row['provider']], row['peak_bytes'], row['first_call_s']
-        rows.append(
-            [
-                row['provider'],
-                f'{row["ns_per_step"]:.3f}',
-                f'{t.low * scale:.3f}-{t.high * scale:.3f}',
-                f'{t.least * scale:.3f}',
-                f'{t.cpu * scale:.3f}',
-                f'{row["gb_per_s"]:.1f}',
-                f'{row["copy_share"]:.0%}',
-                '-' if row['times_spikingjelly'] is None else f'{row["times_spikingjelly"]:.1f}',
-                '-' if peak is None else f'{peak / 2**20:.1f}',
-                '-' if first is None else f'{first:.2f}',
-            ]
-        )
-    wrong = {f'{name}: {why}' for name, why in (result.skipped | result.failed).items()}
-    return f'{result.case}' + ''.join(f'\n  left out: {line}' for line in sorted(wrong)), head, rows
 
 
-def target_table(results: Sequence[Result]) -> Table:
-    """Title, head and rows of the targets."""
-    head = ['case', 'against', 'wanted', 'measured', 'of minima', 'of CPU time', 'target']
+def case_tables(document: Document) -> list[Table]:
+    """One table for each op, direction and dtype, with a row for each case."""
+    tables = []
+    kernels = [case for case in document['cases'] if case['group'] != NETWORKS]
+    for (op, *rest), cases in grouped(kernels).items():
+        rivals = list(dict.fromkeys(r['provider'] for c in cases for r in c['rows']))
+        rivals = [name for name in rivals if name not in (NATIVE, COPY)]
+        head = [
+            'T',
+            'N',
+            'threads',
+            'us a call',
+            'ns a step (quartiles)',
+            'GB/s',
+            'of copy',
+            *(f'x {name}' for name in rivals),
+        ]
+        rows = []
+        for case in cases:
+            threads = case['threads'] or document['settings']['threads']
+            rows.append([str(case['T']), f'{case["N"]:,}', str(threads), *_row(case, rivals)])
+        tables.append((', '.join((op, *rest)), [*head, 'peak MiB', 'first call s'], rows))
+    return tables
+
+
+def network_table(document: Document) -> Table:
+    """Whole networks: a row for each provider."""
+    head = ['network', 'provider', 'ms a call', 'quartiles', 'images/s', 'of snnkern native', 'peak MiB']
+    rows = []
+    for case in document['cases']:
+        for row in case['rows'] if case['group'] == NETWORKS else ():
+            t, peak = row['seconds'], row['peak_bytes']
+            quartiles = '-'.join(number(t[key] * 1e3) for key in ('low', 'high'))
+            rows.append(
+                [
+                    f'{case["op"]}, {case["direction"]}, T = {case["T"]}, batch {case["N"]}',
+                    *(row['provider'], number(t['median'] * 1e3), quartiles, number(case['N'] / t['median'])),
+                    number(ratio(case, row['provider'])),
+                    '-' if peak is None else number(peak / 2**20),
+                ]
+            )
+    return 'Whole networks', head, rows
+
+
+def provider_table(document: Document) -> Table:
+    """Everybody in every case: all that was measured."""
+    head = ['case', 'provider', 'ns a step', 'quartiles', 'least', 'CPU ns', 'of copy', 'peak MiB', 'first call s']
+    rows = []
+    for case in document['cases']:
+        scale = 1e9 / case['steps']
+        for row in case['rows']:
+            t, peak = row['seconds'], row['peak_bytes']
+            numbers = [number(t[key] * scale) for key in ('low', 'high', 'least', 'cpu')]
+            quartiles, least, cpu = '-'.join(numbers[:2]), *numbers[2:]
+            rows.append(
+                [
+                    *(case['name'], row['provider'], number(row['ns_per_step']), quartiles, least, cpu),
+                    '-' if row['copy_share'] is None else f'{row["copy_share"]:.0%}',
+                    '-' if peak is None else number(peak / 2**20),
+                    number(row['first_call_s']),
+                ]
+            )
+    return 'Everybody', head, rows
+
+
+def target_table(document: Document, only: bool | None = None) -> Table:
+    """The targets; only: those that are met, or are not."""
+    head = ['target', 'case', 'wanted', 'measured', 'of minima', 'of CPU time', 'verdict']
     rows = [
         [
-            v['case'],
-            v['rival'],
-            f'{v["wanted"]:.2f}x',
-            f'{v["measured"]:.2f}x',
-            f'{v["of_minima"]:.2f}x',
-            f'{v["of_cpu_time"]:.2f}x',
-            'met' if v['met'] else 'NOT met',
+            *(v['what'], v['case'], v['wanted'], number(v['measured'])),
+            *(number(v['of_minima']), number(v['of_cpu_time']), 'met' if v['met'] else 'NOT met'),
         ]
-        for v in verdicts(results)
+        for v in document['targets']
+        if only in (None, v['met'])
     ]
-    return "Targets: the rival's time as a multiple of snnkern native's", head, rows
+    return 'Targets', head, rows
+
+
+def counted(document: Document) -> Table:
+    """Each target once: in how many cases it is met, and the worst of them."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for verdict in document['targets']:
+        found.setdefault((verdict['what'], verdict['rival']), []).append(verdict)
+    rows = []
+    for (what, rival), verdicts in found.items():
+        most = verdicts[0]['wanted'].startswith('at most')
+        worst = (max if most else min)(verdicts, key=lambda v: v['measured'])
+        met = sum(v['met'] for v in verdicts)
+        mark = 'met' if met == len(verdicts) else 'NOT met'
+        rows.append([what, rival, f'{met} of {len(verdicts)}', number(worst['measured']), worst['case'], mark])
+    return 'Targets', ['target', 'against', 'met', 'worst', 'there', 'verdict'], rows
+
+
+def fit_table(document: Document) -> Table:
+    """Cost as a line in T * N."""
+    head = ['snnkern native', 'over', 'cases', 'a us', 'b ns', 'residual', 'worst']
+    rows = [
+        [
+            *(f'{f["direction"]}, {f["dtype"]}', f['over'], str(f['points']), number(f['a_us']), number(f['b_ns'])),
+            *(f'{f["median_residual"]:.0%}', f'{f["worst_residual"]:.0%}'),
+        ]
+        for f in document['fits']
+    ]
+    return 'Cost of a call: a + b * T * N', head, rows
+
+
+def overhead_table(document: Document) -> Table:
+    """Microseconds a call where there is nothing to compute."""
+    small = [c for c in document['cases'] if c['op'] == 'lif' and c['N'] == 64 and c['dtype'] == 'float32']
+    names = list(dict.fromkeys(row['provider'] for case in small for row in case['rows']))
+    rows = []
+    for case in small:
+        times = [seconds(case, name) for name in names]
+        rows.append([f'{case["direction"]}, T={case["T"]}', *(number(None if t is None else t * 1e6) for t in times)])
+    return 'Microseconds a call at N = 64', ['case', *names], rows
+
+
+def startup_table(document: Document) -> Table:
+    """What imports take."""
+    found = document.get('startup') or {}
+    rows = [[name, *(number(t[key]) for key in ('median', 'low', 'high', 'least'))] for name, t in found.items()]
+    return 'Seconds of imports, one after the other', ['import', 'median', 'low', 'high', 'least'], rows
+
+
+def left_out(document: Document) -> Table:
+    """Who was not timed and why, each reason once with the number of cases."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for case in document['cases']:
+        for name, why in case['skipped'].items():
+            found.setdefault((name, why), []).append(case['name'])
+        for name, why in case['failed'].items():
+            found.setdefault((name, f'gives other results: {why}'), []).append(case['name'])
+    rows = [[name, why, str(len(cases)), cases[0]] for (name, why), cases in found.items()]
+    return 'Not timed', ['provider', 'why', 'cases', 'for example'], rows
 
 
 def show(table: Table) -> None:
@@ -142,4 +202,4 @@ def show(table: Table) -> None:
         grid.add_column(name, justify='left' if i == 0 else 'right', no_wrap=True, overflow='fold')
     for row in rows:
         grid.add_row(*row)
-    Console(width=max(140, Console().width)).print(grid)
+    Console(width=max(Console(width=1000).measure(grid).maximum, Console().width)).print(grid)

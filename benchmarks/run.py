@@ -1,174 +1,156 @@
-"""Measure snnkern beside its rivals: `python -m benchmarks.run [--quick | --full] [--filter TEXT] [--json FILE]`.
+"""The suite in one process of its own: `python -m benchmarks.run SETTINGS FILE`, which `snnkern bench` starts.
 
-Speed counts only behind a green gate: on the very inputs that are timed, spikes of all providers must be equal and
-gradients within `snnkern.testing`'s tolerances; who fails is not timed. Everything runs in one child process whose
-allocator settings are pinned and reported, the same for all providers: glibc's defaults, or `--allocator tuned`.
+SETTINGS is JSON, see `Settings`; the document goes to FILE. `start` runs it with a pinned environment and hands on its
+progress: lines on stdout that begin with MARK.
 """
 
-import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
 
-import snnkern
-from benchmarks import report
-from benchmarks.registry import COPY, PROVIDERS, Case, Provider, cases
-from benchmarks.report import Result
-from benchmarks.timing import Call, call_of, copy_call, interleave, peak_bytes
-from snnkern.testing import assert_grads_close, assert_spikes_equal
+from benchmarks import registry, scaling, targets
+from benchmarks.environment import ALLOCATORS, pinned_environment, surroundings
+from benchmarks.measure import Result, measure
+from benchmarks.registry import DEFAULT, OPS, SIZES, Case, Provider
+from benchmarks.rivals import LIBRARIES
 
-# What a user has who sets nothing, and what spares large blocks their page faults (in glibc, and in torch).
-ALLOCATORS: dict[str, dict[str, str]] = {
-    'default': {},
-    'tuned': {
-        'MALLOC_MMAP_THRESHOLD_': str(1 << 30),
-        'MALLOC_TRIM_THRESHOLD_': str(4 << 30),
-        'THP_MEM_ALLOC_ENABLE': '1',
-    },
-}
-PINNED = ('MALLOC_', 'GLIBC_TUNABLES', 'THP_MEM_ALLOC_ENABLE', 'LD_PRELOAD', 'OMP_', 'GOMP_', 'KMP_', 'SNNKERN_')
-CHILD = 'SNNKERN_BENCHMARK_CHILD'
+FORMAT = 'snnkern bench 1'
+MARK = '\x1e'
+IMPORTS = {'quick': 2, 'default': 5, 'full': 9}
+OnProgress = Callable[[str, float], None]
 
 
-def pinned_environment(arguments: argparse.Namespace) -> dict[str, str]:
-    """This environment without anything that steers memory or threads, then what the command line asks for."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(PINNED)}
-    waiting = {'OMP_WAIT_POLICY': 'passive'} if arguments.passive else {}
-    threads = {'OMP_NUM_THREADS': str(arguments.threads)}
-    return {**kept, **ALLOCATORS[arguments.allocator], **threads, **waiting, CHILD: '1'}
+@dataclass(frozen=True)
+class Settings:
+    """What to measure and how. Raises ValueError.
+
+    size: "quick", "default" or "full". filter: only cases whose name contains it. providers: only those whose names
+    contain one of these, by commas. threads: of torch, OpenMP and snnkern. rounds: 0 by the budget of the size.
+    allocator: "default" or "tuned". passive: idle threads sleep at once.
+    """
+
+    size: str = DEFAULT
+    filter: str = ''
+    providers: str = ''
+    threads: int = 2
+    rounds: int = 0
+    allocator: str = 'default'
+    passive: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise ValueError(f'size must be one of {", ".join(SIZES)}, got {self.size!r}')
+        if self.allocator not in ALLOCATORS:
+            raise ValueError(f'--allocator must be one of {", ".join(ALLOCATORS)}, got {self.allocator!r}')
+        for name, least in (('threads', 1), ('rounds', 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f'--{name} must be at least {least}, got {getattr(self, name)}')
+        if not self.cases():
+            raise ValueError(f'--filter: no case has {self.filter!r} in its name; a name is {registry.cases()[0]}')
+        if not any(self.of(case) for case in self.cases()):
+            raise ValueError(f'--providers: none has one of {self.providers!r} in its name')
+
+    def cases(self) -> list[Case]:
+        """Those of the size that pass the filter."""
+        return [case for case in registry.cases(self.size) if self.filter in str(case)]
+
+    def of(self, case: Case) -> Sequence[Provider]:
+        """The providers of a case of an op; a network has its own."""
+        known = OPS[case.op].providers if case.op in OPS else registry.PROVIDERS
+        return [p for p in known if any(part in p.name for part in self.providers.split(','))]
 
 
-def surroundings(allocator: str) -> dict[str, Any]:
+def about(settings: Settings) -> dict[str, Any]:
     """What the numbers depend on."""
-    huge_pages = Path('/sys/kernel/mm/transparent_hugepage/enabled')
-    models = [line for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
-    return {
-        'allocator': allocator,
-        'allocator settings': ALLOCATORS[allocator] or 'none set: defaults of glibc and torch',
-        'libc': ' '.join(platform.libc_ver()),
-        'transparent huge pages': huge_pages.read_text().strip() if huge_pages.exists() else 'unknown',
-        'threads': torch.get_num_threads(),
-        'threads wait': os.environ.get('OMP_WAIT_POLICY', 'as OpenMP does: spinning'),
-        'cpu': models[0].partition(': ')[2] if models else platform.processor(),
-        'cores': os.cpu_count(),
-        'load average': round(os.getloadavg()[0], 1),
-        'python': platform.python_version(),
-        'torch': torch.__version__,
-        'snnkern': snnkern.__version__,
-        'backends': str(snnkern.explain()).splitlines(),
-        'peak memory': 'VmHWM - VmRSS before the call, after clear_refs; idle memory given back first',
-    }
+    versions = {title: version(name) for name, (title, _) in LIBRARIES.items() if find_spec(name)}
+    caches = {f'L2 of {settings.threads} cores': targets.cache_bytes(settings.threads)}
+    return {**surroundings(settings.allocator), 'libraries': versions, **caches}
 
 
-def check(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> str | None:
-    """How a result differs from the reference, or None. Tensors: spikes and, with gradients, that of x."""
+def run(settings: Settings, progress: OnProgress) -> dict[str, Any]:
+    """Measure everything; the child's part. Returns the document."""
+    torch.set_num_threads(settings.threads)
+    start, found, wanted = perf_counter(), about(settings), settings.cases()
+    results: list[Result] = []
+    for i, case in enumerate(wanted):
+
+        def tell(what: str, case: Case = case, i: int = i) -> None:
+            progress(f'{case}: {what}', i / len(wanted))
+
+        tell('starting')
+        chosen = settings.of(case)
+        results.append(_measured(case, chosen, settings, tell))
+    document: dict[str, Any] = {'format': FORMAT, 'about': found, 'settings': asdict(settings)}
+    document['cases'] = [result.as_dict() for result in results]
+    if not settings.filter:
+        progress('importing', 1.0)
+        document['startup'] = scaling.startup(IMPORTS[settings.size])
+    document |= {'fits': scaling.fits(document['cases']), 'targets': targets.verdicts(document)}
+    found['load average after'] = round(os.getloadavg()[0], 1)
+    return document | {'seconds': perf_counter() - start}
+
+
+def _measured(case: Case, providers: Sequence[Provider], settings: Settings, tell: Callable[[str], None]) -> Result:
+    """A case; one that breaks is an error of ours, but hours of others are kept."""
     try:
-        assert_spikes_equal(found[0], expected[0])
-        for ours, theirs in zip(found[1:], expected[1:], strict=True):
-            assert_grads_close(ours, theirs)
-    except AssertionError as error:
-        return str(error)
-    return None
+        return measure(case, providers, settings.size, settings.rounds, settings.threads, tell)
+    except Exception as error:
+        traceback.print_exc()
+        return Result(case, failed={registry.NATIVE: f'fails: {type(error).__name__}: {error}'})
 
 
-def measure(case: Case, providers: Sequence[Provider], rounds: int) -> Result:
-    """Gate, then time all providers and the copy in interleaved rounds, then memory."""
-    result, contestants = Result(case), {}
-    x, grad = case.inputs()
-    reference = next(p for p in PROVIDERS if p.name == 'snnkern reference')
-    expected = call_of(reference.build(), case, x, grad)()
-    for provider in providers:
-        if reason := provider.missing():
-            result.skipped[provider.name] = reason
-            continue
-        call = call_of(provider.build(), case, x, grad)
-        start = perf_counter()
-        found = call()
-        result.first_call_s[provider.name] = perf_counter() - start
-        if reason := check(found, expected):
-            result.failed[provider.name] = reason
-            continue
-        contestants[provider.name] = call
-    del expected, found
-    everyone: dict[str, Call] = {**contestants, COPY: copy_call(case)}
-    result.timings = interleave(everyone, rounds)
-    del everyone
-    result.peaks = {name: peak_bytes(call) for name, call in contestants.items()}
-    torch._dynamo.reset()
-    return result
+def wrong(document: dict[str, Any]) -> list[str]:
+    """Results of ours that are not the reference's."""
+    ours = {name: {p.name for p in op.providers if p.ours} for name, op in OPS.items()}
+    mine = lambda case, name: name in ours.get(case['op'], ()) or name.startswith('snnkern')  # noqa: E731
+    return [
+        f'{c["name"]}, {name}: {why}' for c in document['cases'] for name, why in c['failed'].items() if mine(c, name)
+    ]
 
 
-def rounds_of(case: Case, arguments: argparse.Namespace) -> int:
-    """More rounds for calls of microseconds than for those of seconds."""
-    if arguments.rounds:
-        return arguments.rounds
-    most = 15 if case.steps >= 1 << 24 else 60
-    return max(3, most // 4) if arguments.quick else most
+def start(settings: Settings, progress: OnProgress) -> dict[str, Any]:
+    """`run` in a child process with a pinned environment. Raises RuntimeError if it fails."""
+    with TemporaryDirectory() as folder:
+        out, errors = Path(folder) / 'suite.json', Path(folder) / 'errors'
+        command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.run', json.dumps(asdict(settings)), str(out)]
+        status = _watched(command, pinned_environment(settings), errors, progress)
+        if status:
+            lines = errors.read_text().strip().splitlines() or [f'exit status {status}']
+            raise RuntimeError(f'the measuring process failed: {lines[-1]}')
+        return dict(json.loads(out.read_text()))
 
 
-def parse(words: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description='Speed and memory of snnkern beside its rivals.')
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument('--quick', action='store_true', help='few rounds, nothing through torch.compile, N <= 2^18')
-    size.add_argument('--full', action='store_true', help='other T and half precision, too')
-    parser.add_argument('--filter', default='', help='only cases whose name contains this')
-    parser.add_argument('--providers', default='', help='only providers whose name contains one of these, by commas')
-    parser.add_argument('--json', type=Path, help='also write everything here')
-    parser.add_argument('--threads', type=int, default=2, help='of torch, OpenMP and snnkern (default 2)')
-    parser.add_argument('--passive', action='store_true', help='idle threads sleep at once: for a busy machine')
-    parser.add_argument('--rounds', type=int, default=0, help='interleaved rounds per case (default: by size)')
-    parser.add_argument('--allocator', choices=ALLOCATORS, default='default')
-    return parser.parse_args(words)
+def _watched(command: list[str], environment: dict[str, str], errors: Path, progress: OnProgress) -> int:
+    """Run a command to its end, handing on its progress; it ends with this process's exceptions, too."""
+    pipe: dict[str, Any] = {'env': environment, 'cwd': Path(__file__).parents[1], 'stdout': subprocess.PIPE}
+    with errors.open('w') as stderr, subprocess.Popen(command, stderr=stderr, text=True, **pipe) as child:
+        try:
+            for text in child.stdout or ():
+                if text.startswith(MARK):
+                    progress(*json.loads(text[1:]))
+        except BaseException:
+            child.kill()
+            raise
+    return child.returncode
 
 
-def chosen(arguments: argparse.Namespace) -> tuple[list[Case], list[Provider]]:
-    """Cases and providers that the command line asks for."""
-    wanted = [c for c in cases(arguments.full) if arguments.filter in str(c)]
-    providers = [p for p in PROVIDERS if any(name in p.name for name in arguments.providers.split(','))]
-    if arguments.quick:
-        wanted = [c for c in wanted if c.N <= 1 << 18]
-        providers = [p for p in providers if not p.compiled]
-    return wanted, providers
-
-
-def run(arguments: argparse.Namespace) -> list[Result]:
-    """Measure and print; the child's part."""
-    torch.set_num_threads(arguments.threads)
-    wanted, providers = chosen(arguments)
-    about = surroundings(arguments.allocator)
-    for key, value in about.items():
-        print(f'{key}: {value}' if not isinstance(value, list) else f'{key}: ' + '\n  '.join(value))
-    results = []
-    for case in wanted:
-        results.append(measure(case, providers, rounds_of(case, arguments)))
-        report.show(report.case_table(results[-1]))
-    report.show(report.target_table(results))
-    if arguments.json:
-        about['load average after'] = round(os.getloadavg()[0], 1)
-        document = {'about': about, 'cases': [r.as_dict() for r in results], 'targets': report.verdicts(results)}
-        arguments.json.write_text(json.dumps(document, indent=1))
-    return results
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Run in a child with a pinned environment; 1 if a provider of ours gives wrong results."""
-    arguments = parse(words)
-    if CHILD not in os.environ:
-        command = [sys.executable, '-m', 'benchmarks.run', *(sys.argv[1:] if words is None else words)]
-        return subprocess.run(command, env=pinned_environment(arguments), cwd=Path(__file__).parents[1]).returncode
-    ours = {p.name for p in PROVIDERS if p.ours}
-    return int(any(ours & result.failed.keys() for result in run(arguments)))
+def main(words: Sequence[str]) -> None:
+    settings, out = Settings(**json.loads(words[0])), Path(words[1])
+    document = run(settings, lambda what, share: print(MARK + json.dumps([what, share]), flush=True))
+    out.write_text(json.dumps(document))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main(sys.argv[1:])

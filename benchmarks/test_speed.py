@@ -1,29 +1,42 @@
-"""`pytest benchmarks`: the registry's cases through pytest-benchmark, for its statistics and comparisons.
+"""`pytest benchmarks`: the registry's quick cases through pytest-benchmark, for its statistics and comparisons.
 
-Without torch.compile (`python -m benchmarks.run` has it) and without assertions about time. `--benchmark-autosave` and
-`--benchmark-compare` follow one machine over commits; rivals are compared in `benchmarks.run`, interleaved.
+Without torch.compile (`snnkern bench` has it) and without assertions about time. `--benchmark-autosave` and
+`--benchmark-compare` follow one machine over commits; rivals are compared in `snnkern bench`, interleaved.
 """
 
 import pytest
 
-from benchmarks.registry import PROVIDERS, Case, Provider, cases
-from benchmarks.run import check
+from benchmarks import networks
+from benchmarks.measure import check, expected_of
+from benchmarks.registry import OPS, QUICK, Case, cases
+from benchmarks.subjects import NETWORKS
 from benchmarks.timing import call_of
 
-SMALL = [c for c in cases() if c.N <= 1 << 18]
-EAGER = [p for p in PROVIDERS if not p.compiled]
+QUICK_CASES = [case for case in cases(QUICK) if not case.threads]
+EAGER = [(c, p) for c in QUICK_CASES if c.op in OPS for p in OPS[c.op].providers if not p.compiled]
+NETS = [case for case in QUICK_CASES if case.group == NETWORKS]
 
 
-@pytest.mark.parametrize('provider', EAGER, ids=lambda p: p.name)
-@pytest.mark.parametrize('case', SMALL, ids=str)
+@pytest.mark.parametrize(('case', 'provider'), EAGER, ids=lambda value: getattr(value, 'name', str(value)))
 @pytest.mark.filterwarnings('default')
-def test_speed(benchmark, case: Case, provider: Provider) -> None:
+def test_speed(benchmark, case: Case, provider) -> None:
     if reason := provider.missing():
         pytest.skip(reason)
-    x, grad = case.inputs()
-    reference = next(p for p in PROVIDERS if p.name == 'snnkern reference')
-    call = call_of(provider.build(), case, x, grad)
-    wrong = check(call(), call_of(reference.build(), case, x, grad)())
+    op = OPS[case.op]
+    x, grad = op.inputs(case)
+    call, expected = call_of(provider.build(case.dtype), case, x, grad), expected_of(op, case, x, grad)
+    wrong = op.gate(call(), expected) if op.gate else check(call(), expected, provider.flips)
     assert wrong is None, wrong
     benchmark.extra_info['element-steps'] = case.steps
     benchmark(call)
+
+
+@pytest.mark.parametrize('case', NETS, ids=str)
+@pytest.mark.filterwarnings('default')
+def test_networks(benchmark, case: Case) -> None:
+    found = networks.contestants(case)
+    assert not found.failed
+    if 'snnkern native' not in found.calls:
+        pytest.skip(str(found.skipped))
+    benchmark.extra_info['images'] = case.N
+    benchmark(found.calls['snnkern native'])

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.registry import BOTH, Case, Run
+from benchmarks.subjects import BOTH, Case, Run
 
 Call = Callable[[], Any]
 SAMPLE_S = 4e-3

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 import snnkern
 from benchmarks import report
-from benchmarks.run import ALLOCATORS, CHILD, pinned_environment, surroundings
+from benchmarks.environment import ALLOCATORS, CHILD, pinned_environment, surroundings
 from benchmarks.timing import interleave, peak_bytes
 from benchmarks.training_nets import BOUND, OURS, PACKED, SJ, SNN, Net, encoder, make, nets
 

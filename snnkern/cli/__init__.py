@@ -1,11 +1,11 @@
-"""The command line: `snnkern convert`, `train`, `predict`, `detect`, `study`, `demo`, `selftest`, `explain`."""
+"""`snnkern convert`, `train`, `predict`, `detect`, `study`, `demo`, `selftest`, `bench`, `explain`."""
 
 from typing import Annotated
 
 import typer
 
 import snnkern
-from snnkern.cli import convert, demo, detect, predict, selftest, study, train
+from snnkern.cli import bench, convert, demo, detect, predict, selftest, study, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -36,5 +36,6 @@ app.command()(convert.convert)
 app.command()(train.train)
 app.command()(predict.predict)
 app.command()(selftest.selftest)
+app.command()(bench.bench)
 app.add_typer(detect.app, name='detect')
 app.add_typer(study.app, name='study')

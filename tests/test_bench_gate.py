@@ -1,0 +1,154 @@
+"""`snnkern bench` times only what is right and fits; how fast anything is, is not tested."""
+
+import json
+import subprocess
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from benchmarks import measure, networks, registry, run
+from benchmarks.environment import pinned_environment
+from benchmarks.registry import BOTH, COPY, NATIVE, OPS, Provider
+from benchmarks.subjects import INFERENCE
+
+LIF = OPS['lif']
+CASE = LIF.case(4, 256, torch.float32, BOTH)
+EAGER = [p for p in LIF.providers if not p.compiled]
+
+
+def test_all_is_measured() -> None:
+    result = measure.measure(CASE, EAGER, rounds=2)
+    assert result.failed == {}
+    assert {*result.timings, *result.skipped} == {*(p.name for p in EAGER), COPY}
+    assert all(t.least <= t.low <= t.median <= t.high for t in result.timings.values())
+    rows = {row['provider']: row for row in result.as_dict()['rows']}
+    assert all(row['peak_bytes'] is None or row['peak_bytes'] < 2**30 for row in rows.values())
+    assert rows[COPY]['copy_share'] == 1
+    assert rows[NATIVE]['ours']
+    assert CASE.traffic == 4 * 256 * 4 * 5
+    assert CASE.footprint == 4 * 256 * 4 * 4
+
+
+def test_wrong_is_not_timed() -> None:
+    half = Provider('wrong', lambda: lambda x: registry.torch_loop(x) * 0.5)
+    absent = Provider('absent', lambda: None, needs=('no_such_module',))
+    breaks = Provider('breaks', lambda: lambda x: x.no_such_method())
+    ours = Provider('snnkern broken', breaks.make, ours=True)
+    result = measure.measure(CASE, [half, absent, breaks, ours], rounds=1)
+    assert 'values differ' in result.failed['wrong']
+    assert result.failed['snnkern broken'].startswith('fails: ')
+    assert result.skipped.keys() == {'absent', 'breaks'}
+    assert result.skipped['absent'] == 'no_such_module is not installed'
+    assert result.timings == {}, 'a copy of nobody is none'
+    said = run.wrong({'cases': [result.as_dict()]})
+    assert len(said) == 1, 'a rival that is wrong is not our error'
+    assert 'snnkern broken' in said[0]
+
+
+@pytest.mark.parametrize(('changed', 'passes'), [(0, True), (1, True), (40, False)])
+def test_flips_are_few(changed: int, passes: bool) -> None:
+    spikes, grad = torch.zeros(4, 1000), torch.randn(4, 1000)
+    other = spikes.clone()
+    other[2, :changed] = 1
+    found = measure.check((other, grad), (spikes, grad), flips=0.01)
+    assert (found is None) == passes
+    assert measure.check((spikes, -grad), (spikes, grad), flips=0.01) is not None
+
+
+def test_half_precision_is_widened() -> None:
+    """A loop with potentials of bfloat16 would fail the gate; so do rivals that are not widened."""
+    case = LIF.case(16, 2048, torch.bfloat16, BOTH)
+    loop = next(p for p in EAGER if p.name == 'torch loop')
+    rounded = Provider('rounded', loop.make)
+    result = measure.measure(case, [loop, rounded], rounds=1)
+    assert loop.name in result.timings
+    assert 'rounded' in result.failed
+
+
+def test_what_is_too_large_or_too_slow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, 'free_bytes', lambda: 1000)
+    assert 'the gate would need' in measure.measure(CASE, EAGER, rounds=1).skipped['everybody']
+    monkeypatch.setattr(measure, 'GATE', 0)
+    loop = next(p for p in EAGER if p.name == 'torch loop')
+    assert 'GiB' in measure.measure(CASE, [loop], rounds=1).skipped['torch loop']
+    monkeypatch.undo()
+    slow = Provider('slow', lambda: lambda x: time.sleep(0.3) or registry.torch_loop(x))
+    assert 'one call takes' in measure.measure(CASE, [slow], rounds=1).skipped['slow']
+    with pytest.raises(TimeoutError), measure.within(0.05):
+        time.sleep(1)
+    compiled = next(p for p in LIF.providers if p.compiled)
+    assert 'no torch.compile' in measure.measure(CASE, [compiled], rounds=1).skipped[compiled.name]
+
+
+LATER = [pytest.param(op.name, marks=pytest.mark.slow) for op in registry.RIVALS]
+
+
+@pytest.mark.parametrize('name', [*(op.name for op in registry.LAYERS), *LATER])
+@pytest.mark.filterwarnings('default')
+def test_every_op_passes_its_gate(name: str) -> None:
+    """Each provider that can be imported computes what the registry says."""
+    op = OPS[name]
+    direction = registry.FORWARD if name == 'poisson' else BOTH
+    result = measure.measure(op.case(4, 4096, torch.float32, direction), rounds=1)
+    assert result.failed == {}
+    assert NATIVE in result.timings
+    absent = {p.name for p in op.providers if p.missing()}
+    assert {n for n, why in result.skipped.items() if 'call takes' not in why} == absent
+
+
+@pytest.mark.filterwarnings('default')
+def test_a_network_passes_its_gate() -> None:
+    case = next(c for c in networks.cases('quick') if c.op == 'train mnist-conv')
+    result = measure.measure(case, rounds=1)
+    assert result.failed == {}
+    assert NATIVE in result.timings
+    assert case.traffic == 0
+    assert INFERENCE in {c.direction for c in networks.cases('quick')}
+
+
+def test_threads_of_a_case_are_given_back() -> None:
+    before, seen = torch.get_num_threads(), []
+    spy = Provider('spy', lambda: lambda x: seen.append(torch.get_num_threads()) or registry.torch_loop(x))
+    measure.measure(LIF.case(4, 256, torch.float32, BOTH, threads=before + 1), [spy], rounds=1)
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+
+
+def test_names_are_unique_and_sizes_grow() -> None:
+    counts = []
+    for size in registry.SIZES:
+        names = [str(case) for case in registry.cases(size)]
+        assert len(names) == len(set(names))
+        counts.append(len(names))
+    assert counts == sorted(counts)
+    grid = {(c.T, c.N) for c in registry.cases(registry.FULL) if c.op == 'lif' and not c.threads}
+    assert {(T, N) for T in (1, 4, 16, 64) for N in (1 << 6, 1 << 10, 1 << 14, 1 << 18, 1 << 21)} <= grid
+
+
+def test_environment_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MALLOC_ARENA_MAX', '1')
+    asked = SimpleNamespace(allocator='default', passive=False, threads=2)
+    assert not {k for k in pinned_environment(asked) if k.startswith('MALLOC_')}
+    asked.allocator = 'tuned'
+    assert pinned_environment(asked)['MALLOC_MMAP_THRESHOLD_']
+
+
+def test_a_case_that_breaks_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = run.measure
+    monkeypatch.setattr(run, 'measure', lambda case, *rest: 1 / 0 if case.direction == BOTH else real(case, *rest))
+    found = run.run(run.Settings('quick', 'T16-N64-', 'native', threads=1, rounds=1), lambda what, share: None)
+    assert [bool(case['rows']) for case in found['cases']] == [True, False]
+    assert len(run.wrong(found)) == 1
+    assert 'ZeroDivisionError' in run.wrong(found)[0]
+
+
+def test_a_child_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, 'Popen', lambda command, **named: real([*command[:3], '-c', 'raise OSError("x")'], **named)
+    )
+    with pytest.raises(RuntimeError, match='measuring process failed: OSError: x'):
+        run.start(run.Settings('quick', 'N64-'), lambda what, share: None)
+    assert json.loads(json.dumps(run.about(run.Settings('quick'))))['threads'] == torch.get_num_threads()
