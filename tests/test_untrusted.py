@@ -103,7 +103,8 @@ def test_a_checkpoint_with_code_in_it(tmp_path):
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('name', RUNS)
 def test_any_broken_file_of_a_run(name, tmp_path):
-    ends(*RUNS[name](tmp_path), 40)
+    # Films are played as far as they can be.
+    ends(*RUNS[name](tmp_path), 40, least=0.02 if name.startswith('film') else 0.1)
 
 
 @pytest.mark.slow
@@ -111,7 +112,7 @@ def test_any_broken_file_of_a_run(name, tmp_path):
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('name', RUNS)
 def test_many_broken_files_of_a_run(name, tmp_path):
-    ends(*RUNS[name](tmp_path), 2000)
+    ends(*RUNS[name](tmp_path), 2000, least=0.02)
 
 
 def test_graphs_that_are_cut_off(tmp_path):

@@ -54,6 +54,13 @@ def refusal(backend: str) -> str:
     return backends.module(backend).refusal('multistep', CUDA, torch.float32) or ''
 
 
+def openmp() -> str:
+    """The OpenMP runtimes of this process: torch's, the system's, or both."""
+    maps = Path('/proc/self/maps')
+    files = {line.split()[-1] for line in maps.read_text().splitlines() if 'gomp' in line} if maps.exists() else set()
+    return ', '.join(sorted("torch's" if '/torch' in file else "the system's" for file in files)) or '?'
+
+
 def facts() -> dict[str, str]:
     triton = bool(importlib.util.find_spec('triton'))
     assert triton or refusal('triton') == 'triton is not installed', refusal('triton')
@@ -64,6 +71,7 @@ def facts() -> dict[str, str]:
         'torch': torch.__version__,
         'Triton': 'yes' if triton else 'no',
         '_cuda': 'yes' if built else 'no',
+        'OpenMP': openmp(),
     }
 
 

@@ -26,7 +26,7 @@ CPU_INDEX = '--index-url https://download.pytorch.org/whl/cpu'
 TORCHES = {'TORCH_CPU': f'torch {CPU_INDEX}', 'TORCH_OLD': f'torch==2.6.0 {CPU_INDEX}', 'TORCH_CUDA': 'torch'}
 VERSIONS = ('3.10', '3.11', '3.12', '3.13')
 SOURCES = ('CMakeLists.txt', 'LICENSE', 'README.md', 'SECURITY.md', 'CHANGELOG.md', 'csrc/cpu.cmake')
-COLUMNS = ('wheel', 'Python', 'torch', 'Triton', '_cuda', 'result')
+COLUMNS = ('wheel', 'Python', 'torch', 'Triton', '_cuda', 'OpenMP', 'result')
 NVCC = ('/usr/local/bin/nvcc', '/usr/local/cuda/bin/nvcc', '/usr/bin/nvcc')
 # Mounts of its own, in which every nvcc is a device that nobody can run.
 HIDING = 'until test "$1" = --; do mount --bind /dev/null "$1" || exit; shift; done; shift; exec "$@"'
