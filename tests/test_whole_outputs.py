@@ -36,7 +36,7 @@ def trained(given, out):
     pytest.importorskip('lightning')
     config = Config('tiny-yolo', f'yolo:{squares(given)}', loss='head', options={'width': 2, 'anchors': 2}, T=1)
     small = dataclasses.replace(config, epochs=1, batch=6, data_options={'size': [64, 64]})
-    settings = runtime.Settings(device='cpu', checkpoint_every=1)
+    settings = runtime.Settings(device='cpu', checkpoint_every=1, existing='overwrite')
     return lambda: program.train(small, out, settings, lambda what, share: None)
 
 
