@@ -7,7 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from corrupt import FORMATS, W, chain, coco_folder, converted, mutants, soon, trees, yolo_folder, zipped
+from broken import ends, mutants, soon, trees
+from corrupt import FORMATS, W, chain, coco_folder, converted, yolo_folder, zipped
 from test_event_files import SAMPLES, member, needs_samples
 
 from snnkern._archives import archive
@@ -22,32 +23,21 @@ from snnkern.data.yolo_boxes import yolo
 from snnkern.models import WeightsError
 from snnkern.models.weights import read_weights
 
-OURS = (DataError, WeightsError, ValueError)
 CAMERAS = {'.bin': 'tonic', '.dat': 'expelliarmus', '.raw': 'expelliarmus', '.mat': 'scipy'}
 
 
-def ends(name, root, count):
+def made(name, root):
+    """A whole file and its use."""
     pytest.importorskip(CAMERAS.get(name.removeprefix('events '), 'torchvision'))
     if name == 'coco masks':
         pytest.importorskip('pycocotools')
-    path, use = FORMATS[name](root)
-    content = path.read_bytes()
-    use()
-    refused = 0
-    with soon(300):
-        for other in mutants(content, count):
-            path.write_bytes(other)
-            try:
-                use()
-            except OURS:
-                refused += 1
-    assert refused > count // 10
+    return FORMATS[name](root)
 
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('name', FORMATS)
 def test_any_broken_file_ends_in_one_error(name, tmp_path):
-    ends(name, tmp_path, 10 if name == 'cifar mosaic' else 40)
+    ends(*made(name, tmp_path), 10 if name == 'cifar mosaic' else 40)
 
 
 @pytest.mark.slow
@@ -55,7 +45,7 @@ def test_any_broken_file_ends_in_one_error(name, tmp_path):
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('name', FORMATS)
 def test_many_broken_files(name, tmp_path):
-    ends(name, tmp_path, 2000)
+    ends(*made(name, tmp_path), 2000)
 
 
 @pytest.mark.slow

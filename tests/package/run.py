@@ -1,44 +1,49 @@
-"""What users install: the sdist, a wheel built from it, and that wheel with several torches and Pythons.
+"""What users install: the sdist, wheels built from it, and those wheels with several torches and Pythons.
 
 Run as `make package-test`, by any Python with venv; it needs a network (torch is downloaded for each environment) and
-some tens of minutes. Environment variables say what pip gets: TORCH_CPU (a torch without CUDA), TORCH_OTHER (another
-version of it, for the same wheel), TORCH_CUDA (with CUDA and Triton; it then runs once more without Triton), each
-empty to be left out; PYTHONS, further interpreters, for each of which a wheel is built. SNNKERN_CUDA is OFF unless set,
-as where there is no nvcc.
+some tens of minutes. It ends with a table of what was checked, and of what was skipped for want of nvcc or a Python.
+
+Environment variables say what pip gets: TORCH_CPU (a torch without CUDA), TORCH_OLD (another version of it, for the
+same wheel), TORCH_CUDA (with CUDA and Triton; then without Triton, and with a wheel built with nvcc), each empty to be
+left out. PYTHONS: the further interpreters; unset: python3.10 to python3.13, from PATH or pyenv.
 """
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = Path(__file__).with_name('check.py')
 CPU_INDEX = '--index-url https://download.pytorch.org/whl/cpu'
-TORCHES = {'TORCH_CPU': f'torch {CPU_INDEX}', 'TORCH_OTHER': f'torch==2.6.0 {CPU_INDEX}', 'TORCH_CUDA': 'torch'}
-NEEDED = (
-    'CMakeLists.txt',
-    'csrc/cpu.cmake',
-    'csrc/bindings_cpu.cpp',
-    'csrc/math/step.h',
-    'SECURITY.md',
-    'CHANGELOG.md',
-)
-INSTALLED = ('_cpu.pyi', 'py.typed', 'data/mnist_10k.npz', 'data/NOTICE', 'recipes/direct/configs/mnist-mlp.toml')
+TORCHES = {'TORCH_CPU': f'torch {CPU_INDEX}', 'TORCH_OLD': f'torch==2.6.0 {CPU_INDEX}', 'TORCH_CUDA': 'torch'}
+VERSIONS = ('3.10', '3.11', '3.12', '3.13')
+SOURCES = ('CMakeLists.txt', 'LICENSE', 'README.md', 'SECURITY.md', 'CHANGELOG.md', 'csrc/cpu.cmake')
+COLUMNS = ('wheel', 'Python', 'torch', 'Triton', '_cuda', 'OpenMP', 'result')
+NVCC = ('/usr/local/bin/nvcc', '/usr/local/cuda/bin/nvcc', '/usr/bin/nvcc')
+# Mounts of its own, in which every nvcc is a device that nobody can run.
+HIDING = 'until test "$1" = --; do mount --bind /dev/null "$1" || exit; shift; done; shift; exec "$@"'
 
 
-def run(*command: object) -> None:
-    """Run a program away from the checkout, whose package it would import."""
+def run(*command: object, **variables: str) -> str:
+    """Run a program away from the checkout, whose package it would import; what it prints is shown and returned."""
     print('$', *command, flush=True)
-    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    environment.setdefault('SNNKERN_CUDA', 'OFF')
-    subprocess.run([str(word) for word in command], check=True, cwd=ROOT.parent, env=environment)
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'} | variables
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=ROOT.parent, env=environment, stdout=subprocess.PIPE, text=True)
+    print(done.stdout, end='', flush=True)
+    done.check_returncode()
+    return done.stdout
 
 
-def environment(folder: Path, python: str, *packages: str) -> Path:
+def environment(folder: Path, python: str | Path, *packages: str) -> Path:
     """The Python of a new environment with these packages."""
     run(python, '-m', 'venv', folder)
     own = folder / 'bin' / 'python'
@@ -47,50 +52,130 @@ def environment(folder: Path, python: str, *packages: str) -> Path:
     return own
 
 
-def built(folder: Path, python: str) -> tuple[Path, Path]:
+def nvccs() -> list[str]:
+    """Every nvcc that CMake could find, without links."""
+    homes = (os.environ.get(name) for name in ('CUDA_HOME', 'CUDA_PATH'))
+    names = [shutil.which('nvcc'), *NVCC, *(f'{home}/bin/nvcc' for home in homes if home)]
+    return sorted({os.path.realpath(name) for name in names if name and os.path.exists(name)})
+
+
+@cache
+def hidden() -> tuple[str, ...] | None:
+    """The start of a command that finds no nvcc, as on machines without it; None where nothing can be hidden."""
+    if not nvccs():
+        return ()
+    start = ('unshare', '--mount', 'sh', '-c', HIDING, 'sh', *nvccs(), '--')
+    try:
+        return start if subprocess.run([*start, 'true'], capture_output=True).returncode == 0 else None
+    except FileNotFoundError:
+        return None
+
+
+def built(folder: Path, python: str | Path, nvcc: bool = False) -> tuple[Path, Path]:
     """The sdist, and the wheel that is built of it, in environments of the build's own."""
-    run(environment(folder / 'build', python, 'build'), '-m', 'build', '--outdir', folder / 'dist', ROOT)
+    options = {'SNNKERN_CUDA': 'ON', 'SNNKERN_CUDA_ARCHS': '90-real'} if nvcc else {'SNNKERN_CUDA': 'AUTO'}
+    start: tuple[str, ...] = ()
+    if not nvcc:
+        start = hidden() or ()
+        options['SNNKERN_CUDA'] = 'OFF' if hidden() is None else 'AUTO'
+    build = environment(folder / 'build', python, 'build')
+    run(*start, build, '-m', 'build', '--outdir', folder / 'dist', ROOT, **options)
     (sdist,), (wheel,) = (list((folder / 'dist').glob(ending)) for ending in ('*.tar.gz', '*.whl'))
     return sdist, wheel
 
 
-def complete(sdist: Path, wheel: Path) -> None:
-    """Both hold what they must."""
+def expected() -> tuple[set[str], set[str]]:
+    """What the sdist and the package in a wheel hold: all that git has of the sources and of the package."""
+    listed = ['git', '-C', str(ROOT), 'ls-files', '--cached', '--others', '--exclude-standard', 'csrc', 'snnkern']
+    files = set(subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split())
+    files = {name for name in files if (ROOT / name).exists()}
+    return files | set(SOURCES), {name for name in files if name.startswith('snnkern/')}
+
+
+def complete(sdist: Path, wheel: Path, nvcc: bool = False) -> None:
+    """Both hold what they must, and the wheel nothing else."""
     with tarfile.open(sdist) as archive:
         sources = {name.partition('/')[2] for name in archive.getnames()}
     with zipfile.ZipFile(wheel) as archive:
-        files = set(archive.namelist())
-    missing = [name for name in NEEDED if name not in sources]
-    missing += [name for name in INSTALLED if f'snnkern/{name}' not in files]
-    if missing or not any(name.startswith('snnkern/_cpu.') and name.endswith('.so') for name in files):
-        raise SystemExit(f'missing from sdist or wheel: {missing or "_cpu"}')
+        files = {name for name in archive.namelist() if '.dist-info/' not in name}
+    binaries = {name for name in files if name.endswith('.so')}
+    there, packed = expected()
+    wrong = {f'not in the sdist: {name}' for name in there - sources}
+    wrong |= {f'not in the wheel: {name}' for name in packed - files}
+    wrong |= {f'no part of the wheel: {name}' for name in files - packed - binaries}
+    if {name.split('.')[0] for name in binaries} != {'snnkern/_cpu', *(['snnkern/_cuda'] if nvcc else [])}:
+        wrong.add(f'binaries: {sorted(binaries)}')
+    if wrong:
+        raise SystemExit('\n'.join(sorted(wrong)))
 
 
-def installed(folder: Path, python: str, torch: str, wheel: Path) -> Path:
-    """The Python of an environment with that torch and the wheel, which was checked there."""
-    own = environment(folder, python, *torch.split())
-    run(own, '-m', 'pip', 'install', '--quiet', wheel)
-    run(own, CHECK)
-    return own
+def checked(python: Path, wheel: Path, *words: str) -> dict[str, str]:
+    """A row of the table: what was checked with the Python of an environment that has a torch."""
+    run(python, '-m', 'pip', 'install', '--quiet', '--force-reinstall', '--no-deps', wheel)
+    run(python, '-m', 'pip', 'install', '--quiet', wheel)
+    facts = json.loads(run(python, CHECK, *words).splitlines()[-1])
+    return {'wheel': wheel.name.split('-')[2], **facts, 'result': 'passes'}
+
+
+def rows_of_torches(folder: Path, wheel: Path, torches: dict[str, str]) -> Iterator[dict[str, str]]:
+    """One wheel with every torch; the last one again without Triton, and with a wheel that has CUDA kernels."""
+    for name, torch in torches.items():
+        if not torch:
+            yield {'torch': name, 'result': 'skipped: the variable is empty'}
+            continue
+        python = environment(folder / name, sys.executable, *torch.split())
+        yield checked(python, wheel, *(['demo'] if name == 'TORCH_CPU' else []))
+        if name == 'TORCH_CUDA':
+            run(python, '-m', 'pip', 'uninstall', '--quiet', '--yes', 'triton')
+            yield {**json.loads(run(python, CHECK).splitlines()[-1]), 'wheel': 'the same', 'result': 'passes'}
+            if not nvccs():
+                yield {'wheel': 'with nvcc', 'result': 'skipped: no nvcc'}
+                continue
+            sources, other = built(folder / 'nvcc', sys.executable, nvcc=True)
+            complete(sources, other, nvcc=True)
+            yield {**checked(python, other), 'wheel': 'with nvcc'}
+        shutil.rmtree(folder / name)
+
+
+def pythons() -> Iterator[tuple[str, str | None]]:
+    """The versions of Python but our own, and their interpreters, or None."""
+    if 'PYTHONS' in os.environ:
+        yield from ((python, python) for python in os.environ['PYTHONS'].split())
+        return
+    for version in VERSIONS:
+        if version != f'{sys.version_info.major}.{sys.version_info.minor}':
+            found = sorted(Path.home().glob(f'.pyenv/versions/{version}.*/bin/python'))
+            yield version, str(found[-1]) if found else shutil.which(f'python{version}')
+
+
+def rows_of_pythons(folder: Path, torch: str) -> Iterator[dict[str, str]]:
+    """A wheel of each Python, with that torch."""
+    for version, python in pythons():
+        if not python or not torch:
+            yield {
+                'Python': version,
+                'result': 'skipped: ' + ('no torch is named' if python else 'not on this machine'),
+            }
+            continue
+        own = folder / version.replace('/', '_')
+        sdist, wheel = built(own, python)
+        complete(sdist, wheel)
+        yield checked(environment(own / 'environment', python, *torch.split()), wheel)
+        shutil.rmtree(own)
 
 
 def main() -> None:
     torches = {name: os.environ.get(name, usual) for name, usual in TORCHES.items()}
+    rows = []
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        sdist, wheel = built(folder, sys.executable)
+        sdist, wheel = built(folder / 'own', sys.executable)
         complete(sdist, wheel)
-        for name, torch in torches.items():
-            if not torch:
-                continue
-            own = installed(folder / name, sys.executable, torch, wheel)
-            if name == 'TORCH_CUDA':
-                run(own, '-m', 'pip', 'uninstall', '--quiet', '--yes', 'triton')
-                run(own, CHECK)
-        for number, python in enumerate(os.environ.get('PYTHONS', '').split()):
-            _, other = built(folder / f'python{number}', python)
-            installed(folder / f'of{number}', python, torches['TORCH_CPU'] or torches['TORCH_CUDA'], other)
-    print('packages are sound')
+        rows += rows_of_torches(folder, wheel, torches)
+        rows += rows_of_pythons(folder, torches['TORCH_CUDA'] or torches['TORCH_CPU'])
+    print(f'built with SNNKERN_CUDA={"OFF" if hidden() is None else "AUTO and nvcc hidden, or absent"}\n')
+    for row in (dict(zip(COLUMNS, COLUMNS, strict=True)), dict.fromkeys(COLUMNS, '---'), *rows):
+        print('|', ' | '.join(row.get(column, '') for column in COLUMNS), '|')
 
 
 if __name__ == '__main__':

@@ -3,8 +3,10 @@
 Needs nir (`pip install 'snnkern[adapters]'`). What fits into it, and how libraries read it: docs/exchange.md.
 """
 
+import contextlib
 import inspect
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +132,8 @@ def read(path: str | Path) -> Any:
     nir, path = library(), Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'path must be a NIR file, got {path}')
-    try:
+    with _reading(path):
         return nir.read(path, **_unchecked(nir.read))
-    except (OSError, KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
-        # nir before 1.0.5 knows no v_reset, and says so by a TypeError.
-        raise ValueError(f'{path} is no NIR graph that nir {nir.version} reads: {error}') from error
 
 
 def library() -> Any:
@@ -151,6 +150,16 @@ def _unchecked(function: Any, wanted: bool = True) -> dict[str, bool]:
     return {'type_check': False} if wanted and 'type_check' in inspect.signature(function).parameters else {}
 
 
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """ValueError, naming the file, in place of what h5py and nir raise for broken ones, which is of many kinds."""
+    try:
+        yield
+    except Exception as error:
+        # nir before 1.0.5 knows no v_reset, and says so by a TypeError.
+        raise ValueError(f'{path} is no NIR graph that nir {library().version} reads: {error}') from error
+
+
 def _grouped(node: Any) -> bool:
     return getattr(node, 'groups', 1) != 1
 
@@ -159,7 +168,7 @@ def _says(path: Path, field: str) -> bool:
     """Whether any node of a file has a field."""
     import h5py
 
-    with h5py.File(path) as file:
+    with _reading(path), h5py.File(path) as file:
         return file.visit(lambda name: True if name.rpartition('/')[2] == field else None) is True
 
 

@@ -64,7 +64,7 @@ def load(folder: Path) -> Detector:
         about = json.loads(path.read_text(encoding='utf-8'))
         name, classes, size = about['network'], tuple(about['classes']), tuple(about['size'])
         hashes = {file: about['sha256'][file] for file in (ANN_FILE, SNN_FILE)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise WeightsError(f'{path} is broken, or not of `snnkern detect convert` ({error!r})') from error
     for file, told in hashes.items():
         if not (folder / file).is_file():

@@ -30,9 +30,13 @@ def save(fabric: Any, folder: Path, net: nn.Module, optimizer: Any, state: State
     """Write the checkpoint of a run's folder: the one before stands until this one is whole."""
     path, temporary = folder / FILE, folder / f'.{FILE}'
     content = {'about': dict(about), 'net': net, 'optimizer': optimizer, 'state': dataclasses.asdict(state)}
-    fabric.save(temporary, content)
-    if fabric.is_global_zero:
-        os.replace(temporary, path)
+    try:
+        fabric.save(temporary, content)
+        if fabric.is_global_zero:
+            os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     fabric.barrier()
 
 

@@ -172,5 +172,5 @@ def from_table(table: Mapping[str, Any], changes: Mapping[str, Any], source: str
 def _table(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f'{path} is broken or no TOML file ({error})') from error

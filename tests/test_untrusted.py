@@ -1,0 +1,152 @@
+"""Files from others run no code, nor does what the programs leave behind; and whatever that holds, reading it ends."""
+
+import ast
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from broken import ends, soon, trees
+from corrupt_runs import RUNS, detector, nir_graph
+
+import snnkern
+from snnkern.data import DataError, mnist
+from snnkern.data.coco_boxes import coco_boxes
+from snnkern.data.event_sets import dvs_gesture
+from snnkern.models import WeightsError
+from snnkern.models.weights import read_weights
+from snnkern.recipes.detect import folders
+from snnkern.recipes.direct import checkpoint, config
+
+SOURCES = sorted(Path(snnkern.__file__).parent.rglob('*.py'))
+# What runs code that a file holds, or writes where an archive says.
+FORBIDDEN = {'eval', 'exec', 'compile', 'extract', 'extractall', 'unpack_archive', 'Unpickler', 'unsafe_load'}
+LOADERS = {'pickle', 'dill', 'joblib', 'marshal', 'shelve', 'yaml'}
+DEEP = 100_000
+
+
+def calls():
+    """Every call of the package: where it is, the object and the name that is called, and its constant keywords."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Call):
+                where, called = f'{path.name}:{node.lineno}', node.func
+                owner = called.value.id if isinstance(getattr(called, 'value', None), ast.Name) else ''
+                name = getattr(called, 'attr', getattr(called, 'id', ''))
+                method = isinstance(called, ast.Attribute)
+                yield where, owner, name, method, {k.arg: getattr(k.value, 'value', None) for k in node.keywords}
+
+
+def test_no_call_runs_what_a_file_holds():
+    found, loads = [], 0
+    for where, owner, name, method, keywords in calls():
+        loading = (owner, name) in {('torch', 'load'), ('fabric', 'load'), ('np', 'load'), ('numpy', 'load')}
+        loads += loading
+        safe = keywords.get('allow_pickle') is False if owner in ('np', 'numpy') else keywords.get('weights_only')
+        harmless = name in ('eval', 'compile') and method  # of a module, of `re`, of torch
+        if (loading and safe is not True) or (owner in LOADERS and name.startswith('load')):
+            found.append(f'{where}: {owner}.{name}')
+        if name in FORBIDDEN and not harmless:
+            found.append(f'{where}: {owner}.{name}')
+    assert not found
+    assert loads >= 5
+
+
+class Harm:
+    """An object whose reading makes a folder, if a reader runs code."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def harmful(root, harm):
+    """Files of everything that may be a pickle, and what reads them."""
+    torch.save({'a': torch.ones(2), 'b': harm}, root / 'w.pt')
+    torch.save({'a': torch.ones(2), 'b': harm}, root / 'w.th', _use_new_zipfile_serialization=False)
+    array = np.array([harm], dtype=object)
+    np.savez(root / 'm.npz', x_train=array, y_train=array, x_test=array, y_test=array)
+    for part in ('Train', 'Test'):
+        folder = root / f'ibmGesture{part}' / 'user01_led'
+        folder.mkdir(parents=True)
+        np.save(folder / '1.npy', array)
+    return [
+        lambda: read_weights(root / 'w.pt'),
+        lambda: read_weights(root / 'w.th'),
+        lambda: mnist(root / 'm.npz'),
+        lambda: dvs_gesture(root, size=32).train.batch([0]),
+    ]
+
+
+def test_pickles_of_others_do_not_run(tmp_path):
+    harm = tmp_path / 'harm'
+    for read in harmful(tmp_path, Harm(harm)):
+        with pytest.raises((DataError, WeightsError)):
+            read()
+        assert not harm.exists()
+    np.load(tmp_path / 'm.npz', allow_pickle=True)['x_train']
+    assert harm.exists()
+
+
+def test_a_checkpoint_with_code_in_it(tmp_path):
+    path, use = RUNS['checkpoint'](tmp_path)
+    torch.save({**torch.load(path, weights_only=True), 'about': Harm(tmp_path / 'harm')}, path)
+    with pytest.raises(checkpoint.CheckpointError, match='is broken or no checkpoint'):
+        use()
+    assert not (tmp_path / 'harm').exists()
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name', RUNS)
+def test_any_broken_file_of_a_run(name, tmp_path):
+    # Films are played as far as they can be.
+    ends(*RUNS[name](tmp_path), 40, least=0.02 if name.startswith('film') else 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name', RUNS)
+def test_many_broken_files_of_a_run(name, tmp_path):
+    ends(*RUNS[name](tmp_path), 2000, least=0.02)
+
+
+def test_graphs_that_are_cut_off(tmp_path):
+    """Only so: HDF5 itself ends the process on some files with other faults (SECURITY.md)."""
+    path, use = nir_graph(tmp_path)
+    content = path.read_bytes()
+    use()
+    for size in (0, 7, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(ValueError, match=r'n\.nir is no NIR graph'):
+            use()
+
+
+def test_any_description_of_a_detector(tmp_path):
+    path, use = detector(folders.ABOUT)(tmp_path)
+    said = json.loads(path.read_text(encoding='utf-8'))
+    with soon(60):
+        for tree in trees(said, 25):
+            path.write_text(json.dumps(tree))
+            try:
+                use()
+            except WeightsError:
+                continue
+
+
+def test_what_nests_without_end(tmp_path):
+    """Parsers that call themselves give up before the stack does; the error is ours."""
+    (tmp_path / 'c.toml').write_text('model = ' + '[' * DEEP)
+    with pytest.raises(ValueError, match=r'c\.toml'):
+        config.read(tmp_path / 'c.toml')
+    (tmp_path / folders.ABOUT).write_text('[' * DEEP)
+    with pytest.raises(WeightsError, match=folders.ABOUT):
+        folders.load(tmp_path)
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'annotations' / 'instances_train2017.json').write_text('[' * DEEP)
+    with pytest.raises(DataError, match='holds no COCO annotations'):
+        coco_boxes(tmp_path, size=(32, 32))
