@@ -36,9 +36,9 @@ OnProgress = Callable[[str, float], None]
 class Settings:
     """What to measure and how. Raises ValueError.
 
-    size: "quick", "default" or "full". filter: only cases whose name contains it. providers: only those whose names
-    contain one of these, by commas. threads: of torch, OpenMP and snnkern. rounds: 0 by the budget of the size.
-    allocator: "default" or "tuned". passive: idle threads sleep at once.
+    size: "quick", "default" or "full". filter, providers: only cases and providers whose names contain one of these, by
+    commas. threads: of torch, OpenMP and snnkern. rounds: 0 by the budget of the size. allocator: "default" or "tuned".
+    passive: idle threads sleep at once.
     """
 
     size: str = DEFAULT
@@ -64,7 +64,7 @@ class Settings:
 
     def cases(self) -> list[Case]:
         """Those of the size that pass the filter."""
-        return [case for case in registry.cases(self.size) if self.filter in str(case)]
+        return [c for c in registry.cases(self.size) if any(part in str(c) for part in self.filter.split(','))]
 
     def of(self, case: Case) -> Sequence[Provider]:
         """The providers of a case of an op; a network has its own."""

@@ -55,7 +55,9 @@ void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size c
   States<2, M> at;
   Tile<M> tile(args.spec, args.coefficients);
   const bool own = args.coefficients.values, brief = stages.brief(args.dtype);
-  const bool by_lines = (brief || (quick && streamed && args.dtype == Dtype::f32)) && !args.v && !args.residual;
+  const bool alone = quick && !args.v && !args.residual, wide = args.dtype == Dtype::f32;
+  const bool by_lines = alone && (brief || (streamed && wide));
+  const Size piece = alone && wide && !streamed ? M : kPiece;  // in place: at one go
   at.load(0, args.spec, args.states ? args.states + lo : nullptr, n, fire.start, count);
   for (Size t = 0; t < args.T; ++t) {
     const Size now = quick ? 0 : t & 1, then = quick ? 0 : now ^ 1, next = t + 1;
@@ -67,9 +69,9 @@ void forward_tile(const ForwardArgs& args, const Stages& stages, Size lo, Size c
       quick->forward_lines(x.bf16(from), ahead, at.v[0], at.m[0], s.bf16(here), streamed, count);
     else if (lines)
       quick->forward_lines(x.f32(from), ahead, at.v[0], at.m[0], s.f32(here), streamed, count);
-    for (Size j = 0; j < count && !lines; j += kPiece) {
+    for (Size j = 0; j < count && !lines; j += piece) {
       alignas(64) float in[kPiece], h[kPiece], out[kPiece];
-      const Size m = count - j < kPiece ? count - j : kPiece;
+      const Size m = count - j < piece ? count - j : piece;
       const Numbers k = numbers.from(j);
       if (ahead) prefetch_row(x, from + ahead + j, m);
       const float* input = second.before(here + j, x.read(from + j, m, in), in, m);

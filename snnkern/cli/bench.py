@@ -20,7 +20,7 @@ def bench(
     file: Annotated[Path | None, typer.Argument(help='With --json: write the JSON here.', metavar='[FILE]')] = None,
     quick: Annotated[bool, typer.Option('--quick', help='Under a minute: few cases, no torch.compile.')] = False,
     full: Annotated[bool, typer.Option('--full', help='The whole grid, each with torch.compile: hours.')] = False,
-    filter: Annotated[str, typer.Option(help='Only cases whose name contains this.')] = '',
+    filter: Annotated[str, typer.Option(help='Only cases whose name contains one of these, by commas.')] = '',
     providers: Annotated[str, typer.Option(help='Only providers whose name contains one of these, by commas.')] = '',
     compare: Annotated[
         str | None, typer.Option(help='A JSON of an earlier run, or its name in benchmarks/results.', metavar='REF')
