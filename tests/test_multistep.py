@@ -174,8 +174,8 @@ def every(dtype):
     return torch.arange(65536).to(torch.int32).to(torch.int16).view(dtype).unsqueeze(0)
 
 
-# Emitted values of their own for most of the numbers; a threshold that half precision has not.
-@pytest.mark.parametrize('fire', [Burst(2.0**-8, 1 << 15, real_units=True), Binary(0.3, real_units=True)])
+# Emitted values of their own for most of the numbers; thresholds that half precision has not.
+@pytest.mark.parametrize('fire', [Burst(2.0**-8, 1 << 15, real_units=True), *(Binary(v, True) for v in (0.3, 3.4e38))])
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_every_half_value(dtype, fire, isa):
     """All 65536 numbers go in as currents."""

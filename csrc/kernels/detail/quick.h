@@ -99,8 +99,14 @@ struct QuickLoops final : QuickStage {
     }
   }
 
-  // Neither the next row of x nor the spikes wait for each other: a fifth less time than row by row. unit: of the fire,
-  // as it is stored.
+  // Of one threshold unit may be infinite: what bfloat16 makes of the largest numbers.
+  static SNN_HD float worth(float s, float unit) {
+    if constexpr (kSingle<F>) return select(s != 0.f, unit, 0.f);
+    return s * unit;
+  }
+
+  // Neither the next row of x nor the spikes wait for each other: streamed, a fifth less time than row by row. unit: of
+  // the fire, as it is stored.
   template <class S>
   SNN_LOOP emit_lines(const C& charge, const Fires fires, float unit, const S* __restrict__ x, Size ahead, SNN_ROW v,
                       SNN_ROW m, S* __restrict__ s, bool streamed, Size count) {
@@ -110,7 +116,7 @@ struct QuickLoops final : QuickStage {
         for (Size k = 0; k < kLines; k += 64 / sizeof(S)) __builtin_prefetch(x + ahead + j + k);
       for (Size k = 0; k < kLines; ++k) {
         float h = charge.charge(v[j + k], widened(x[j + k])), now = v[j + k], own = F::remembers ? m[j + k] : 0.f;
-        cut(lines[k], fires.forward(h, now, own) * unit);
+        cut(lines[k], worth(fires.forward(h, now, own), unit));
         v[j + k] = now;
         if (F::remembers) m[j + k] = own;
       }
@@ -177,7 +183,7 @@ void visit_common(const Spec& spec, F&& f) {
   });
 }
 
-// A LIF neuron whose tau is a power of two as the PLIF neuron it is, to the bit: a product instead of a quotient.
+// A LIF neuron whose tau is a power of two as the PLIF neuron it is, to the bit: one instruction for six.
 inline Spec with_rate(Spec spec) {
   const float tau = spec.charge_values[0];
   if (spec.charge == ChargeId::LIF && (bits_of(tau) & 0x7fffffu) == 0 && tau > 1e-30f && tau < 1e30f) {
