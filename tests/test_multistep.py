@@ -105,9 +105,9 @@ LARGE = [
 @pytest.mark.parametrize(('dtype', 'N', 'constant'), LARGE)
 @pytest.mark.usefixtures('poisoned', 'two_threads')
 def test_many_tiles_around_the_cache(dtype, N, constant, cpu):
-    """From 8 MiB on outputs are streamed."""
+    """From 4 MiB on outputs are streamed."""
     case = Case(Neuron(surrogate=Triangle()), dtype, 7, N, True, True, constant)
-    assert case.T * case.N * dtype.itemsize >= 1 << 23
+    assert case.T * case.N * dtype.itemsize >= 1 << 22
     x, v0 = case.inputs()
     expected = outcome(case, x, v0, 'reference', case.gradients())
     for name in cpu.instruction_sets():
