@@ -98,6 +98,31 @@ def test_every_op_passes_its_gate(name: str) -> None:
     assert {n for n, why in result.skipped.items() if 'call takes' not in why} == absent
 
 
+FULL_CASES = dict.fromkeys((c.op, c.dtype, c.direction) for c in registry.cases(registry.FULL) if c.op in OPS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'dtype', 'direction'), FULL_CASES, ids=str)
+@pytest.mark.filterwarnings('default')
+def test_the_whole_grid_passes_its_gate(name: str, dtype: torch.dtype, direction: str) -> None:
+    op = OPS[name]
+    result = measure.measure(op.case(16, 4096, dtype, direction), [p for p in op.providers if not p.compiled], rounds=1)
+    assert result.failed == {}
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_spikes_of_other_rates_are_no_poisson_spikes(dtype: torch.dtype) -> None:
+    op = OPS['poisson']
+    case = op.case(16, 4096, dtype, registry.FORWARD)
+    x = op.inputs(case)[0].float()
+    draws = torch.rand(x.shape, generator=torch.Generator().manual_seed(5))
+    fair, mean, pairs = draws < x, draws < x.mean(), draws[::2].repeat_interleave(2, 0) < x
+    found = [op.gate((s.to(dtype),), (x,)) for s in (fair, mean, pairs)]
+    assert found[0] is None
+    assert 'spikes at rates' in found[1]
+    assert 'spikes in two steps on end' in found[2]
+
+
 @pytest.mark.filterwarnings('default')
 def test_a_network_passes_its_gate() -> None:
     case = next(c for c in networks.cases('quick') if c.op == 'train mnist-conv')
