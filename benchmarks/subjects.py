@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,8 +69,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Provider:
-    """Who runs a case. make: its function; needs: modules it imports; compiled: through torch.compile; ours: snnkern's.
+    """Who runs a case. make: its function; of a network, its call.
 
+    needs: modules it imports; compiled: through torch.compile; ours: snnkern's.
     flips: the share of neurons whose spikes may differ, where the order of operations is another. widens: half
     precision runs as x.float(), and the spikes go back: its potentials would be rounded to it, ours are not.
     saves: tensors of [T, N] in float32 that it holds at most, forward and forward+backward: no machine is to run out.
@@ -77,7 +79,7 @@ class Provider:
     """
 
     name: str
-    make: Callable[[], Run]
+    make: Callable[[], Any]
     needs: tuple[str, ...] = ()
     compiled: bool = False
     ours: bool = False

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks import measure, networks, registry, run
+import snnkern
+from benchmarks import adapters, measure, networks, registry, run, training
 from benchmarks.environment import pinned_environment
 from benchmarks.registry import BOTH, COPY, NATIVE, OPS, Provider
 from benchmarks.subjects import INFERENCE
@@ -131,6 +132,51 @@ def test_a_network_passes_its_gate() -> None:
     assert NATIVE in result.timings
     assert case.traffic == 0
     assert INFERENCE in {c.direction for c in networks.cases('quick')}
+
+
+@pytest.mark.filterwarnings('default')
+def test_a_network_of_wrong_neurons_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours is compared with the reference backend, not with itself; gradients, too."""
+    case = next(c for c in networks.cases('quick') if c.op == 'train mnist-conv')
+    native = next(p for p in networks.providers(case) if p.name == NATIVE)
+    assert native.make(), 'which has what is expected'
+    real = training.make
+
+    def broken(net, provider):
+        made = real(net, provider)
+        for layer in made.modules():
+            if isinstance(layer, snnkern.nn.Neuron | snnkern.nn.BatchNormNeuron):
+                layer.register_full_backward_hook(
+                    lambda layer, given, grad: tuple(g if g is None else g * 2 for g in given)
+                )
+        return made
+
+    monkeypatch.setattr(training, 'make', broken)
+    result = measure.measure(case, [native], rounds=1)
+    assert 'gradients of layer 0 differ' in result.failed[NATIVE]
+    assert result.timings == {}
+
+
+@pytest.mark.filterwarnings('default')
+def test_a_rival_that_breaks_in_a_network_is_not_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = next(c for c in networks.cases('quick') if c.op == 'train mnist-conv')
+    theirs = Provider('rival', lambda: 1 / 0)
+    chosen = [*(p for p in networks.providers(case) if p.name == NATIVE), theirs]
+    result = measure.measure(case, chosen, rounds=1)
+    assert result.skipped == {'rival': 'fails: division by zero'}
+    assert {*result.timings} == {NATIVE}
+    monkeypatch.setattr(adapters, 'form', lambda net, name: 1 / 0)
+    case = next(c for c in networks.cases('quick') if c.group == 'networks' and c.direction == INFERENCE)
+    result = measure.measure(case, rounds=1)
+    assert result.failed == {}
+    assert result.skipped[NATIVE]
+
+
+def test_names_are_chosen_by_words() -> None:
+    settings = run.Settings('quick', providers='native,', filter='N64-, ,train mlp')
+    assert {p.name for c in settings.cases() for p in settings.of(c)} == {NATIVE}
+    assert {c.op for c in settings.cases()} == {'lif', 'train mlp'}
+    assert run.named(' , ', 'all')
 
 
 def test_threads_of_a_case_are_given_back() -> None:
