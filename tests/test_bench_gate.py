@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import pytest
@@ -46,6 +47,12 @@ def test_wrong_is_not_timed() -> None:
     said = run.wrong({'cases': [result.as_dict()]})
     assert len(said) == 1, 'a rival that is wrong is not our error'
     assert 'snnkern broken' in said[0]
+
+
+def test_gradients_are_close_where_no_spike_flips() -> None:
+    spikes, grad = torch.zeros(4, 1000), torch.randn(4, 1000)
+    assert measure.check((spikes, grad), (spikes, grad), flips=0.01) is None
+    assert measure.check((spikes, grad * 1.005), (spikes, grad), flips=0.01) is not None
 
 
 @pytest.mark.parametrize(('changed', 'passes'), [(0, True), (1, True), (40, False)])
@@ -215,11 +222,43 @@ def test_a_case_that_breaks_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -
     assert 'ZeroDivisionError' in run.wrong(found)[0]
 
 
-def test_a_child_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def died(monkeypatch: pytest.MonkeyPatch, program: str):
+    """What `start` gives where a program runs in place of the measuring process."""
     real = subprocess.Popen
-    monkeypatch.setattr(
-        subprocess, 'Popen', lambda command, **named: real([*command[:3], '-c', 'raise OSError("x")'], **named)
-    )
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            subprocess, 'Popen', lambda command, **named: real([command[0], '-c', program, command[-1]], **named)
+        )
+        return run.start(run.Settings('quick', 'N64-'), lambda what, share: None)
+
+
+def test_a_child_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch, capfd) -> None:
     with pytest.raises(RuntimeError, match='measuring process failed: OSError: x'):
-        run.start(run.Settings('quick', 'N64-'), lambda what, share: None)
-    assert json.loads(json.dumps(run.about(run.Settings('quick'))))['threads'] == torch.get_num_threads()
+        died(monkeypatch, 'raise OSError("x")')
+    assert 'Traceback' in capfd.readouterr().err
+    with pytest.raises(RuntimeError, match='measuring process failed: killed by SIGKILL'):
+        died(monkeypatch, 'import os; os.kill(os.getpid(), 9)')
+    found = died(monkeypatch, "import os, sys; open(sys.argv[1], 'w').write('{}'); os.kill(os.getpid(), 9)")
+    assert found == {'incomplete': 'killed by SIGKILL'}
+
+
+def test_each_case_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    settings = run.Settings('quick', 'T16-N64-', 'native', threads=1, rounds=1)
+    run.run(settings, lambda what, share: None, kept.append)
+    assert [len(found['cases']) for found in kept][:2] == [1, 2]
+    assert {'targets', 'fits', 'seconds', 'about', 'settings', 'format'} <= kept[0].keys()
+
+
+def test_a_library_without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(run, 'version', absent)
+    about = run.about(run.Settings('quick'))
+    assert set(about['libraries'].values()) <= {'unknown'}
+    assert json.loads(json.dumps(about))['threads'] == torch.get_num_threads()
+
+
+def test_triton_is_named() -> None:
+    assert 'kernels are for GPUs' in measure.measure(CASE, rounds=1).skipped['snnkern triton']
