@@ -222,14 +222,14 @@ def test_a_case_that_breaks_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -
     assert 'ZeroDivisionError' in run.wrong(found)[0]
 
 
-def died(monkeypatch: pytest.MonkeyPatch, program: str):
+def died(monkeypatch: pytest.MonkeyPatch, program: str, progress=lambda what, share: None):
     """What `start` gives where a program runs in place of the measuring process."""
     real = subprocess.Popen
     with monkeypatch.context() as patch:
         patch.setattr(
             subprocess, 'Popen', lambda command, **named: real([command[0], '-c', program, command[-1]], **named)
         )
-        return run.start(run.Settings('quick', 'N64-'), lambda what, share: None)
+        return run.start(run.Settings('quick', 'N64-'), progress)
 
 
 def test_a_child_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch, capfd) -> None:
@@ -242,10 +242,21 @@ def test_a_child_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch, capfd) 
     assert found == {'incomplete': 'killed by SIGKILL'}
 
 
+def test_an_interrupted_run_keeps_its_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(what: str, share: float) -> None:
+        raise KeyboardInterrupt
+
+    tells = f'print({run.MARK!r} + \'["x", 0]\', flush=True); import time; time.sleep(60)'
+    found = died(monkeypatch, f"import sys; open(sys.argv[1], 'w').write('{{}}'); {tells}", interrupt)
+    assert found == {'incomplete': 'interrupted'}
+    with pytest.raises(KeyboardInterrupt):
+        died(monkeypatch, tells, interrupt)
+
+
 def test_each_case_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
     settings = run.Settings('quick', 'T16-N64-', 'native', threads=1, rounds=1)
-    run.run(settings, lambda what, share: None, kept.append)
+    run.run(settings, lambda what, share: None, lambda found: kept.append({**found, 'cases': [*found['cases']]}))
     assert [len(found['cases']) for found in kept][:2] == [1, 2]
     assert {'targets', 'fits', 'seconds', 'about', 'settings', 'format'} <= kept[0].keys()
 
