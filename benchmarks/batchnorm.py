@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import snnkern
+from benchmarks.lif import restarted
 from benchmarks.timing import Timing, interleave
 from snnkern.backends import native
 from snnkern.functional import lif
@@ -42,7 +43,7 @@ def _fused(C: int, **options: Any) -> nn.Module:
     return BatchNormNeuron(C, snnkern.Neuron(snnkern.LIF(2.0)), **options)
 
 
-def _spikingjelly(C: int) -> tuple[nn.Module, Any]:
+def spikingjelly(C: int) -> tuple[nn.Module, Any]:
     from spikingjelly.activation_based import layer, neuron, surrogate
 
     norm = layer.ThresholdDependentBatchNorm2d(1.0, 1.0, C)
@@ -55,21 +56,14 @@ def steps(C: int, size: int) -> dict[str, Step]:
     x, grad = torch.randn(T, B, C, size, size).requires_grad_(), torch.randn(T, B, C, size, size)
     norm, fused, tebn = nn.BatchNorm2d(C), _fused(C, norm='tdbn'), _fused(C, norm='tebn', T=T)
 
-    def anew(module: Any) -> Callable[[Tensor], Tensor]:
-        def run(x: Tensor) -> Tensor:
-            module.reset()
-            return module(x)
-
-        return run
-
     runs = {
-        FUSED: (anew(fused), list(fused.parameters())),
-        TEBN: (anew(tebn), list(tebn.parameters())),
+        FUSED: (restarted(fused), list(fused.parameters())),
+        TEBN: (restarted(tebn), list(tebn.parameters())),
         SEPARATE: (lambda x: lif(norm(x.flatten(0, 1)).unflatten(0, (T, B))), list(norm.parameters())),
     }
     try:
-        theirs, node = _spikingjelly(C)
-        runs[SJ] = (lambda x: anew(node)(theirs(x)), list(theirs.parameters()))
+        theirs, node = spikingjelly(C)
+        runs[SJ] = (lambda x: restarted(node)(theirs(x)), list(theirs.parameters()))
     except ImportError as error:
         print(f'{SJ}: not measured ({error})')
     found = {name: _step(run, parameters, x, grad) for name, (run, parameters) in runs.items()}

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.subjects import NATIVE, OPS, REFERENCE, Op, Provider, Run
+from benchmarks.subjects import NATIVE, OPS, REFERENCE, TRITON, Op, Provider, Run
 from snnkern import functional, surrogates
 
 TAU, THRESHOLD, ALPHA = 2.0, 1.0, 2.0
@@ -45,6 +45,16 @@ def _snnkern(backend: str) -> Run:
     return lif  # type: ignore[return-value]
 
 
+def restarted(node: Any) -> Run:
+    """A module that forgets its state before each sequence."""
+
+    def run(x: Tensor) -> Tensor:
+        node.reset()
+        return node(x)
+
+    return run
+
+
 def _spikingjelly() -> Run:
     from spikingjelly.activation_based import neuron, surrogate
 
@@ -55,12 +65,7 @@ def _spikingjelly() -> Run:
         surrogate_function=surrogate.ATan(ALPHA),
         step_mode='m',
     )
-
-    def run(x: Tensor) -> Tensor:
-        node.reset()
-        return node(x)
-
-    return run
+    return restarted(node)
 
 
 def _spikingjelly_functional() -> Run:
@@ -78,6 +83,7 @@ def _spikingjelly_functional() -> Run:
 PROVIDERS = (
     Provider(NATIVE, partial(_snnkern, 'native'), ours=True),
     Provider(REFERENCE, partial(_snnkern, 'reference'), ours=True, saves=SLOW),
+    Provider(TRITON, partial(_snnkern, 'triton'), ours=True, absent='its kernels are for GPUs (docs/gpu.md)'),
     Provider(LOOP, lambda: torch_loop, widens=True, saves=EAGER),
     Provider(LOOP_COMPILED, lambda: torch_loop, compiled=True, widens=True, saves=FUSED),
     Provider(SJ, _spikingjelly, ('spikingjelly',), widens=True, saves=EAGER),

@@ -1,16 +1,20 @@
 """Whole networks as cases: training steps of `benchmarks.training_nets`, `accelerate` of `benchmarks.adapters_nets`.
 
-T steps of N images a call. Gates are those of the two programs: first outputs, and outputs and gradients, against the
-rival's own. A library's network before `accelerate` carries the library's name.
+T steps of N images a call. The gate of training: outputs, loss and gradients of eight images as on the reference
+backend; of accelerated networks, outputs and gradients as before. A library's network before `accelerate` carries the
+library's name.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property, partial
 
 import torch
+from torch import Tensor
 
+import snnkern
 from benchmarks import adapters, adapters_nets, training, training_nets
 from benchmarks.adapters_table import AFTER, BEFORE, UNROLLED
-from benchmarks.subjects import INFERENCE, NATIVE, NETWORKS, TRAINING, Case
+from benchmarks.subjects import INFERENCE, NATIVE, NETWORKS, TRAINING, Case, Provider
 from benchmarks.timing import Call
 
 TITLES = {training_nets.OURS: NATIVE, training_nets.PACKED: 'snnkern, packed spikes', training_nets.SJ: 'SpikingJelly',
@@ -18,16 +22,15 @@ TITLES = {training_nets.OURS: NATIVE, training_nets.PACKED: 'snnkern, packed spi
 LIBRARIES = {'spikingjelly': 'SpikingJelly', 'snntorch': 'snnTorch', 'norse': 'Norse', 'braincog': 'BrainCog',
              'sinabs': 'sinabs'}  # fmt: skip
 LIGHT = 'tutorial6', 'snn7_tiny', 'conv_sequence', 'mnist_cnn'
-OURS = NATIVE, 'snnkern, packed spikes', 'snnkern native, unrolled'
+UNROLLED_TITLE = f'{NATIVE}, unrolled'
 
 
-@dataclass
-class Contestants:
-    """Who runs a network: calls that passed the gate, who was wrong and how, who is left out and why."""
+class WrongError(Exception):
+    """A network's results are not those expected."""
 
-    calls: dict[str, Call]
-    failed: dict[str, str]
-    skipped: dict[str, str]
+
+class UnknownError(Exception):
+    """There is nothing to compare a network with."""
 
 
 def cases(size: str) -> list[Case]:
@@ -50,33 +53,62 @@ def _case(name: str, T: int, batch: int, direction: str) -> Case:
     return Case(name, T, batch, torch.float32, direction, group=NETWORKS)
 
 
-def contestants(case: Case) -> Contestants:
-    """Gate, then the calls."""
+def providers(case: Case) -> tuple[Provider, ...]:
+    """Who can run a network. `make` gives its call, or raises `WrongError` or `UnknownError`: the gate is in it."""
     if case.op.startswith('train '):
         nets = [net for small in (False, True) for net in training_nets.nets(small)]
-        return _steps(next(net for net in nets if (f'train {net.name}', net.batch) == (case.op, case.N)))
+        steps = _Steps(next(net for net in nets if (f'train {net.name}', net.batch) == (case.op, case.N)))
+        return tuple(
+            Provider(TITLES[name], partial(steps.call, name), (package,), ours=package == 'snnkern')
+            for name, package in training.PROVIDERS.items()
+            if name in TITLES
+        )
     library, _, name = case.op.partition('.')
     net = next(net for net in adapters_nets.NETS if (net.library, net.name) == (library, name))
-    return _accelerated(replace(net, batch=case.N), case.direction)
+    forms = _Forms(replace(net, batch=case.N), case.direction)
+    titles = {BEFORE: LIBRARIES[library], AFTER: NATIVE, UNROLLED: UNROLLED_TITLE}
+    return tuple(
+        Provider(titles[n], partial(forms.call, n), ours=n != BEFORE, absent=net.missing() or '')
+        for n in adapters.names_of(net)
+    )
 
 
-def _steps(net: training_nets.Net) -> Contestants:
-    absent = {TITLES[p]: f'{m} is not installed' for p, m in training.PROVIDERS.items()
-              if p in TITLES and p not in training.installed()}  # fmt: skip
-    apart = training.differences(net, training.installed())
-    failed = {TITLES[p]: f'first outputs are {d:.1e} of their norm apart' for p, d in apart.items()
-              if not d <= training.FLIPS}  # fmt: skip
-    calls = {TITLES[p]: training.Step(net, p) for p in apart if TITLES[p] not in failed}
-    return Contestants(calls, failed, absent)
+class _Steps:
+    """Training steps; expected is what the network computes on the reference backend."""
+
+    def __init__(self, net: training_nets.Net) -> None:
+        self.net = net
+
+    @cached_property
+    def expected(self) -> tuple[Tensor, dict[str, Tensor]]:
+        with snnkern.use_backend('reference'):
+            x = training_nets.encoder(self.net, training_nets.OURS)(self.net.images()[0][: training.FEW])
+            return x, training.results(self.net, training_nets.OURS, x)
+
+    def call(self, name: str) -> Call:
+        x, expected = self.expected
+        if why := training.wrong(training.results(self.net, name, x), expected):
+            raise WrongError(why)
+        return training.Step(self.net, name)
 
 
-def _accelerated(net: adapters_nets.Net, direction: str) -> Contestants:
-    before = LIBRARIES[net.library]
-    titles = {BEFORE: before, AFTER: NATIVE, UNROLLED: 'snnkern native, unrolled'}
-    if reason := net.missing():
-        return Contestants({}, {}, {before: reason})
-    x = net.input()
-    _, failed = adapters.check(net, x)
-    names = [name for name in adapters.names_of(net) if name not in failed]
-    calls = {titles[n]: adapters.call_of(adapters.form(net, n), x, direction) for n in names}
-    return Contestants(calls, {titles.get(n, n): why for n, why in failed.items()}, {})
+class _Forms:
+    """A library's network before and after `accelerate`; expected is what it computes before."""
+
+    def __init__(self, net: adapters_nets.Net, direction: str) -> None:
+        self.net, self.direction, self.x = net, direction, net.input()
+
+    @cached_property
+    def expected(self) -> dict[str, Tensor]:
+        return adapters.results(adapters.form(self.net, BEFORE), self.x)
+
+    def call(self, name: str) -> Call:
+        try:
+            expected = self.expected
+        except Exception as error:
+            raise UnknownError(f'{self.net.library} fails: {error}') from error
+        for each in {BEFORE: (), AFTER: (adapters.APART, AFTER)}.get(name, (name,)):
+            found = adapters.results(adapters.form(self.net, each), self.x)
+            if why := adapters.wrong(adapters.compared(found, expected)):
+                raise WrongError(f'{each}: {why}' if each == adapters.APART else why)
+        return adapters.call_of(adapters.form(self.net, name), self.x, self.direction)

@@ -53,7 +53,9 @@ LONG = 12  # rows
 METHOD = (
     'Right first: on the very inputs that are timed, spikes of every provider equal the reference&rsquo;s and '
     'gradients lie within tolerances; who fails is not timed.',
+    'Of networks, outputs, loss and gradients of eight images are compared.',
     'Interleaved: each round runs every provider once, in an order that rotates. Numbers are medians, with quartiles.',
+    'A sample is as many calls as fill 4 ms, at most 100; where there are several, after one that does not count.',
     'The copy moves as many bytes as the case must, in the same rounds.',
     'In half precision rivals run on x.float(): their potentials would be rounded otherwise, ours are not.',
     'Memory is the peak of the resident set in one call beyond what was there before it.',
@@ -116,7 +118,7 @@ def _regressions(compared: dict[str, Any] | None, ref: str) -> str:
     if compared is None:
         return '<p>Not compared: <code>--compare</code> names an earlier run.</p>'
     said = ''.join(f'<p>{escape(line)}</p>' for line in compare.sentences(compared, ref))
-    return said + (table(compare.table(compared), words=True) if compared['slower'] else '')
+    return said + (table(compare.table(compared), words=True) if compared['slower'] or compared['missing'] else '')
 
 
 def _wrong(wrong: Sequence[str]) -> str:
@@ -139,7 +141,7 @@ def page(
     more = [
         ('Cost of a call', table(report.fit_table(document))),
         ('Call overhead', f'<p>Microseconds a call at N = 64.</p>{table(report.overhead_table(document))}'),
-        ('Import', f'<p>Seconds, in fresh processes.</p>{table(report.startup_table(document))}'),
+        ('Import', f'<p>Milliseconds, in fresh processes.</p>{table(report.startup_table(document))}'),
         ('Whole networks', table(report.network_table(document))),
         ('Cases', ''.join(_details(title, body, i < 2) for i, (title, body) in enumerate(tables))),
         ('Not timed', _folded('Who and why', report.left_out(document))),

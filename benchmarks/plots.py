@@ -185,7 +185,8 @@ def scaling(document: dict[str, Any], over: str, direction: str) -> str:
 def threads(document: dict[str, Any], direction: str) -> str:
     """How many times as fast as one thread each is."""
     cases = [c for c in document['cases'] if c['op'] == 'lif' and c['threads'] and c['direction'] == direction]
-    cases = [c for c in cases if c['N'] == max(c['N'] for c in cases if c['N'] <= 1 << 18)]
+    widest = max((c['N'] for c in cases if c['N'] <= 1 << 18), default=0)
+    cases = [c for c in cases if c['N'] == widest]
     if len(cases) < 2:
         return ''
     picture = Picture(f'Threads, {direction} (N = {cases[0]["N"]})', 'threads', 'times one thread')

@@ -13,10 +13,11 @@ from benchmarks import networks
 from benchmarks.layers import LAYERS
 from benchmarks.lif import ALPHA, LIF, PROVIDERS, SJ, SJ_COMPILED, TAU, THRESHOLD, torch_loop
 from benchmarks.rivals import RIVALS
-from benchmarks.subjects import BOTH, COPY, FORWARD, NATIVE, REFERENCE, Case, Op, Provider, Run
+from benchmarks.subjects import BOTH, COPY, FORWARD, NATIVE, NETWORKS, REFERENCE, Case, Op, Provider, Run
 
 __all__ = ['ALPHA', 'BOTH', 'COPY', 'FORWARD', 'NATIVE', 'OPS', 'PROVIDERS', 'REFERENCE', 'SIZES', 'SJ', 'SJ_COMPILED',
-           'TAU', 'THRESHOLD', 'Case', 'Op', 'Provider', 'Run', 'cases', 'compiles', 'torch_loop']  # fmt: skip
+           'TAU', 'THRESHOLD', 'Case', 'Op', 'Provider', 'Run', 'cases', 'compiles', 'providers',
+           'torch_loop']  # fmt: skip
 
 OPS = {op.name: op for op in (LIF, *LAYERS, *RIVALS)}
 QUICK, DEFAULT, FULL = SIZES = 'quick', 'default', 'full'
@@ -30,6 +31,11 @@ def cases(size: str = DEFAULT) -> tuple[Case, ...]:
     """The cases of a run, small ones first: "quick", "default" or "full"."""
     found = dict.fromkeys((*_grid(size), *_threads(size), *_ops(size)))
     return (*found, *networks.cases(size))
+
+
+def providers(case: Case) -> tuple[Provider, ...]:
+    """Who can run a case."""
+    return networks.providers(case) if case.group == NETWORKS else OPS[case.op].providers
 
 
 def compiles(case: Case, size: str) -> bool:

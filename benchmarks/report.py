@@ -1,10 +1,11 @@
 """A run as tables: the cases of each op, each target beside what was measured, lines of cost, what was left out."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from benchmarks.subjects import COPY, NATIVE, NETWORKS
-from benchmarks.targets import Row, ratio, seconds
+from benchmarks.targets import Row, promised, ratio, seconds
 
 Table = tuple[str, list[str], list[list[str]]]
 Document = dict[str, Any]
@@ -14,7 +15,16 @@ def number(value: float | None, digits: int = 3) -> str:
     """Three significant digits, without exponents; "-" for what is not there."""
     if value is None:
         return '-'
-    return f'{value:,.0f}' if abs(value) >= 100 else f'{value:.{digits}g}'
+    return f'{value:,.0f}' if abs(value) >= 100 else format(Decimal(f'{value:.{digits}g}'), 'f')
+
+
+def _times(value: float | None, factor: float) -> str:
+    """A number in other units."""
+    return number(None if value is None else value * factor)
+
+
+def _share(value: float | None) -> str:
+    return '-' if value is None else f'{value:.0%}'
 
 
 def kind(case: Row) -> tuple[str, str, str]:
@@ -36,15 +46,15 @@ def _row(case: Row, rivals: Sequence[str]) -> list[str]:
     own = next((row for row in case['rows'] if row['provider'] == NATIVE), None)
     if own is None:
         return ['-'] * (6 + len(rivals))
-    t, scale, peak = own['seconds'], 1e9 / case['steps'], own['peak_bytes']
+    t, scale = own['seconds'], 1e9 / case['steps']
     return [
         f'{number(t["median"] * 1e6)}',
         f'{number(own["ns_per_step"])} ({number(t["low"] * scale)}-{number(t["high"] * scale)})',
         number(own['gb_per_s']),
-        '-' if own['copy_share'] is None else f'{own["copy_share"]:.0%}',
+        _share(own['copy_share']),
         *(number(ratio(case, rival)) for rival in rivals),
-        '-' if peak is None else number(peak / 2**20),
-        number(own['first_call_s']),
+        _times(own['peak_bytes'], 2**-20),
+        _times(own['first_call_s'], 1e3),
     ]
 
 
@@ -69,7 +79,7 @@ def case_tables(document: Document) -> list[Table]:
         for case in cases:
             threads = case['threads'] or document['settings']['threads']
             rows.append([str(case['T']), f'{case["N"]:,}', str(threads), *_row(case, rivals)])
-        tables.append((', '.join((op, *rest)), [*head, 'peak MiB', 'first call s'], rows))
+        tables.append((', '.join((op, *rest)), [*head, 'peak MiB', 'first call ms'], rows))
     return tables
 
 
@@ -79,14 +89,14 @@ def network_table(document: Document) -> Table:
     rows = []
     for case in document['cases']:
         for row in case['rows'] if case['group'] == NETWORKS else ():
-            t, peak = row['seconds'], row['peak_bytes']
+            t = row['seconds']
             quartiles = '-'.join(number(t[key] * 1e3) for key in ('low', 'high'))
             rows.append(
                 [
                     f'{case["op"]}, {case["direction"]}, T = {case["T"]}, batch {case["N"]}',
                     *(row['provider'], number(t['median'] * 1e3), quartiles, number(case['N'] / t['median'])),
                     number(ratio(case, row['provider'])),
-                    '-' if peak is None else number(peak / 2**20),
+                    _times(row['peak_bytes'], 2**-20),
                 ]
             )
     return 'Whole networks', head, rows
@@ -94,20 +104,18 @@ def network_table(document: Document) -> Table:
 
 def provider_table(document: Document) -> Table:
     """Everybody in every case: all that was measured."""
-    head = ['case', 'provider', 'ns a step', 'quartiles', 'least', 'CPU ns', 'of copy', 'peak MiB', 'first call s']
+    head = ['case', 'provider', 'ns a step', 'quartiles', 'least', 'CPU ns', 'of copy', 'peak MiB', 'first call ms']
     rows = []
     for case in document['cases']:
         scale = 1e9 / case['steps']
         for row in case['rows']:
-            t, peak = row['seconds'], row['peak_bytes']
+            t = row['seconds']
             numbers = [number(t[key] * scale) for key in ('low', 'high', 'least', 'cpu')]
             quartiles, least, cpu = '-'.join(numbers[:2]), *numbers[2:]
             rows.append(
                 [
                     *(case['name'], row['provider'], number(row['ns_per_step']), quartiles, least, cpu),
-                    '-' if row['copy_share'] is None else f'{row["copy_share"]:.0%}',
-                    '-' if peak is None else number(peak / 2**20),
-                    number(row['first_call_s']),
+                    *(_share(row['copy_share']), _times(row['peak_bytes'], 2**-20), _times(row['first_call_s'], 1e3)),
                 ]
             )
     return 'Everybody', head, rows
@@ -128,18 +136,24 @@ def target_table(document: Document, only: bool | None = None) -> Table:
 
 
 def counted(document: Document) -> Table:
-    """Each target once: in how many cases it is met, and the worst of them."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    """Each target once: in how many of the measured cases it is met, the worst of them, and how many were not."""
+    found: dict[tuple[str, str], list[Row]] = {key: [] for key in promised(document)}
     for verdict in document['targets']:
         found.setdefault((verdict['what'], verdict['rival']), []).append(verdict)
     rows = []
     for (what, rival), verdicts in found.items():
+        left = len(promised(document).get((what, rival), ())) - len(verdicts)
+        if not verdicts:
+            rows.append([what, rival, '-', str(left), '-', '-', 'not measured'])
+            continue
         most = verdicts[0]['wanted'].startswith('at most')
         worst = (max if most else min)(verdicts, key=lambda v: v['measured'])
         met = sum(v['met'] for v in verdicts)
         mark = 'met' if met == len(verdicts) else 'NOT met'
-        rows.append([what, rival, f'{met} of {len(verdicts)}', number(worst['measured']), worst['case'], mark])
-    return 'Targets', ['target', 'against', 'met', 'worst', 'there', 'verdict'], rows
+        rows.append(
+            [what, rival, f'{met} of {len(verdicts)}', str(left), number(worst['measured']), worst['case'], mark]
+        )
+    return 'Targets', ['target', 'against', 'met', 'not measured', 'worst', 'there', 'verdict'], rows
 
 
 def fit_table(document: Document) -> Table:
@@ -162,15 +176,15 @@ def overhead_table(document: Document) -> Table:
     rows = []
     for case in small:
         times = [seconds(case, name) for name in names]
-        rows.append([f'{case["direction"]}, T={case["T"]}', *(number(None if t is None else t * 1e6) for t in times)])
+        rows.append([f'{case["direction"]}, T={case["T"]}', *(_times(t, 1e6) for t in times)])
     return 'Microseconds a call at N = 64', ['case', *names], rows
 
 
 def startup_table(document: Document) -> Table:
     """What imports take."""
     found = document.get('startup') or {}
-    rows = [[name, *(number(t[key]) for key in ('median', 'low', 'high', 'least'))] for name, t in found.items()]
-    return 'Seconds of imports, one after the other', ['import', 'median', 'low', 'high', 'least'], rows
+    rows = [[name, *(number(t[key] * 1e3) for key in ('median', 'low', 'high', 'least'))] for name, t in found.items()]
+    return 'Milliseconds of imports, one after the other', ['import', 'median', 'low', 'high', 'least'], rows
 
 
 def left_out(document: Document) -> Table:
@@ -180,7 +194,8 @@ def left_out(document: Document) -> Table:
         for name, why in case['skipped'].items():
             found.setdefault((name, why), []).append(case['name'])
         for name, why in case['failed'].items():
-            found.setdefault((name, f'gives other results: {why}'), []).append(case['name'])
+            said = why if why.startswith('fails: ') else f'gives other results: {why}'
+            found.setdefault((name, said), []).append(case['name'])
     rows = [[name, why, str(len(cases)), cases[0]] for (name, why), cases in found.items()]
     return 'Not timed', ['provider', 'why', 'cases', 'for example'], rows
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.lif import EAGER, SLOW
+from benchmarks.lif import EAGER, SLOW, restarted
 from benchmarks.subjects import NATIVE, NEURONS, REFERENCE, Case, Op, Provider, Run
 from snnkern import functional, presets
 
@@ -36,13 +36,7 @@ def _looped(layer: Any, reset: Callable[[], list[Any]]) -> Run:
 
 
 def _spikingjelly(name: str) -> Run:
-    node = getattr(import_module('spikingjelly.activation_based.neuron'), name)(step_mode='m')
-
-    def run(x: Tensor) -> Tensor:
-        node.reset()
-        return node(x)
-
-    return run
+    return restarted(getattr(import_module('spikingjelly.activation_based.neuron'), name)(step_mode='m'))
 
 
 def _snntorch(name: str) -> Run:

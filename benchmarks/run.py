@@ -6,12 +6,13 @@ progress: lines on stdout that begin with MARK.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,11 +26,13 @@ from benchmarks.environment import ALLOCATORS, pinned_environment, surroundings
 from benchmarks.measure import Result, measure
 from benchmarks.registry import DEFAULT, OPS, SIZES, Case, Provider
 from benchmarks.rivals import LIBRARIES
+from snnkern.recipes.files import write
 
 FORMAT = 'snnkern bench 1'
 MARK = '\x1e'
 IMPORTS = {'quick': 2, 'default': 5, 'full': 9}
 OnProgress = Callable[[str, float], None]
+Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,42 +67,56 @@ class Settings:
 
     def cases(self) -> list[Case]:
         """Those of the size that pass the filter."""
-        return [c for c in registry.cases(self.size) if any(part in str(c) for part in self.filter.split(','))]
+        return [c for c in registry.cases(self.size) if named(self.filter, str(c))]
 
     def of(self, case: Case) -> Sequence[Provider]:
-        """The providers of a case of an op; a network has its own."""
-        known = OPS[case.op].providers if case.op in OPS else registry.PROVIDERS
-        return [p for p in known if any(part in p.name for part in self.providers.split(','))]
+        """The providers of a case."""
+        return [p for p in registry.providers(case) if named(self.providers, p.name)]
 
 
-def about(settings: Settings) -> dict[str, Any]:
+def named(wanted: str, name: str) -> bool:
+    """Whether a name contains one of these words, which have commas between; no words: all names."""
+    words = [word.strip() for word in wanted.split(',') if word.strip()]
+    return not words or any(word in name for word in words)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # a checkout on the path
+        return 'unknown'
+
+
+def about(settings: Settings) -> Document:
     """What the numbers depend on."""
-    versions = {title: version(name) for name, (title, _) in LIBRARIES.items() if find_spec(name)}
+    versions = {title: _version(name) for name, (title, _) in LIBRARIES.items() if find_spec(name)}
     caches = {f'L2 of {settings.threads} cores': targets.cache_bytes(settings.threads)}
     return {**surroundings(settings.allocator), 'libraries': versions, **caches}
 
 
-def run(settings: Settings, progress: OnProgress) -> dict[str, Any]:
-    """Measure everything; the child's part. Returns the document."""
+def run(settings: Settings, progress: OnProgress, keep: Callable[[Document], None] = lambda found: None) -> Document:
+    """Measure everything; the child's part. Returns the document; `keep` gets what there is of it after each case."""
     torch.set_num_threads(settings.threads)
     start, found, wanted = perf_counter(), about(settings), settings.cases()
-    results: list[Result] = []
+    document: Document = {'format': FORMAT, 'about': found, 'settings': asdict(settings), 'cases': []}
     for i, case in enumerate(wanted):
 
         def tell(what: str, case: Case = case, i: int = i) -> None:
             progress(f'{case}: {what}', i / len(wanted))
 
         tell('starting')
-        chosen = settings.of(case)
-        results.append(_measured(case, chosen, settings, tell))
-    document: dict[str, Any] = {'format': FORMAT, 'about': found, 'settings': asdict(settings)}
-    document['cases'] = [result.as_dict() for result in results]
+        document['cases'].append(_measured(case, settings.of(case), settings, tell).as_dict())
+        keep(_with_verdicts(document, perf_counter() - start))
     if not settings.filter:
         progress('importing', 1.0)
         document['startup'] = scaling.startup(IMPORTS[settings.size])
-    document |= {'fits': scaling.fits(document['cases']), 'targets': targets.verdicts(document)}
     found['load average after'] = round(os.getloadavg()[0], 1)
-    return document | {'seconds': perf_counter() - start}
+    return _with_verdicts(document, perf_counter() - start)
+
+
+def _with_verdicts(document: Document, seconds: float) -> Document:
+    fits = scaling.fits(document['cases'])
+    return {**document, 'fits': fits, 'targets': targets.verdicts(document), 'seconds': seconds}
 
 
 def _measured(case: Case, providers: Sequence[Provider], settings: Settings, tell: Callable[[str], None]) -> Result:
@@ -111,7 +128,7 @@ def _measured(case: Case, providers: Sequence[Provider], settings: Settings, tel
         return Result(case, failed={registry.NATIVE: f'fails: {type(error).__name__}: {error}'})
 
 
-def wrong(document: dict[str, Any]) -> list[str]:
+def wrong(document: Document) -> list[str]:
     """Results of ours that are not the reference's."""
     ours = {name: {p.name for p in op.providers if p.ours} for name, op in OPS.items()}
     mine = lambda case, name: name in ours.get(case['op'], ()) or name.startswith('snnkern')  # noqa: E731
@@ -120,16 +137,33 @@ def wrong(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def start(settings: Settings, progress: OnProgress) -> dict[str, Any]:
-    """`run` in a child process with a pinned environment. Raises RuntimeError if it fails."""
+def start(settings: Settings, progress: OnProgress) -> Document:
+    """`run` in a child process with a pinned environment.
+
+    A run that is interrupted or whose process dies gives the cases that it has, and why under "incomplete". Raises
+    RuntimeError or KeyboardInterrupt if it has none.
+    """
     with TemporaryDirectory() as folder:
         out, errors = Path(folder) / 'suite.json', Path(folder) / 'errors'
         command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.run', json.dumps(asdict(settings)), str(out)]
-        status = _watched(command, pinned_environment(settings), errors, progress)
-        if status:
-            lines = errors.read_text().strip().splitlines() or [f'exit status {status}']
-            raise RuntimeError(f'the measuring process failed: {lines[-1]}')
-        return dict(json.loads(out.read_text()))
+        try:
+            why = _why(_watched(command, pinned_environment(settings), errors, progress), errors)
+        except KeyboardInterrupt:
+            if not out.exists():
+                raise
+            why = 'interrupted'
+        if (said := errors.read_text()) and 'Traceback' in said and why != 'interrupted':
+            sys.stderr.write(said)
+        if not out.exists():
+            raise RuntimeError(f'the measuring process failed: {why}')
+        return json.loads(out.read_text()) | ({'incomplete': why} if why else {})
+
+
+def _why(status: int, errors: Path) -> str:
+    """What ended a process that wrote its errors there; "" if all went well."""
+    if status < 0:
+        return f'killed by {signal.Signals(-status).name}'
+    return next(reversed(errors.read_text().strip().splitlines()), f'exit status {status}') if status else ''
 
 
 def _watched(command: list[str], environment: dict[str, str], errors: Path, progress: OnProgress) -> int:
@@ -148,8 +182,11 @@ def _watched(command: list[str], environment: dict[str, str], errors: Path, prog
 
 def main(words: Sequence[str]) -> None:
     settings, out = Settings(**json.loads(words[0])), Path(words[1])
-    document = run(settings, lambda what, share: print(MARK + json.dumps([what, share]), flush=True))
-    out.write_text(json.dumps(document))
+
+    def keep(document: Document) -> None:
+        write(out, lambda path: path.write_text(json.dumps(document)))
+
+    keep(run(settings, lambda what, share: print(MARK + json.dumps([what, share]), flush=True), keep))
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ FORWARD, BOTH = 'forward', 'forward+backward'
 INFERENCE, TRAINING = 'inference', 'training step'
 OPS, NEURONS, NETWORKS = 'ops', 'neurons', 'networks'
 COPY = 'copy of the same bytes'
-NATIVE, REFERENCE = 'snnkern native', 'snnkern reference'
+NATIVE, REFERENCE, TRITON = 'snnkern native', 'snnkern reference', 'snnkern triton'
 HALF = torch.float16, torch.bfloat16
 Run = Callable[[Tensor], Tensor]
 
@@ -68,26 +69,29 @@ class Case:
 
 @dataclass(frozen=True)
 class Provider:
-    """Who runs a case. make: its function; needs: modules it imports; compiled: through torch.compile; ours: snnkern's.
+    """Who runs a case. make: its function; of a network, its call.
 
+    needs: modules it imports; compiled: through torch.compile; ours: snnkern's.
     flips: the share of neurons whose spikes may differ, where the order of operations is another. widens: half
     precision runs as x.float(), and the spikes go back: its potentials would be rounded to it, ours are not.
     saves: tensors of [T, N] in float32 that it holds at most, forward and forward+backward: no machine is to run out.
+    absent: why it is never run here.
     """
 
     name: str
-    make: Callable[[], Run]
+    make: Callable[[], Any]
     needs: tuple[str, ...] = ()
     compiled: bool = False
     ours: bool = False
     flips: float = 0.0
     widens: bool = False
     saves: tuple[float, float] = (2.0, 4.0)
+    absent: str = ''
 
     def missing(self) -> str | None:
         """Why it cannot run here, or None."""
-        absent = [name for name in self.needs if find_spec(name) is None]
-        return f'{", ".join(absent)} is not installed' if absent else None
+        lacking = [name for name in self.needs if find_spec(name) is None]
+        return self.absent or (f'{", ".join(lacking)} is not installed' if lacking else None)
 
     def build(self, dtype: torch.dtype = torch.float32) -> Run:
         """A fresh function: a compiled one is compiled for the one shape that it will see."""

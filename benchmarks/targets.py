@@ -10,6 +10,7 @@ from benchmarks.subjects import BOTH, COPY, FORWARD, NATIVE
 
 Row = dict[str, Any]  # a case of a document
 IMPORT_S = 0.15
+IMPORT = "seconds of `import snnkern` over torch's"
 SJ_FROM = 1 << 12
 
 
@@ -78,6 +79,22 @@ def verdicts(document: dict[str, Any]) -> list[Row]:
     return [*_of_cases(document['cases']), *_of_startup(document.get('startup'))]
 
 
+def promised(document: Row) -> dict[tuple[str, str], list[str]]:
+    """The cases of the whole grid that each target holds for, by what it promises and the rival."""
+    from benchmarks.registry import FULL, cases  # whose networks need tables
+
+    cache = next((case['cache'] for case in document['cases'] if not case['threads']), 0)
+    found: dict[tuple[str, str], list[str]] = {}
+    for case in cases(FULL):
+        if case.op == 'lif' and not case.threads:
+            row = {'direction': case.direction, 'T': case.T, 'N': case.N, 'dtype': str(case.dtype)[6:]}
+            row |= {'footprint': case.footprint, 'cache': cache}
+            for target in TARGETS:
+                if target.applies(row):
+                    found.setdefault((target.what, target.rival), []).append(str(case))
+    return found | {(IMPORT, 'torch'): ['import']}
+
+
 def _of_cases(cases: list[Row]) -> Iterator[Row]:
     for case in cases:
         if case['op'] != 'lif' or case['threads']:
@@ -105,7 +122,7 @@ def _of_cases(cases: list[Row]) -> Iterator[Row]:
 def _of_startup(startup: Row | None) -> Iterator[Row]:
     if startup:
         yield {
-            'what': "seconds of `import snnkern` over torch's",
+            'what': IMPORT,
             'case': 'import',
             'rival': 'torch',
             'wanted': f'at most {IMPORT_S}',

@@ -6,9 +6,8 @@ Without torch.compile (`snnkern bench` has it) and without assertions about time
 
 import pytest
 
-from benchmarks import networks
 from benchmarks.measure import check, expected_of
-from benchmarks.registry import OPS, QUICK, Case, cases
+from benchmarks.registry import NATIVE, OPS, QUICK, Case, cases, providers
 from benchmarks.subjects import NETWORKS
 from benchmarks.timing import call_of
 
@@ -34,9 +33,8 @@ def test_speed(benchmark, case: Case, provider) -> None:
 @pytest.mark.parametrize('case', NETS, ids=str)
 @pytest.mark.filterwarnings('default')
 def test_networks(benchmark, case: Case) -> None:
-    found = networks.contestants(case)
-    assert not found.failed
-    if 'snnkern native' not in found.calls:
-        pytest.skip(str(found.skipped))
+    native = next(p for p in providers(case) if p.name == NATIVE)
+    if reason := native.missing():
+        pytest.skip(reason)
     benchmark.extra_info['images'] = case.N
-    benchmark(found.calls['snnkern native'])
+    benchmark(native.make())

@@ -1,8 +1,9 @@
 """How things are measured: interleaved rounds, medians with their spread, peak memory.
 
-Every round runs each contestant once, in an order that rotates, so that a slow moment of the machine hits all of
-them alike. A sample is as many calls as fill 4 ms, after one that does not count: the others' data has left the
-caches by then. Outputs are fresh in every call, as their users get them, and gone before the next one.
+Every round runs each contestant once, in an order that rotates, so that a slow moment of the machine hits all of them
+alike. A sample is as many calls as fill 4 ms, at most 100; where there are several, after one that does not count: the
+others' data has left the caches by then. Outputs are fresh in every call, as their users get them, and gone before the
+next one.
 """
 
 import ctypes

@@ -36,12 +36,12 @@ import snnkern
 from benchmarks import report
 from benchmarks.environment import ALLOCATORS, CHILD, pinned_environment, surroundings
 from benchmarks.timing import interleave, peak_bytes
-from benchmarks.training_nets import BOUND, OURS, PACKED, SJ, SNN, Net, encoder, make, nets
+from benchmarks.training_nets import BOUND, OURS, PACKED, SJ, SNN, Net, encoder, make, nets, weighted
 
 PROVIDERS = {OURS: 'snnkern', PACKED: 'snnkern', SJ: 'spikingjelly', SNN: 'snntorch', BOUND: 'snnkern'}
 LEAST = {'mlp': 1.7, 'mnist-conv': 1.2, 'vgg9': 1.2}  # targets: images/s, times SpikingJelly's
 MOST_MEMORY = 0.6  # of SpikingJelly's peak
-FEW, FLIPS = 8, 0.02  # images of the comparison, and how far first outputs may be apart
+FEW, FLIPS = 8, 0.02  # images of the comparison, and how far outputs and gradients may be apart
 MAPPED = {'MALLOC_MMAP_THRESHOLD_': '65536'}
 
 
@@ -97,6 +97,27 @@ def differences(net: Net, providers: Sequence[str]) -> dict[str, float]:
                 mean = step.net(x).mean(0)
             outputs[name] = mean - mean.mean(0)
     return {name: float((out - outputs[OURS]).norm() / outputs[OURS].norm()) for name, out in outputs.items()}
+
+
+def results(net: Net, provider: str, x: Tensor) -> dict[str, Tensor]:
+    """Of the first step on spikes or images x of a few images: mean outputs, loss, and the gradient of each weight.
+
+    Not the gradients of snnTorch, whose reset has none.
+    """
+    step = Step(net, provider)
+    with step.context():
+        mean = step.net(x).mean(0)
+        loss = nn.functional.cross_entropy(mean, step.labels[: len(mean)])
+    loss.backward()
+    found = {'outputs': (mean - mean.mean(0)).detach(), 'loss': loss.detach()}
+    layers = () if provider == SNN else weighted(step.net)
+    return found | {f'gradients of layer {i}': layer.weight.grad for i, layer in enumerate(layers)}
+
+
+def wrong(found: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
+    """What is too far from the expected, or None."""
+    apart = {key: float((value - expected[key]).norm() / expected[key].norm()) for key, value in found.items()}
+    return ', '.join(f'{k} differ by {d:.1e} of the norm' for k, d in apart.items() if not d <= FLIPS) or None
 
 
 def times(net: Net, rounds: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import benchmarked
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import run
+from benchmarks import page, run
 from snnkern.cli import app, bench
 
 
@@ -26,7 +26,7 @@ def stored(tmp_path: Path) -> Path:
 def test_from_end_to_end(tmp_path: Path) -> None:
     """A real run of two cases, compared with itself."""
     out, html = tmp_path / 'speed.json', tmp_path / 'speed.html'
-    words = ['--quick', '--rounds', '1', '--filter', 'T16-N64-', '--providers', 'native,loop', '--threads', '1']
+    words = ['--quick', '--rounds', '3', '--filter', 'T16-N64-', '--providers', 'native,loop', '--threads', '1']
     done = called(*words, '--json', out, '--html', html)
     assert done.exit_code == 0
     document = json.loads(out.read_text())
@@ -36,7 +36,7 @@ def test_from_end_to_end(tmp_path: Path) -> None:
     assert 'lif-forward-T16-N64-float32' in done.stderr
     assert 'Written: ' in done.stdout
     assert html.read_text().endswith('</html>\n')
-    assert called('--stored', out, '--compare', out, '--quick').exit_code == 0
+    assert called('--stored', out, '--compare', out).exit_code == 0
 
 
 def test_json_alone_on_stdout(stored: Path) -> None:
@@ -84,12 +84,32 @@ def test_wrong_results_are_exit_status_1(stored: Path, tmp_path: Path) -> None:
         (['--compare', 'absent'], "no run 'absent'"),
         (['out.json'], 'is for --json'),
         (['--html', '/proc/absent/page.html'], 'cannot write'),
+        (['--html', '/tmp'], '--html: /tmp is a folder'),
+        (['--json', '/tmp'], '--json: /tmp is a folder'),
+        (['--stored', 'a.json', '--threads', '7', '--filter', 'N64-'], '--filter, --threads cannot go with it'),
+        (['--stored', 'a.json', '--quick'], '--quick or --full cannot'),
+        (['--rounds', '2', '--compare', 'suite'], 'at least 3 rounds'),
     ],
 )
 def test_bad_options(words: list[str], message: str) -> None:
     done = called(*words)
     assert done.exit_code == 2
     assert message in ' '.join(done.stderr.replace('│', ' ').split())
+
+
+def test_what_was_measured_is_not_lost(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by a page that fails; an incomplete run is reported, and is an error."""
+    document = {**json.loads(stored.read_text()), 'incomplete': 'interrupted'}
+    monkeypatch.setattr(run, 'start', lambda settings, progress: document)
+    out = tmp_path / 'out.json'
+    done = called('--json', out, '--compare', stored)
+    assert done.exit_code == 1
+    assert 'INCOMPLETE: interrupted' in done.stderr
+    assert json.loads(out.read_text())['cases'] == document['cases']
+    out.unlink()
+    monkeypatch.setattr(page, 'page', lambda *_: 1 / 0)
+    assert called('--json', out, '--html', tmp_path / 'page.html').exit_code == 1
+    assert json.loads(out.read_text()) == document
 
 
 def test_without_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

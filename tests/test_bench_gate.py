@@ -3,12 +3,14 @@
 import json
 import subprocess
 import time
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from benchmarks import measure, networks, registry, run
+import snnkern
+from benchmarks import adapters, measure, networks, registry, run, training
 from benchmarks.environment import pinned_environment
 from benchmarks.registry import BOTH, COPY, NATIVE, OPS, Provider
 from benchmarks.subjects import INFERENCE
@@ -45,6 +47,12 @@ def test_wrong_is_not_timed() -> None:
     said = run.wrong({'cases': [result.as_dict()]})
     assert len(said) == 1, 'a rival that is wrong is not our error'
     assert 'snnkern broken' in said[0]
+
+
+def test_gradients_are_close_where_no_spike_flips() -> None:
+    spikes, grad = torch.zeros(4, 1000), torch.randn(4, 1000)
+    assert measure.check((spikes, grad), (spikes, grad), flips=0.01) is None
+    assert measure.check((spikes, grad * 1.005), (spikes, grad), flips=0.01) is not None
 
 
 @pytest.mark.parametrize(('changed', 'passes'), [(0, True), (1, True), (40, False)])
@@ -98,6 +106,31 @@ def test_every_op_passes_its_gate(name: str) -> None:
     assert {n for n, why in result.skipped.items() if 'call takes' not in why} == absent
 
 
+FULL_CASES = dict.fromkeys((c.op, c.dtype, c.direction) for c in registry.cases(registry.FULL) if c.op in OPS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'dtype', 'direction'), FULL_CASES, ids=str)
+@pytest.mark.filterwarnings('default')
+def test_the_whole_grid_passes_its_gate(name: str, dtype: torch.dtype, direction: str) -> None:
+    op = OPS[name]
+    result = measure.measure(op.case(16, 4096, dtype, direction), [p for p in op.providers if not p.compiled], rounds=1)
+    assert result.failed == {}
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_spikes_of_other_rates_are_no_poisson_spikes(dtype: torch.dtype) -> None:
+    op = OPS['poisson']
+    case = op.case(16, 4096, dtype, registry.FORWARD)
+    x = op.inputs(case)[0].float()
+    draws = torch.rand(x.shape, generator=torch.Generator().manual_seed(5))
+    fair, mean, pairs = draws < x, draws < x.mean(), draws[::2].repeat_interleave(2, 0) < x
+    found = [op.gate((s.to(dtype),), (x,)) for s in (fair, mean, pairs)]
+    assert found[0] is None
+    assert 'spikes at rates' in found[1]
+    assert 'spikes in two steps on end' in found[2]
+
+
 @pytest.mark.filterwarnings('default')
 def test_a_network_passes_its_gate() -> None:
     case = next(c for c in networks.cases('quick') if c.op == 'train mnist-conv')
@@ -106,6 +139,51 @@ def test_a_network_passes_its_gate() -> None:
     assert NATIVE in result.timings
     assert case.traffic == 0
     assert INFERENCE in {c.direction for c in networks.cases('quick')}
+
+
+@pytest.mark.filterwarnings('default')
+def test_a_network_of_wrong_neurons_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours is compared with the reference backend, not with itself; gradients, too."""
+    case = next(c for c in networks.cases('quick') if c.op == 'train mnist-conv')
+    native = next(p for p in networks.providers(case) if p.name == NATIVE)
+    assert native.make(), 'which has what is expected'
+    real = training.make
+
+    def broken(net, provider):
+        made = real(net, provider)
+        for layer in made.modules():
+            if isinstance(layer, snnkern.nn.Neuron | snnkern.nn.BatchNormNeuron):
+                layer.register_full_backward_hook(
+                    lambda layer, given, grad: tuple(g if g is None else g * 2 for g in given)
+                )
+        return made
+
+    monkeypatch.setattr(training, 'make', broken)
+    result = measure.measure(case, [native], rounds=1)
+    assert 'gradients of layer 0 differ' in result.failed[NATIVE]
+    assert result.timings == {}
+
+
+@pytest.mark.filterwarnings('default')
+def test_a_rival_that_breaks_in_a_network_is_not_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = next(c for c in networks.cases('quick') if c.op == 'train mnist-conv')
+    theirs = Provider('rival', lambda: 1 / 0)
+    chosen = [*(p for p in networks.providers(case) if p.name == NATIVE), theirs]
+    result = measure.measure(case, chosen, rounds=1)
+    assert result.skipped == {'rival': 'fails: division by zero'}
+    assert {*result.timings} == {NATIVE}
+    monkeypatch.setattr(adapters, 'form', lambda net, name: 1 / 0)
+    case = next(c for c in networks.cases('quick') if c.group == 'networks' and c.direction == INFERENCE)
+    result = measure.measure(case, rounds=1)
+    assert result.failed == {}
+    assert result.skipped[NATIVE]
+
+
+def test_names_are_chosen_by_words() -> None:
+    settings = run.Settings('quick', providers='native,', filter='N64-, ,train mlp')
+    assert {p.name for c in settings.cases() for p in settings.of(c)} == {NATIVE}
+    assert {c.op for c in settings.cases()} == {'lif', 'train mlp'}
+    assert run.named(' , ', 'all')
 
 
 def test_threads_of_a_case_are_given_back() -> None:
@@ -144,11 +222,54 @@ def test_a_case_that_breaks_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -
     assert 'ZeroDivisionError' in run.wrong(found)[0]
 
 
-def test_a_child_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def died(monkeypatch: pytest.MonkeyPatch, program: str, progress=lambda what, share: None):
+    """What `start` gives where a program runs in place of the measuring process."""
     real = subprocess.Popen
-    monkeypatch.setattr(
-        subprocess, 'Popen', lambda command, **named: real([*command[:3], '-c', 'raise OSError("x")'], **named)
-    )
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            subprocess, 'Popen', lambda command, **named: real([command[0], '-c', program, command[-1]], **named)
+        )
+        return run.start(run.Settings('quick', 'N64-'), progress)
+
+
+def test_a_child_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch, capfd) -> None:
     with pytest.raises(RuntimeError, match='measuring process failed: OSError: x'):
-        run.start(run.Settings('quick', 'N64-'), lambda what, share: None)
-    assert json.loads(json.dumps(run.about(run.Settings('quick'))))['threads'] == torch.get_num_threads()
+        died(monkeypatch, 'raise OSError("x")')
+    assert 'Traceback' in capfd.readouterr().err
+    with pytest.raises(RuntimeError, match='measuring process failed: killed by SIGKILL'):
+        died(monkeypatch, 'import os; os.kill(os.getpid(), 9)')
+    found = died(monkeypatch, "import os, sys; open(sys.argv[1], 'w').write('{}'); os.kill(os.getpid(), 9)")
+    assert found == {'incomplete': 'killed by SIGKILL'}
+
+
+def test_an_interrupted_run_keeps_its_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(what: str, share: float) -> None:
+        raise KeyboardInterrupt
+
+    tells = f'print({run.MARK!r} + \'["x", 0]\', flush=True); import time; time.sleep(60)'
+    found = died(monkeypatch, f"import sys; open(sys.argv[1], 'w').write('{{}}'); {tells}", interrupt)
+    assert found == {'incomplete': 'interrupted'}
+    with pytest.raises(KeyboardInterrupt):
+        died(monkeypatch, tells, interrupt)
+
+
+def test_each_case_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    settings = run.Settings('quick', 'T16-N64-', 'native', threads=1, rounds=1)
+    run.run(settings, lambda what, share: None, lambda found: kept.append({**found, 'cases': [*found['cases']]}))
+    assert [len(found['cases']) for found in kept][:2] == [1, 2]
+    assert {'targets', 'fits', 'seconds', 'about', 'settings', 'format'} <= kept[0].keys()
+
+
+def test_a_library_without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(run, 'version', absent)
+    about = run.about(run.Settings('quick'))
+    assert set(about['libraries'].values()) <= {'unknown'}
+    assert json.loads(json.dumps(about))['threads'] == torch.get_num_threads()
+
+
+def test_triton_is_named() -> None:
+    assert 'kernels are for GPUs' in measure.measure(CASE, rounds=1).skipped['snnkern triton']

@@ -9,7 +9,7 @@ from pathlib import Path
 import benchmarked
 import pytest
 
-from benchmarks import compare, page, plots, registry, report, scaling, targets
+from benchmarks import compare, page, plots, registry, report, run, scaling, targets
 from benchmarks.registry import COPY, NATIVE, SJ, SJ_COMPILED
 from benchmarks.timing import summary
 
@@ -102,10 +102,35 @@ def test_a_slow_hour_is_no_regression(document) -> None:
     assert compare.compare(later, document)['slower'] == []
 
 
+def test_a_copy_that_was_quick_once_is_no_regression(document) -> None:
+    """And one of uncertain speed explains nothing."""
+    quick, vague = copy.deepcopy(document), changed(document, 1.5)
+    for later, factor, spread in ((quick, 0.5, 0.02), (vague, 1.0, 0.5)):
+        for row in (r for case in later['cases'] for r in case['rows'] if r['provider'] == COPY):
+            row['seconds'] = benchmarked.seconds(row['seconds']['median'] * factor, spread)
+    assert compare.compare(quick, document)['slower'] == []
+    assert {c['case'] for c in compare.compare(vague, document)['slower']} == {'train mlp'}, 'which has no copy'
+
+
+def test_what_is_gone_is_a_regression(document) -> None:
+    later = copy.deepcopy(document)
+    for case in later['cases']:
+        case['rows'] = [row for row in case['rows'] if row['provider'] != NATIVE]
+    later['cases'][0]['skipped'] = {NATIVE: 'why'}
+    lost = compare.compare(later, document)['missing']
+    assert len(lost) > 60
+    assert lost[0] == {'case': document['cases'][0]['name'], 'provider': NATIVE, 'why': 'why'}
+    assert f'{len(lost)} times of REF are missing' in compare.sentences(compare.compare(later, document), 'REF')[0]
+    for chosen in ({'filter': 'T4-N64-float32'}, {'providers': 'SpikingJelly'}, {'size': 'quick'}):
+        few = compare.compare({**later, 'settings': {**later['settings'], **chosen}}, document)['missing']
+        assert len(few) < len(lost) / 5
+    assert compare.compare({**later, 'cases': [], 'incomplete': 'interrupted'}, document)['missing'] == []
+
+
 def test_other_surroundings_are_said(document) -> None:
     later = copy.deepcopy(document)
     later['about']['torch'] = '3.0'
-    later['cases'] = []
+    later['cases'], later['settings']['filter'] = [], 'other'
     found = compare.compare(later, document)
     said = compare.sentences(found, 'REF')
     assert 'torch was 2.x, is 3.0' in said[0]
@@ -121,6 +146,20 @@ def test_a_bad_ref(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"no run 'absent'"):
         compare.find('absent')
     assert compare.find(str(path)) == path
+
+
+def test_a_run_that_lacks_something(tmp_path: Path, document) -> None:
+    path = tmp_path / 'ref.json'
+    broken = copy.deepcopy(document)
+    del broken['cases'][3]['cache'], broken['cases'][2]['rows'][0]['seconds']['low'], broken['settings']['rounds']
+    for found, lacks in (
+        (broken, 'cases.cache, seconds.low, settings.rounds'),
+        ({'format': run.FORMAT}, 'about, cases'),
+    ):
+        path.write_text(json.dumps(found))
+        with pytest.raises(ValueError, match=f'it lacks {lacks}'):
+            compare.load(path)
+    assert compare.load(compare.RESULTS / 'suite.json')
 
 
 class Reader(HTMLParser):
@@ -198,6 +237,34 @@ def test_a_page_of_little(document) -> None:
     assert text.count('<figure>') == 1, 'of the network'
     assert 'Not compared' in text
     assert 'snntorch is not installed' in text
+
+
+def test_what_was_not_measured_is_said(document) -> None:
+    rows = {(row[0], row[1]): row for row in report.counted(document)[2]}
+    copied = rows['at most 1.35 times the copy', COPY]
+    assert (copied[2].split()[-1], copied[3], copied[-1]) == ('4', '0', 'met' if copied[2] == '4 of 4' else 'NOT met')
+    assert rows['faster than torch.compile', SJ_COMPILED][3] == str(2 * 2 * 2 * 4), '2^10 and 2^12'
+    nothing = {**document, 'targets': [], 'cases': []}
+    assert {row[-1] for row in report.counted(nothing)[2]} == {'not measured'}
+    assert {row[0] for row in report.counted(nothing)[2]} >= {t.what for t in targets.TARGETS if t.rival != SJ}
+
+
+def test_numbers_and_reasons() -> None:
+    assert [report.number(v) for v in (3.1e-5, 0.123456, 12345.6, None, 0.0)] == [
+        '0.000031',
+        '0.123',
+        '12,346',
+        '-',
+        '0',
+    ]
+    case = {'name': 'a case', 'skipped': {}, 'failed': {NATIVE: 'fails: x', SJ: 'values differ'}}
+    said = [row[1] for row in report.left_out({'cases': [case]})[2]]
+    assert said == ['fails: x', 'gives other results: values differ']
+
+
+def test_threads_of_large_cases_alone() -> None:
+    """No picture, no error."""
+    assert plots.threads({'cases': [benchmarked.lif(16, 1 << 21, threads=k) for k in (1, 2)]}, 'forward') == ''
 
 
 def test_tables(document) -> None:

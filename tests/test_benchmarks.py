@@ -1,6 +1,8 @@
 """The smaller benchmarks still run; how fast anything is, is not tested. The suite: tests/test_bench*.py."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,14 @@ def test_coefficients(part, monkeypatch) -> None:
     monkeypatch.setattr(coefficients, 'SHAPE', (2, 3, 4, 5))
     for timings in coefficients.measure(rounds=2).values():
         assert [timings[form].median > 0 for form in coefficients.FORMS] == [True] * 3
+
+
+def test_one_case_through_pytest_benchmark() -> None:
+    pytest.importorskip('pytest_benchmark')
+    one = 'benchmarks/test_speed.py::test_speed[lif-forward-T16-N64-float32-snnkern native]'
+    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--benchmark-disable', one]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert '1 passed' in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 def test_pools(part) -> None:

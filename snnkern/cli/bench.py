@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from snnkern.cli import common
 from snnkern.recipes.files import as_json, write, write_json
 
 REGRESSION = 3
+THREADS = min(2, os.cpu_count() or 1)
 
 
 def bench(
@@ -29,12 +31,12 @@ def bench(
     json: Annotated[bool, typer.Option('--json', help='Print everything as JSON, or write it to FILE.')] = False,
     html: Annotated[Path | None, typer.Option(help='Write a report here, as one page with pictures.')] = None,
     stored: Annotated[Path | None, typer.Option(help='Measure nothing: report this JSON of an earlier run.')] = None,
-    threads: Annotated[int, typer.Option(help='Of torch, OpenMP and snnkern.')] = min(2, os.cpu_count() or 1),
+    threads: Annotated[int, typer.Option(help='Of torch, OpenMP and snnkern.')] = THREADS,
     rounds: Annotated[int, typer.Option(help='Interleaved rounds a case; 0: as many as it has time for.')] = 0,
     allocator: Annotated[str, typer.Option(help='default, or tuned: fewer page faults for all.')] = 'default',
     passive: Annotated[bool, typer.Option('--passive', help='Idle threads sleep at once: a busy machine.')] = False,
 ) -> None:
-    """Measure snnkern beside other libraries. Exit code 1: wrong results, 3: slower than in REF."""
+    """Measure snnkern beside other libraries. Exit code 1: wrong results, or not all; 3: slower than REF, or gone."""
     if file is not None and not json:
         raise typer.BadParameter(f'{file} is for --json, which is not there')
     if quick and full:
@@ -43,13 +45,20 @@ def bench(
         raise typer.BadParameter(f'--threshold must be above 1, got {threshold:g}')
     for path, option in ((file, '--json'), (html, '--html')):
         if path is not None:
+            if path.is_dir():
+                raise typer.BadParameter(f'{option}: {path} is a folder, expected a file')
             common.make_folder(path.parent, option)
     suite = {name: _part(name) for name in ('run', 'compare', 'report', 'page')}
     size = 'quick' if quick else 'full' if full else 'default'
     settings = common.settings(
         lambda: suite['run'].Settings(size, filter, providers, threads, rounds, allocator, passive)
     )
+    if stored is not None and (words := _other_than(suite['run'].Settings(threads=THREADS), settings)):
+        raise typer.BadParameter(f'--stored measures nothing: {words} cannot go with it')
     before = None if compare is None else common.settings(lambda: _load(suite, compare))
+    if before is not None:
+        common.settings(lambda: suite['compare'].check_rounds(before['settings']['rounds'], compare))
+        common.settings(lambda: suite['compare'].check_rounds(rounds, 'this run'))
     document = _document(suite, settings, stored)
     _report(suite, document, (before, compare or '', threshold), file if json else None, html, json)
 
@@ -64,6 +73,14 @@ def _part(name: str) -> Any:
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     return importlib.import_module(f'benchmarks.{name}')
+
+
+def _other_than(usual: Any, settings: Any) -> str:
+    """The options of settings that are not as usual."""
+    named = {'size': '--quick or --full'}
+    return ', '.join(
+        named.get(f.name, f'--{f.name}') for f in fields(usual) if getattr(usual, f.name) != getattr(settings, f.name)
+    )
 
 
 def _load(suite: dict[str, Any], ref: str) -> Any:
@@ -98,22 +115,24 @@ def _report(
     wrong = suite['run'].wrong(document)
     compared = None if before is None else suite['compare'].compare(document, before, threshold)
     whole = document if compared is None else {**document, 'compared': {'with': ref, **compared}}
-    if html is not None:
-        text = suite['page'].page(document, compared, ref, wrong)
-        write(html, lambda path: path.write_text(text, encoding='utf-8'))
     if file is not None:
         write_json(file, whole)
     elif json:
         typer.echo(as_json(whole))
+    if html is not None:
+        text = suite['page'].page(document, compared, ref, wrong)
+        write(html, lambda path: path.write_text(text, encoding='utf-8'))
     if file is not None or not json:
         _show(suite, document, compared, ref)
         for path in filter(None, (file, html)):
             typer.echo(f'Written: {path}')
     for line in wrong:
         typer.echo(f'WRONG: {line}', err=True)
-    if wrong:
+    if 'incomplete' in document:
+        typer.echo(f'INCOMPLETE: {document["incomplete"]}', err=True)
+    if wrong or 'incomplete' in document:
         raise typer.Exit(1)
-    if compared is not None and compared['slower']:
+    if compared is not None and (compared['slower'] or compared['missing']):
         raise typer.Exit(REGRESSION)
 
 
@@ -133,7 +152,7 @@ def _show(suite: dict[str, Any], document: dict[str, Any], compared: dict[str, A
         if table[2]:
             report.show(table)
     if compared is not None:
-        if compared['slower']:
+        if compared['slower'] or compared['missing']:
             report.show(suite['compare'].table(compared))
         for line in suite['compare'].sentences(compared, ref):
             typer.echo(line)
