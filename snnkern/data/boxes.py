@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snnkern._archives import archive
+from snnkern._archives import archive, unpacked
 from snnkern.data.augmentation import Size, transforms
 from snnkern.data.box_augmentation import BoxChange, augmentation, finished
 from snnkern.data.common import DataError, reading
@@ -139,7 +139,7 @@ def texts(files: Iterable[File]) -> list[bytes]:
                     continue
                 if file.path not in archives:
                     archives[file.path] = stack.enter_context(archive(file.path))
-                found.append(archives[file.path].read(file.member))
+                found.append(unpacked(archives[file.path], file.member))
     return found
 
 

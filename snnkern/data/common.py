@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from snnkern._archives import check
+from snnkern._archives import archive
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -110,12 +110,12 @@ def reading(said: str, kind: type[DataError] = DataError) -> Iterator[None]:
 
 def numpy_arrays(path: str | Path, names: Sequence[str]) -> list[Any]:
     """These arrays of an archive .npz. Raises what numpy, zipfile and zlib raise, to be used where `reading` is."""
-    with open(path, 'rb') as raw:
-        file = np.load(raw, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError('an array, no archive')
-        check(file.zip.infolist() if file.zip else ())
-        return [file[name] for name in names]
+    arrays = []
+    with archive(path) as members:
+        for name in names:
+            with members.open(f'{name}.npy') as file:  # numpy reads as much as it needs
+                arrays.append(np.lib.format.read_array(file, allow_pickle=False))
+    return arrays
 
 
 def inside(name: str, where: str) -> str:
