@@ -16,6 +16,7 @@ from snnkern.data import DataError, mat_files, mnist
 from snnkern.data.coco import coco
 from snnkern.data.coco_boxes import coco_boxes
 from snnkern.data.es_imagenet import es_imagenet
+from snnkern.data.common import reading
 from snnkern.data.event_files import read_events
 from snnkern.data.mat_files import matrix
 from snnkern.data.yolo_boxes import yolo
@@ -127,6 +128,17 @@ def test_members_that_lead_out(tmp_path):
     before = sorted(tmp_path.rglob('*'))
     yolo(path, size=(40, 80), augment='none').train.batch([0])
     assert sorted(tmp_path.rglob('*')) == before
+
+
+@pytest.mark.parametrize('error', [NameError('x'), ModuleNotFoundError('x'), PermissionError(13, 'no')])
+def test_what_is_no_files_fault_is_not_put_on_it(error):
+    with pytest.raises(type(error)), reading('x is broken'):
+        raise error
+    with (
+        pytest.raises(DataError, match=r'x is broken, or there is too little memory \(MemoryError\)'),
+        reading('x is broken'),
+    ):
+        raise MemoryError
 
 
 def test_an_array_where_an_archive_should_be(tmp_path):

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from snnkern._archives import archive
 
+# What no file's content is to blame for.
+PASSED = (NameError, ImportError, PermissionError)
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -95,15 +97,18 @@ def first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def reading(said: str, kind: type[DataError] = DataError) -> Iterator[None]:
-    """Where whatever a broken file raises becomes `kind`: said, and the reason in brackets. DataErrors pass.
+    """Where whatever a broken file raises becomes `kind`: said, and the reason in brackets.
 
     Parsers of other packages raise what a broken file makes them stumble upon: of zipfile, numpy and Pillow some
-    twenty kinds are known. Example: `with reading(f'{path} is broken'): ...`.
+    twenty kinds are known. DataErrors pass, and so do errors that are no file's: of the code, of packages that are
+    missing, of permissions. Where memory ends, either may be why, which is said. Example: `with reading(f'{path} is broken'): ...`.
     """
     try:
         yield
-    except DataError:
+    except (DataError, *PASSED):
         raise
+    except MemoryError as error:
+        raise kind(f'{said}, or there is too little memory ({first_line(error)})') from error
     except Exception as error:
         raise kind(f'{said} ({first_line(error)})') from error
 
