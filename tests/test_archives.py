@@ -48,9 +48,7 @@ def peak(use):
 def test_archives_that_unpack_to_too_much(tmp_path, monkeypatch):
     monkeypatch.setattr(_archives, 'SMALL', MANY)
     bomb(tmp_path / 'b.zip', 'w.pt')
-    with pytest.raises(
-        WeightsError, match='unpacks to more than allowed, from .* to 33,554,560 bytes: store it'
-    ):
+    with pytest.raises(WeightsError, match=r'unpacks to more than allowed, from .* to 33,554,560 bytes: store it'):
         read_weights(tmp_path / 'b.zip')
     bomb(tmp_path / 'b.npz', 'x_train.npy')
     with pytest.raises(DataError, match=r'b\.npz .*unpacks to more than allowed'):

@@ -101,7 +101,9 @@ def reading(said: str, kind: type[DataError] = DataError) -> Iterator[None]:
 
     Parsers of other packages raise what a broken file makes them stumble upon: of zipfile, numpy and Pillow some
     twenty kinds are known. DataErrors pass, and so do errors that are no file's: of the code, of packages that are
-    missing, of permissions. Where memory ends, either may be why, which is said. Example: `with reading(f'{path} is broken'): ...`.
+    missing, of permissions. Where memory ends, either may be why, which is said.
+
+    Example: `with reading(f'{path} is broken'): ...`.
     """
     try:
         yield
