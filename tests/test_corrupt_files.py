@@ -86,6 +86,37 @@ def test_any_metadata_of_a_network(tmp_path):
                 continue
 
 
+@pytest.mark.parametrize(
+    ('place', 'value'),
+    [
+        ('timesteps', -3),
+        ('timesteps', 0),
+        ('timesteps', True),
+        ('seed', 10**30),
+        ('seed', -1),
+        ('origin.inputs', [[[1, 8, 8], 'quint8']]),
+        ('origin.inputs', [[[1, 8, 8]]]),
+        ('origin.inputs', [[[3, 8, 8], 'float32']]),
+        ('origin.inputs', [[[2**40, 2**40], 'float32']]),
+        ('origin.leaves', ['a.b']),
+        ('origin.leaves', [1]),
+        ('origin.modules', 0),
+        ('origin.modules', {'x': 'y'}),
+        ('origin.coding', 'x'),
+    ],
+)
+def test_wrong_metadata_of_a_network_are_named(tmp_path, place, value):
+    path, _ = converted(tmp_path)
+    content = path.read_bytes()
+    (size,) = struct.unpack('<Q', content[:8])
+    said = json.loads(json.loads(content[8 : 8 + size])['__metadata__']['snnkern.convert'])
+    part, _, key = place.rpartition('.')
+    (said[part] if part else said)[key] = value
+    header(path, said)
+    with pytest.raises(ValueError, match=r'c\.safetensors (is broken|does not fit Sequential)'):
+        SNN.load(path, chain())
+
+
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('read', [coco, coco_boxes])
 def test_any_annotations_of_coco(tmp_path, read):
