@@ -13,9 +13,9 @@ from snnkern.data import DataError, mnist
 from snnkern.data.coco_boxes import coco_boxes
 from snnkern.data.event_sets import dvs_gesture
 from snnkern.models import WeightsError
-from snnkern.models.weights import read_weights
-from snnkern.recipes.detect import folders
-from snnkern.recipes.direct import checkpoint, config
+from snnkern.models.weights import read_metadata, read_weights
+from snnkern.recipes.detect import folders, networks
+from snnkern.recipes.direct import checkpoint, config, saved
 
 DEEP = 100_000
 
@@ -102,6 +102,69 @@ def test_any_description_of_a_detector(tmp_path):
                 use()
             except WeightsError:
                 continue
+
+
+def metadata(path, facts):
+    """Put other metadata into a network that snnkern wrote."""
+    from safetensors.torch import load_file, save_file
+
+    save_file(load_file(path), path, metadata={'snnkern': json.dumps(facts)})
+
+
+def test_any_metadata_of_a_run(tmp_path):
+    path, use = RUNS['weights of a run'](tmp_path)
+    said = read_metadata(path)
+    with soon(60):
+        for tree in trees(said, 100):
+            metadata(path, tree)
+            try:
+                use()
+            except WeightsError as error:
+                assert str(error).count(str(path)) == 1  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('direct', []),
+        ('direct', None),
+        ('direct', {'model': 'tiny-yolo'}),
+        ('task', None),
+        ('task', 'x'),
+        ('classes', 'ab'),
+        ('classes', [1, 2]),
+        ('shape', [64, 64]),
+        ('shape', [3, 64, True]),
+        ('mean', 'x'),
+        ('std', [0.0]),
+    ],
+)
+def test_wrong_metadata_of_a_run_are_named(tmp_path, key, value):
+    path, _ = RUNS['weights of a run'](tmp_path)
+    metadata(path, {**read_metadata(path), key: value})
+    for read in (saved.load, networks.load):
+        with pytest.raises(WeightsError, match=key) as raised:
+            read(path)
+        assert str(raised.value).count(str(path)) == 1
+
+
+def test_a_run_of_a_network_that_no_memory_holds(tmp_path):
+    path, _ = RUNS['weights of a run'](tmp_path)
+    facts = read_metadata(path)
+    facts['direct']['options']['width'] = 2**30
+    metadata(path, facts)
+    with pytest.raises(WeightsError, match='weights'):
+        saved.load(path)
+
+
+@pytest.mark.parametrize('facts', [{'classes': 'ab'}, {'classes': ['a']}, {'size': [64, None]}])
+def test_wrong_metadata_of_a_converted_detector_are_named(tmp_path, facts):
+    _, use = detector(folders.ABOUT)(tmp_path)
+    path = tmp_path / 'converted' / folders.ANN_FILE
+    use()
+    metadata(path, {**read_metadata(path), **facts})
+    with pytest.raises(WeightsError, match=r'ann\.safetensors'):
+        networks.load(path)
 
 
 def test_what_nests_without_end(tmp_path):
