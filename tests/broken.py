@@ -75,19 +75,20 @@ def soon(seconds=20):
         signal.signal(signal.SIGALRM, before)
 
 
-def ends(path, use, count, least=0.1):
+def ends(path, use, count, least=0.1, instead=''):
     """Assert that reading any of so many broken contents ends, with what they hold or with an error that is ours.
 
-    least: the share that must be refused.
+    The error must name the file. least: the share that must be refused. instead: what else an error may name.
     """
     content = path.read_bytes()
     use()
-    refused = 0
+    refused = []
     with soon(300):
         for other in mutants(content, count):
             path.write_bytes(other)
             try:
                 use()
-            except OURS:
-                refused += 1
-    assert refused > count * least
+            except OURS as error:
+                refused.append(str(error))
+    assert [said for said in refused if path.name not in said and not (instead and instead in said)] == []
+    assert len(refused) > count * least

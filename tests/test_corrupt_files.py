@@ -11,19 +11,19 @@ from broken import ends, mutants, soon, trees
 from corrupt import FORMATS, W, chain, coco_folder, converted, yolo_folder, zipped
 from test_event_files import SAMPLES, member, needs_samples
 
-from snnkern._archives import archive
 from snnkern.convert import SNN
-from snnkern.data import DataError, mnist
+from snnkern.data import DataError, mat_files, mnist
 from snnkern.data.coco import coco
 from snnkern.data.coco_boxes import coco_boxes
+from snnkern.data.common import reading
 from snnkern.data.es_imagenet import es_imagenet
 from snnkern.data.event_files import read_events
 from snnkern.data.mat_files import matrix
 from snnkern.data.yolo_boxes import yolo
-from snnkern.models import WeightsError
-from snnkern.models.weights import read_weights
 
 CAMERAS = {'.bin': 'tonic', '.dat': 'expelliarmus', '.raw': 'expelliarmus', '.mat': 'scipy'}
+# What errors name where they do not name the file: torchvision tells none, a picture stands for the boxes in it.
+INSTEAD = {'mnist idx': 'no full MNIST in /', 'yolo txt': 'images/train/a.png'}
 
 
 def made(name, root):
@@ -37,7 +37,7 @@ def made(name, root):
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('name', FORMATS)
 def test_any_broken_file_ends_in_one_error(name, tmp_path):
-    ends(*made(name, tmp_path), 10 if name == 'cifar mosaic' else 40)
+    ends(*made(name, tmp_path), 10 if name == 'cifar mosaic' else 40, instead=INSTEAD.get(name))
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_any_broken_file_ends_in_one_error(name, tmp_path):
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('name', FORMATS)
 def test_many_broken_files(name, tmp_path):
-    ends(*made(name, tmp_path), 2000)
+    ends(*made(name, tmp_path), 2000, instead=INSTEAD.get(name))
 
 
 @pytest.mark.slow
@@ -84,6 +84,37 @@ def test_any_metadata_of_a_network(tmp_path):
                 SNN.load(path, chain())(torch.rand(2, 1, 8, 8), 2)
             except ValueError:
                 continue
+
+
+@pytest.mark.parametrize(
+    ('place', 'value'),
+    [
+        ('timesteps', -3),
+        ('timesteps', 0),
+        ('timesteps', True),
+        ('seed', 10**30),
+        ('seed', -1),
+        ('origin.inputs', [[[1, 8, 8], 'quint8']]),
+        ('origin.inputs', [[[1, 8, 8]]]),
+        ('origin.inputs', [[[3, 8, 8], 'float32']]),
+        ('origin.inputs', [[[2**40, 2**40], 'float32']]),
+        ('origin.leaves', ['a.b']),
+        ('origin.leaves', [1]),
+        ('origin.modules', 0),
+        ('origin.modules', {'x': 'y'}),
+        ('origin.coding', 'x'),
+    ],
+)
+def test_wrong_metadata_of_a_network_are_named(tmp_path, place, value):
+    path, _ = converted(tmp_path)
+    content = path.read_bytes()
+    (size,) = struct.unpack('<Q', content[:8])
+    said = json.loads(json.loads(content[8 : 8 + size])['__metadata__']['snnkern.convert'])
+    part, _, key = place.rpartition('.')
+    (said[part] if part else said)[key] = value
+    header(path, said)
+    with pytest.raises(ValueError, match=r'c\.safetensors (is broken|does not fit Sequential)'):
+        SNN.load(path, chain())
 
 
 @pytest.mark.filterwarnings('ignore')
@@ -132,30 +163,21 @@ def test_members_that_lead_out(tmp_path):
     assert sorted(tmp_path.rglob('*')) == before
 
 
-def bomb(path, name):
-    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as members, members.open(name, 'w') as file:
-        for _ in range(65):
-            file.write(bytes(1 << 20))
-
-
-def test_archives_that_unpack_to_too_much(tmp_path):
-    bomb(tmp_path / 'b.zip', 'w.pt')
-    with pytest.raises(WeightsError, match=r'w\.pt would unpack from .* to 68,157,440 bytes'):
-        read_weights(tmp_path / 'b.zip')
-    bomb(tmp_path / 'b.npz', 'x_train.npy')
-    with pytest.raises(DataError, match='would unpack'):
-        mnist(tmp_path / 'b.npz')
-    content = bytearray(zipped(tmp_path / 'e.zip', yolo_folder(tmp_path / 'y')).read_bytes())
-    content[content.rindex(b'PK\x01\x02') + 8] |= 1
-    (tmp_path / 'e.zip').write_bytes(content)
-    with pytest.raises(zipfile.BadZipFile, match='encrypted'):
-        archive(tmp_path / 'e.zip')
+@pytest.mark.parametrize('error', [NameError('x'), ModuleNotFoundError('x'), PermissionError(13, 'no')])
+def test_what_is_no_files_fault_is_not_put_on_it(error):
+    with pytest.raises(type(error)), reading('x is broken'):
+        raise error
+    with (
+        pytest.raises(DataError, match=r'x is broken, or there is too little memory \(MemoryError\)'),
+        reading('x is broken'),
+    ):
+        raise MemoryError
 
 
 def test_an_array_where_an_archive_should_be(tmp_path):
     with (tmp_path / 'm.npz').open('wb') as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(DataError, match=r'm\.npz is broken or no MNIST archive \(an array, no archive\)'):
+    with pytest.raises(DataError, match=r'm\.npz is broken or no MNIST archive \(File is not a zip file\)'):
         mnist(tmp_path / 'm.npz')
 
 
@@ -174,11 +196,34 @@ def test_matrices_are_read_as_scipy_reads_them(tmp_path, compressed, dtype):
     path, rng = tmp_path / 'm.mat', np.random.default_rng(0)
     arrays = {'other': rng.random((3, 2)), 'spiketrain': rng.integers(0, 9, (5, 7)).astype(dtype), 'text': 'abc'}
     io.savemat(path, arrays, do_compression=compressed)
-    np.testing.assert_array_equal(matrix(path, 'spiketrain'), io.loadmat(path)['spiketrain'])
+    found, expected = matrix(path, 'spiketrain'), io.loadmat(path)['spiketrain']
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
     with pytest.raises(ValueError, match='it holds no gone'):
         matrix(path, 'gone')
     with pytest.raises(ValueError, match='which holds no numbers'):
         matrix(path, 'text')
+
+
+def test_a_matrix_behind_a_compressed_one(tmp_path):
+    """Compressed elements end anywhere, and what comes next begins there."""
+    io = pytest.importorskip('scipy.io')
+    path, content = tmp_path / 'm.mat', b''
+    for name, compressed in (('a', True), ('b', False), ('c', False), ('d', True), ('e', False)):
+        io.savemat(path, {name: np.arange(5, dtype=np.int16)}, do_compression=compressed)
+        content += path.read_bytes()[128 if content else 0 :]
+    path.write_bytes(content)
+    for name in 'abcde':
+        np.testing.assert_array_equal(matrix(path, name), io.loadmat(path)[name])
+
+
+def test_a_matrix_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    io = pytest.importorskip('scipy.io')
+    io.savemat(tmp_path / 'm.mat', {'a': np.zeros(1 << 20)}, do_compression=True)
+    assert matrix(tmp_path / 'm.mat', 'a').any() == 0
+    monkeypatch.setattr(mat_files, 'SMALL', 1 << 20)
+    with pytest.raises(ValueError, match='unpacks to too much'):
+        matrix(tmp_path / 'm.mat', 'a')
 
 
 @needs_samples

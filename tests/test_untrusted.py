@@ -1,9 +1,7 @@
 """Files from others run no code, nor does what the programs leave behind; and whatever that holds, reading it ends."""
 
-import ast
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,47 +9,15 @@ import torch
 from broken import ends, soon, trees
 from corrupt_runs import RUNS, detector, nir_graph
 
-import snnkern
 from snnkern.data import DataError, mnist
 from snnkern.data.coco_boxes import coco_boxes
 from snnkern.data.event_sets import dvs_gesture
 from snnkern.models import WeightsError
-from snnkern.models.weights import read_weights
-from snnkern.recipes.detect import folders
-from snnkern.recipes.direct import checkpoint, config
+from snnkern.models.weights import read_metadata, read_weights
+from snnkern.recipes.detect import folders, networks
+from snnkern.recipes.direct import checkpoint, config, saved
 
-SOURCES = sorted(Path(snnkern.__file__).parent.rglob('*.py'))
-# What runs code that a file holds, or writes where an archive says.
-FORBIDDEN = {'eval', 'exec', 'compile', 'extract', 'extractall', 'unpack_archive', 'Unpickler', 'unsafe_load'}
-LOADERS = {'pickle', 'dill', 'joblib', 'marshal', 'shelve', 'yaml'}
 DEEP = 100_000
-
-
-def calls():
-    """Every call of the package: where it is, the object and the name that is called, and its constant keywords."""
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-            if isinstance(node, ast.Call):
-                where, called = f'{path.name}:{node.lineno}', node.func
-                owner = called.value.id if isinstance(getattr(called, 'value', None), ast.Name) else ''
-                name = getattr(called, 'attr', getattr(called, 'id', ''))
-                method = isinstance(called, ast.Attribute)
-                yield where, owner, name, method, {k.arg: getattr(k.value, 'value', None) for k in node.keywords}
-
-
-def test_no_call_runs_what_a_file_holds():
-    found, loads = [], 0
-    for where, owner, name, method, keywords in calls():
-        loading = (owner, name) in {('torch', 'load'), ('fabric', 'load'), ('np', 'load'), ('numpy', 'load')}
-        loads += loading
-        safe = keywords.get('allow_pickle') is False if owner in ('np', 'numpy') else keywords.get('weights_only')
-        harmless = name in ('eval', 'compile') and method  # of a module, of `re`, of torch
-        if (loading and safe is not True) or (owner in LOADERS and name.startswith('load')):
-            found.append(f'{where}: {owner}.{name}')
-        if name in FORBIDDEN and not harmless:
-            found.append(f'{where}: {owner}.{name}')
-    assert not found
-    assert loads >= 5
 
 
 class Harm:
@@ -136,6 +102,69 @@ def test_any_description_of_a_detector(tmp_path):
                 use()
             except WeightsError:
                 continue
+
+
+def metadata(path, facts):
+    """Put other metadata into a network that snnkern wrote."""
+    from safetensors.torch import load_file, save_file
+
+    save_file(load_file(path), path, metadata={'snnkern': json.dumps(facts)})
+
+
+def test_any_metadata_of_a_run(tmp_path):
+    path, use = RUNS['weights of a run'](tmp_path)
+    said = read_metadata(path)
+    with soon(60):
+        for tree in trees(said, 100):
+            metadata(path, tree)
+            try:
+                use()
+            except WeightsError as error:
+                assert str(error).count(str(path)) == 1  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('direct', []),
+        ('direct', None),
+        ('direct', {'model': 'tiny-yolo'}),
+        ('task', None),
+        ('task', 'x'),
+        ('classes', 'ab'),
+        ('classes', [1, 2]),
+        ('shape', [64, 64]),
+        ('shape', [3, 64, True]),
+        ('mean', 'x'),
+        ('std', [0.0]),
+    ],
+)
+def test_wrong_metadata_of_a_run_are_named(tmp_path, key, value):
+    path, _ = RUNS['weights of a run'](tmp_path)
+    metadata(path, {**read_metadata(path), key: value})
+    for read in (saved.load, networks.load):
+        with pytest.raises(WeightsError, match=key) as raised:
+            read(path)
+        assert str(raised.value).count(str(path)) == 1
+
+
+def test_a_run_of_a_network_that_no_memory_holds(tmp_path):
+    path, _ = RUNS['weights of a run'](tmp_path)
+    facts = read_metadata(path)
+    facts['direct']['options']['width'] = 2**30
+    metadata(path, facts)
+    with pytest.raises(WeightsError, match='weights'):
+        saved.load(path)
+
+
+@pytest.mark.parametrize('facts', [{'classes': 'ab'}, {'classes': ['a']}, {'size': [64, None]}])
+def test_wrong_metadata_of_a_converted_detector_are_named(tmp_path, facts):
+    _, use = detector(folders.ABOUT)(tmp_path)
+    path = tmp_path / 'converted' / folders.ANN_FILE
+    use()
+    metadata(path, {**read_metadata(path), **facts})
+    with pytest.raises(WeightsError, match=r'ann\.safetensors'):
+        networks.load(path)
 
 
 def test_what_nests_without_end(tmp_path):

@@ -9,19 +9,24 @@ import torch
 from corrupt import chain
 from corrupt_runs import run
 from detectors import squares
+from programs import picture_folder
 from torch import nn
 
-from snnkern import data
+from snnkern import _files, data
 from snnkern.convert import convert
 from snnkern.models.darknet import save_darknet
+from snnkern.recipes import convert_program, study, training
+from snnkern.recipes.ann import Source
 from snnkern.recipes.demo import Settings
 from snnkern.recipes.demo import run as demo
 from snnkern.recipes.detect import folders, predict
 from snnkern.recipes.detect.conversion import Conversion
 from snnkern.recipes.detect.data import read
 from snnkern.recipes.detect.networks import load
-from snnkern.recipes.direct import program, runtime
+from snnkern.recipes.direct import checkpoint, program, runtime
 from snnkern.recipes.direct.config import Config
+from snnkern.recipes.fitting import Fit
+from snnkern.recipes.training import train_to
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::matplotlib.MatplotlibDeprecationWarning')
 
@@ -71,7 +76,28 @@ def graph(given, out):
     return lambda: write(made, out / 'n.nir')
 
 
-SLOW = [pytest.param(program, marks=pytest.mark.slow) for program in (demonstrated, trained)]
+def network(given):
+    """A trained network, the pictures that it was trained on, and what to convert it for."""
+    pytest.importorskip('torchvision')
+    pictures, path = picture_folder(given / 'pictures'), given / 'nets' / 'res.safetensors'
+    path.parent.mkdir()
+    fit = Fit(epochs=1, batch=8, learning_rate=0.05)
+    train_to(path, 'resnet20', data.dataset(f'imagefolder:{pictures}', 32), training.Settings(fit, width=2))
+    source = Source('resnet20', weights=path, data=f'imagefolder:{pictures}')
+    return convert_program.Settings(source, (1,), calibration=8, limit=4)
+
+
+def converts(given, out):
+    settings = network(given)
+    return lambda: convert_program.run(settings, out, lambda what, share: None)
+
+
+def studies(given, out):
+    settings = study.Settings(given / 'nets', network(given))
+    return lambda: study.run(settings, out, lambda what, share: None)
+
+
+SLOW = [pytest.param(program, marks=pytest.mark.slow) for program in (demonstrated, trained, converts, studies)]
 
 
 @pytest.mark.parametrize('program', [*SLOW, detector, predicted, converted, darknet, graph])
@@ -99,3 +125,31 @@ def test_files_are_whole_or_not_there(program, tmp_path, monkeypatch):
     work()
     # safetensors renames its files itself, too.
     assert there() == {path for path in placed if not path.name.startswith('.')} != set()
+
+
+class Fails:
+    """A writer that fails after some bytes, also as what Lightning's Fabric is to a checkpoint."""
+
+    def save(self, path, content=None):
+        Path(path).write_bytes(b'some')
+        raise OSError('no room')
+
+
+@pytest.mark.parametrize('old', [None, b'old'])
+def test_a_writer_that_fails_leaves_nothing(old, tmp_path):
+    """All but a checkpoint is written by `write`, as the test above sees: both call os.replace."""
+    net = nn.Linear(3, 2)
+    for path, save in (
+        (tmp_path / 'a.json', lambda: _files.write(tmp_path / 'a.json', Fails().save)),
+        (
+            tmp_path / checkpoint.FILE,
+            lambda: checkpoint.save(Fails(), tmp_path, net, None, checkpoint.State(), {}),
+        ),
+    ):
+        if old is not None:
+            path.write_bytes(old)
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(OSError, match='no room'):
+            save()
+        assert sorted(tmp_path.iterdir()) == before
+        assert old is None or path.read_bytes() == old

@@ -5,17 +5,19 @@ calibration, and lets the stored tensors take the place of its own.
 """
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import Tensor, fx, nn
 
 import snnkern
+from snnkern._checks import whole
 from snnkern._files import write
 from snnkern.convert import affine
+from snnkern.convert.coding import CODINGS
 from snnkern.convert.converter import rebuild
 from snnkern.convert.layers import Spiking, Timed
 from snnkern.convert.network import SNN
@@ -27,7 +29,11 @@ from snnkern.neurons import Neuron
 
 FORMAT = 1
 KEY = 'snnkern.convert'
-BROKEN = (RecursionError, LookupError, TypeError, OverflowError)
+BROKEN = (RuntimeError, LookupError, TypeError, ValueError, OverflowError, AttributeError)
+DTYPES = {  # of inputs
+    *('float16', 'bfloat16', 'float32', 'float64'),
+    *('bool', 'uint8', 'int8', 'int16', 'int32', 'int64'),
+}
 MOST = 1 << 28  # numbers of one input
 # What the JSON must have at least: of the network, of each neuron layer, of the call that converted.
 FOUND = {
@@ -183,7 +189,12 @@ def load(path: Path, model: nn.Module, leaves: Collection[str] | None) -> SNN:
     found, tensors, origin, entries = _read(path)
     if leaves is not None:
         origin = replace(origin, leaves=tuple(leaves))
-    snn = rebuild(model, Stored(path, found, tensors).recipe(), found['timesteps'], origin)
+    try:
+        snn = rebuild(model, Stored(path, found, tensors).recipe(), found['timesteps'], origin)
+    except BROKEN as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f'{path} does not fit {type(model).__name__}: {error}') from error
     difference = _difference(snn, found, tensors)
     if difference:
         raise ValueError(f'{path} is of another architecture than {type(model).__name__}: {difference}')
@@ -201,29 +212,38 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Origin, list[E
     library = _safetensors()
     try:
         with library.safe_open(path, 'pt') as file:
-            text = (file.metadata() or {}).get(KEY)
-            if text is None:
-                raise ValueError(f'{path} holds no converted network')
-            found = json.loads(text)
-            if found['format'] > FORMAT:
-                raise ValueError(
-                    f'{path} was written by snnkern {found["version"]} in format {found["format"]}; '
-                    f'this is snnkern {snnkern.__version__}, which reads up to format {FORMAT}'
-                )
-            _check(found, {**FOUND, 'modules': dict})
-            _check(found['origin'], ORIGIN)
-            for layer in found['layers'].values():
-                _check(layer, LAYER)
-            _check(found['modules'], dict.fromkeys(found['modules'], dict))
-            _check({'seed': 0, **found}, {'seed': int})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            origin = Origin.read(found['origin'])
-            for shape, name in origin.inputs:
-                if not isinstance(getattr(torch, name, None), torch.dtype) or not 0 < torch.Size(shape).numel() < MOST:
-                    raise TypeError(f'inputs are {name} {list(shape)}')
-            return found, tensors, origin, [Entry(**entry) for entry in found['entries']]
-    except (library.SafetensorError, json.JSONDecodeError, *BROKEN) as error:
+            found = json.loads((file.metadata() or {}).get(KEY, 'null'))
+            if found is not None and found['format'] <= FORMAT:
+                origin, entries = _parts(found)
+                return found, {name: file.get_tensor(name) for name in file.keys()}, origin, entries  # noqa: SIM118
+    except (library.SafetensorError, *BROKEN) as error:
         raise ValueError(f'{path} is broken or no safetensors file: {error}') from error
+    if found is None:
+        raise ValueError(f'{path} holds no converted network')
+    raise ValueError(
+        f'{path} was written by snnkern {found.get("version")} in format {found["format"]}; '
+        f'this is snnkern {snnkern.__version__}, which reads up to format {FORMAT}'
+    )
+
+
+def _parts(found: dict[str, Any]) -> tuple[Origin, list[Entry]]:
+    """Two parts of the JSON, all of which is checked. Raises some of BROKEN."""
+    _check(found, FOUND)
+    _check(found['origin'], ORIGIN)
+    for layer in found['layers'].values():
+        _check(layer, LAYER)
+    _check(found['modules'], dict.fromkeys(found['modules'], dict))
+    whole('timesteps', found['timesteps'])
+    whole('seed', found.get('seed', 0), at_least=0)
+    origin = Origin.read(found['origin'])
+    for shape, name in origin.inputs:
+        if name not in DTYPES or not all(type(n) is int and n > 0 for n in shape) or math.prod(shape) > MOST:
+            raise TypeError(f'inputs are {name} {list(shape)}')
+    if not all(isinstance(leaf, str) for leaf in origin.leaves) or not isinstance(origin.modules, str | dict | None):
+        raise TypeError(f'leaves are {origin.leaves}, modules are {origin.modules}')
+    if origin.coding not in CODINGS:
+        raise ValueError(f'coding is {origin.coding!r}')
+    return origin, [Entry(**entry) for entry in found['entries']]
 
 
 def _check(found: Any, kinds: Mapping[str, type]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snnkern._archives import archive
+from snnkern._archives import archive, unpacked
 from snnkern.data.augmentation import Size, transforms
 from snnkern.data.box_augmentation import BoxChange, augmentation, finished
 from snnkern.data.common import DataError, reading
@@ -59,7 +59,7 @@ class Labels:
         if not names or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
             got = repr(classes) if isinstance(classes, str) else ', '.join(map(repr, names)) or 'none'
             raise ValueError(f'{source}: expected names, all different, got {got}')
-        self.classes = names
+        self.classes, self.source = names, source
         self.dropped: list[str] = []
 
     def number(self, where: str, name: str | None) -> int:
@@ -83,7 +83,7 @@ class Labels:
         Raises DataError for a label that is no class's, corners farther outside or in the wrong order.
         """
         if not 0 <= label < len(self.classes):
-            raise DataError(f'{where}: class {label}, known are 0 to {len(self.classes) - 1}')
+            raise DataError(f'{where}: class {label}, known are 0 to {len(self.classes) - 1} ({self.source})')
         (width, height), (x1, y1, x2, y2) = size or (1, 1), corners
         if x1 > x2 or y1 > y2:
             raise DataError(f'{where}: {_said(corners)} has a right or lower corner before its left or upper one')
@@ -139,7 +139,7 @@ def texts(files: Iterable[File]) -> list[bytes]:
                     continue
                 if file.path not in archives:
                     archives[file.path] = stack.enter_context(archive(file.path))
-                found.append(archives[file.path].read(file.member))
+                found.append(unpacked(archives[file.path], file.member))
     return found
 
 
@@ -247,7 +247,8 @@ def box_set(
         if not pictures:
             raise DataError(f'{source}: no pictures in its {part} part')
         if not any((picture.boxes[:, 5] == 0).any() for picture in pictures):
-            raise DataError(f'{source}: no boxes that count in its {part} part of {len(pictures):,} pictures')
+            count = f'{part} part of {len(pictures):,} pictures: {pictures[0]}, ...'
+            raise DataError(f'{source}: no boxes that count in its {count}')
     kept = cache and (len(train) + len(test)) * 3 * height * width <= CACHED_BYTES
     splits = BoxSplit(train, (height, width), change, kept), BoxSplit(test, (height, width), None, kept)
     line = f'{source}, {len(train):,} / {len(test):,} images, {height} x {width}'

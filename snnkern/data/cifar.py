@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern._archives import archive
+from snnkern._archives import archive, unpacked
 from snnkern.data.common import Bytes, DataError, ImageSet, first_line, folder, reading
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
@@ -61,8 +61,8 @@ def _mosaic(path: Path) -> tuple[Bytes, Bytes]:
     with reading(f'{path} is broken or no CIFAR-10 mosaic'), archive(path) as members:
         names = [name for name in members.namelist() if re.fullmatch(r'images_\d+\.(webp|png)', name)]
         names.sort(key=lambda name: int(name.split('.')[0].removeprefix('images_')))
-        tiles = [_tiles(Image.open(io.BytesIO(members.read(name))).convert('RGB')) for name in names]
-        y = np.load(io.BytesIO(members.read('labels.npy')), allow_pickle=False)
+        tiles = [_tiles(Image.open(io.BytesIO(unpacked(members, name))).convert('RGB')) for name in names]
+        y = np.load(io.BytesIO(unpacked(members, 'labels.npy')), allow_pickle=False)
     x = np.concatenate(tiles) if tiles else np.empty((0, SIDE, SIDE, 3), np.uint8)
     if not (len(x) and y.dtype == np.uint8 and y.shape == (len(x),) and y.max() < len(CLASSES)):
         raise DataError(f'{path} holds no CIFAR-10 images: {len(x)} images, labels {y.dtype} {y.shape}')

@@ -10,8 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from snnkern._archives import check
+from snnkern._archives import archive
 
+# What no file's content is to blame for.
+PASSED = (NameError, ImportError, PermissionError)
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -95,27 +97,32 @@ def first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def reading(said: str, kind: type[DataError] = DataError) -> Iterator[None]:
-    """Where whatever a broken file raises becomes `kind`: said, and the reason in brackets. DataErrors pass.
+    """Where whatever a broken file raises becomes `kind`: said, and the reason in brackets.
 
     Parsers of other packages raise what a broken file makes them stumble upon: of zipfile, numpy and Pillow some
-    twenty kinds are known. Example: `with reading(f'{path} is broken'): ...`.
+    twenty kinds are known. DataErrors pass, and so do errors that are no file's: of the code, of packages that are
+    missing, of permissions. Where memory ends, either may be why, which is said.
+
+    Example: `with reading(f'{path} is broken'): ...`.
     """
     try:
         yield
-    except DataError:
+    except (DataError, *PASSED):
         raise
+    except MemoryError as error:
+        raise kind(f'{said}, or there is too little memory ({first_line(error)})') from error
     except Exception as error:
         raise kind(f'{said} ({first_line(error)})') from error
 
 
 def numpy_arrays(path: str | Path, names: Sequence[str]) -> list[Any]:
     """These arrays of an archive .npz. Raises what numpy, zipfile and zlib raise, to be used where `reading` is."""
-    with open(path, 'rb') as raw:
-        file = np.load(raw, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError('an array, no archive')
-        check(file.zip.infolist() if file.zip else ())
-        return [file[name] for name in names]
+    arrays = []
+    with archive(path) as members:
+        for name in names:
+            with members.open(f'{name}.npy') as file:  # numpy reads as much as it needs
+                arrays.append(np.lib.format.read_array(file, allow_pickle=False))
+    return arrays
 
 
 def inside(name: str, where: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from snnkern.data.common import DataError, first_line
+from snnkern.data.common import DataError, reading
 from snnkern.data.mat_files import matrix
 
 Events = npt.NDArray[np.void]
@@ -40,13 +40,12 @@ def read_events(path: str | Path) -> Events:
     if not file.is_file():
         raise DataError(f'no event file {file}')
     try:
-        return _checked(reader(file))
+        with reading(f'{file} is broken or no {file.suffix} recording'):
+            return _checked(reader(file))
     except ImportError as error:
         raise DataError(
             f"{file} needs the package {(error.name or '').partition('.')[0]}: pip install 'snnkern[events]'"
         ) from None
-    except Exception as error:  # parsers of other packages raise whatever a broken file makes them stumble upon
-        raise DataError(f'{file} is broken or no {file.suffix} recording ({first_line(error)})') from error
 
 
 def event_array(x: Any, y: Any, t: Any, p: Any) -> Events:

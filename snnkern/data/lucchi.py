@@ -1,5 +1,6 @@
 """Lucchi (EPFL hippocampus): electron microscope slices and masks of mitochondria."""
 
+import io
 import re
 import zipfile
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern._archives import archive
+from snnkern._archives import archive, unpacked
 from snnkern.data.common import Bytes, DataError, ImageSet, folder, reading
 
 VOLUMES = {'train': ('training.tif', 'training_groundtruth.tif'), 'test': ('testing.tif', 'testing_groundtruth.tif')}
@@ -71,7 +72,8 @@ def _tree(root: Path) -> Tree:
 def _png(path: Tree) -> Bytes:
     from PIL import Image
 
-    with path.open('rb') as file, Image.open(file) as image:
+    content = unpacked(path.root, path.at) if isinstance(path, zipfile.Path) else path.read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
         return np.asarray(image.convert('L'))
 
 

@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from snnkern._archives import RATIO, SMALL
+
 HEADER = 128
 COMPRESSED, MATRIX = 15, 14
 # The types of elements that are numbers.
 DTYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}
 CLASSES = range(6, 16)  # of a matrix: double, single, and whole numbers; others are text, cells, structures, ...
 COMPLEX = 0x800
-MOST = 1 << 30  # bytes that an element may unpack to
 
 
 def matrix(path: str | Path, name: str) -> npt.NDArray[Any]:
     """The matrix of that name, [rows, columns, ...]. Raises ValueError for a broken file, or one without it.
+
+    Its dtype is that in which the file stores the numbers, which may be narrower than the matrix's class.
 
     Source: MathWorks, MAT-File Format, chapter 1, level 5. Example: `matrix('LUT_1.mat', 'spiketrain').shape`.
     """
@@ -30,11 +33,11 @@ def matrix(path: str | Path, name: str) -> npt.NDArray[Any]:
     order = {b'IM': '<', b'MI': '>'}.get(content[HEADER - 2 : HEADER])
     if order is None:
         raise ValueError('it has no header of a MAT-file of version 5 to 7.2')
-    for kind, data in _elements(content[HEADER:], order):
+    for kind, data in _elements(content[HEADER:], order, 1):
         if kind == COMPRESSED:
             unpacker = zlib.decompressobj()
             try:
-                data = unpacker.decompress(data, MOST)
+                data = unpacker.decompress(data, max(SMALL, RATIO * len(data)))
             except zlib.error as error:
                 raise ValueError(str(error)) from error
             if not unpacker.eof:
@@ -48,8 +51,11 @@ def matrix(path: str | Path, name: str) -> npt.NDArray[Any]:
     raise ValueError(f'it holds no {name}')
 
 
-def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Type and content of one element after the other; ValueError where one is cut off."""
+def _elements(data: bytes, order: str, step: int = 8) -> Iterator[tuple[int, bytes]]:
+    """Type and content of one element after the other; ValueError where one is cut off.
+
+    step: the next begins at a multiple of it. Within a matrix elements are padded to 8 bytes, on top they are not.
+    """
     at = 0
     while at < len(data):
         if len(data) - at < 8:
@@ -63,8 +69,7 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         if start + size > len(data):
             raise ValueError('it is cut off within an element')
         yield kind, data[start : start + size]
-        end = start + size
-        at = end if kind == COMPRESSED else -(-end // 8) * 8
+        at = -(-(start + size) // step) * step
 
 
 def _numbers(kind: int, data: bytes, order: str) -> npt.NDArray[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkern._archives import archive
+from snnkern._archives import archive, unpacked
 from snnkern._checks import whole
 from snnkern.data.augmentation import Change, Fit, Size, augmentation, same, transforms
 from snnkern.data.cifar import IMAGENET_MEAN, IMAGENET_STD
@@ -40,7 +40,7 @@ class File(NamedTuple):
         if not self.member:
             return self.path.read_bytes()
         with archive(self.path) as members:
-            return members.read(self.member)
+            return unpacked(members, self.member)
 
 
 class Picture(Protocol):

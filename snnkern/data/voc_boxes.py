@@ -116,6 +116,8 @@ def voc_parts(place: Path, inside: str, names: Sequence[str], labels: Labels, fi
             raise DataError(f'{place}: there is no {inside}ImageSets/Main/{name}.txt, expected {LAYOUT}')
         lines = texts([lists[name]])[0].decode('utf-8', 'replace').splitlines()
         stems = [line.split()[0] for line in lines if line.strip()]
+        if not stems:
+            raise DataError(f'{lists[name]} names no pictures')
         for stem in stems:
             for part, known in (('JPEGImages', images), ('Annotations', annotations)):
                 if stem not in known:

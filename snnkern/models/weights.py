@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnkern._archives import archive
+from snnkern._archives import archive, unpacked
 from snnkern.models.registry import MODELS, build
 
 CHECKPOINTS = ('.pt', '.pth', '.th')
@@ -44,7 +44,7 @@ def read_weights(path: str | Path, name: str | None = None) -> dict[str, Tensor]
             return _tensors(path.read_bytes(), path.suffix)
         with archive(path) as members:
             member = _member(members.namelist(), name)
-            return _tensors(members.read(member), Path(member).suffix)
+            return _tensors(unpacked(members, member), Path(member).suffix)
     except WeightsError as error:
         raise WeightsError(f'{path}: {error}') from error.__cause__
     except Exception as error:  # what torch, pickle and zipfile raise for broken files is of many kinds

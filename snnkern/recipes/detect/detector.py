@@ -51,6 +51,16 @@ def width_of(net: nn.Module) -> int | None:
     return net.state_dict()['stages.0.0.weight'].shape[0] if isinstance(net, TinyYolo) else None
 
 
+def known_of(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, int]]:
+    """The classes and the size that a file tells. Raises LookupError or TypeError for what is none."""
+    classes, size = facts['classes'], facts['size']
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f'classes: expected a list of names, got {classes!r}')
+    if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
+        raise TypeError(f'size: expected height and width, got {size!r}')
+    return tuple(classes), (size[0], size[1])
+
+
 def built(name: str, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
     """The network of that name with these tensors in eval mode; shapes say its width, classes and anchors.
 

@@ -9,7 +9,7 @@ from snnkern.convert import SNN
 from snnkern.models import WeightsError, read_weights
 from snnkern.models.boxes import head_of
 from snnkern.recipes import files, training
-from snnkern.recipes.detect.detector import Detector, built, width_of
+from snnkern.recipes.detect.detector import Detector, built, known_of, width_of
 from snnkern.recipes.direct import saved
 
 ABOUT, ANN_FILE, SNN_FILE = 'detector.json', 'ann.safetensors', 'snn.safetensors'
@@ -62,7 +62,7 @@ def load(folder: Path) -> Detector:
     path = folder / ABOUT
     try:
         about = json.loads(path.read_text(encoding='utf-8'))
-        name, classes, size = about['network'], tuple(about['classes']), tuple(about['size'])
+        name, (classes, size) = about['network'], known_of(about)
         hashes = {file: about['sha256'][file] for file in (ANN_FILE, SNN_FILE)}
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise WeightsError(f'{path} is broken, or not of `snnkern detect convert` ({error!r})') from error

@@ -14,7 +14,7 @@ from snnkern.models.tiny_yolo import TinyYolo
 from snnkern.models.weights import CHECKPOINTS
 from snnkern.recipes import files
 from snnkern.recipes.detect import folders, published
-from snnkern.recipes.detect.detector import LAST, NETWORKS, Detector, built, width_of
+from snnkern.recipes.detect.detector import LAST, NETWORKS, Detector, built, known_of, width_of
 from snnkern.recipes.direct import saved
 
 CONVERTED = 'converted'  # of the spiking networks, the one that is trained on after its conversion
@@ -108,14 +108,18 @@ def _checkpoint(path: Path, asked: Asked, facts: dict[str, Any], about: dict[str
     if name is None:
         raise WeightsError(f'{path} is not of {" or ".join(LAST)}: it holds {", ".join(list(tensors)[:3])}, ...')
     ann = built(name, tensors, path)
-    head, size = head_of(ann), facts.get('size', (MODELS[name].size,) * 2)
+    head, size = head_of(ann), (MODELS[name].size,) * 2
     if 'classes' in facts:
-        classes = tuple(facts['classes'])
+        try:
+            classes, size = known_of({'size': list(size), **facts})
+        except TypeError as error:
+            raise WeightsError(f'{path}: {error}') from error
+        _of_number(classes, head, path)
     elif asked.classes is not None:
         classes = _of_number(published.names_of(asked.classes), head, path)
     else:
         classes = published.usual_names(head.num_classes, path)
-    return Detector(name, ann, head, classes, tuple(size), None, about)
+    return Detector(name, ann, head, classes, size, None, about)
 
 
 def _darknet(path: Path, asked: Asked, about: dict[str, Any]) -> Detector:

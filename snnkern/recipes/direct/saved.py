@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from snnkern.data.common import first_line
 from snnkern.data.samples import SampleSet
 from snnkern.models import WeightsError, load_weights, read_metadata, read_weights
 from snnkern.models.spiking import build
@@ -13,6 +14,8 @@ from snnkern.recipes.direct.config import Config, from_table
 
 FILE = 'weights.safetensors'
 KEY = 'direct'
+LISTS: dict[str, Any] = {'classes': str, 'shape': int, 'mean': int | float, 'std': int | float}
+WRONG = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError, ArithmeticError)
 TASKS = {'labels': 'classify', 'masks': 'segment', 'boxes': 'detect'}
 
 
@@ -60,13 +63,30 @@ def load(path: str | Path) -> Trained:
     if KEY not in facts:
         raise WeightsError(f'{path} holds {facts.get("model", "a network")}, expected one of `snnkern train CONFIG`')
     try:
-        config = from_table(facts[KEY], {}, str(path))
+        _check(facts)
+        config = from_table(facts[KEY], {}, KEY)
         # What a network was made from is in its own weights by now.
         bare = {name: value for name, value in config.options.items() if name != 'weights'}
         net = make(dataclasses.replace(config, options=bare), len(facts['classes']), tuple(facts['shape']))
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f'{path}: {error}') from error
+    except WRONG as error:
+        raise WeightsError(f'{path}: {first_line(error)}') from error
     return Trained(load_weights(net, path), config, facts)
+
+
+def _check(facts: dict[str, Any]) -> None:
+    """Raise ValueError, naming the key, unless these are facts as `facts_of` makes them."""
+    if not isinstance(facts[KEY], dict):
+        raise ValueError(f'{KEY}: expected a table, got {facts[KEY]!r}')
+    for key, kind in LISTS.items():
+        value = facts.get(key)
+        if not isinstance(value, list) or not all(isinstance(v, kind) and not isinstance(v, bool) for v in value):
+            raise ValueError(f'{key}: expected a list of {"names" if kind is str else "numbers"}, got {value!r}')
+    if len(facts['shape']) not in (3, 4) or min(facts['shape']) < 1:
+        raise ValueError(f'shape: expected 3 or 4 sizes above 0, got {facts["shape"]}')
+    if len(facts['mean']) != len(facts['std']) or 0 in facts['std']:
+        raise ValueError(f'mean, std: expected numbers for each channel, got {facts["mean"]}, {facts["std"]}')
+    if facts.get('task') not in TASKS.values():
+        raise ValueError(f'task: expected one of {", ".join(TASKS.values())}, got {facts.get("task")!r}')
 
 
 def segments(trained: Trained) -> bool:
