@@ -63,9 +63,12 @@ class Entry(NamedTuple):
 HARD, SOFT = 'v = where(s > 0, 0, h)', 'v = h - theta * s'
 ENTRIES = (
     Entry('Integrate-and-fire', 'Neuron(IF())', 'nn.IF()', f'h = v + x\ns = H(h - theta)\n{HARD}', {'theta': 1.0},
-          ('IFNode', '', 'IAFCell', 'IAF with SingleSpike', 'IFNode'),
-          'A soft reset (`v_reset=None`) loses nothing of the input, and is what converted networks take; Norse'
-          ' compares by >, BrainCog too, at a threshold of 0.5.'),
+          ('IFNode', '', 'IAFCell', '', 'IFNode'),
+          'Norse compares by >, BrainCog too, at a threshold of 0.5.'),
+    Entry('Integrate-and-fire with a soft reset', 'Neuron(IF(), Binary(), Soft())', 'nn.IF(v_reset=None)',
+          f'h = v + x\ns = H(h - theta)\n{SOFT}', {'theta': 1.0},
+          ('IFNode with v_reset=None', '', '', 'IAF with SingleSpike', ''),
+          'Nothing of the input is lost, which is why converted networks take this reset.'),
     Entry('Leaky integrate-and-fire', 'Neuron(LIF(2.0))', 'nn.LIF(2.0)',
           f'h = v + (x - v) / tau\ns = H(h - theta)\n{HARD}', {'tau': 2.0, 'theta': 1.0},
           ('LIFNode', '', '', '', 'LIFNode'),
@@ -73,10 +76,10 @@ ENTRIES = (
           ' `OnlineLIFNode` emit the same and stop gradients between steps: `Hard(detach=True, detach_v=True)`.'),
     Entry('LIF whose input does not decay', 'Neuron(LIF(2.0, decay_input=False))', 'nn.LIF(2.0, decay_input=False)',
           f'h = v - v / tau + x\ns = H(h - theta)\n{HARD}', {'tau': 2.0, 'theta': 1.0},
-          ('LIFNode', '', '', '', '')),
+          ('LIFNode with decay_input=False', '', '', 'LIF with MembraneReset', '')),
     Entry('LIF with a soft reset', 'Neuron(LIF(2.0), Binary(), Soft())', 'nn.LIF(2.0, v_reset=None)',
           f'h = v + (x - v) / tau\ns = H(h - theta)\n{SOFT}', {'tau': 2.0, 'theta': 1.0},
-          ('LIFNode', '', '', 'LIF with SingleSpike', ''),
+          ('LIFNode with v_reset=None', '', '', 'LIF with SingleSpike', ''),
           'What lies above the threshold stays: strong inputs fire in runs.'),
     Entry('Parametric LIF', 'Neuron(PLIF(0.5))', 'nn.ParametricLIF()',
           f'h = v + (x - v) * k\ns = H(h - theta)\n{HARD}', {'k': 0.5, 'theta': 1.0},
@@ -91,17 +94,18 @@ ENTRIES = (
     Entry('Synaptic (CUBA)', 'Neuron(Synaptic(0.7, decay=0.5), Binary(1.0, strict=True), Delayed(True))',
           'nn.Synaptic(0.5, 0.7)',
           'i = alpha * i + x\nh = beta * v + i - theta * S(v - theta)\ns = S(h - theta)\nv = h',
-          {'alpha': 0.5, 'beta': 0.7, 'theta': 1.0}, ('CUBALIFNode', 'Synaptic', '', '', ''),
-          'A current that decays charges the potential. SpikingJelly resets to 0 in the same step.'),
+          {'alpha': 0.5, 'beta': 0.7, 'theta': 1.0}, ('', 'Synaptic', '', '', ''),
+          'A current that decays charges the potential.'),
     Entry("Norse's LIF", 'Neuron(Synaptic(0.9, 0.1, decay=0.8), Binary(1.0, strict=True), Hard(), SuperSpike(1.0))',
           'nn.Neuron(...)', f'i = decay * i + x\nh = a * v + b * i\ns = S(h - theta)\n{HARD}',
-          {'a': 0.9, 'b': 0.1, 'decay': 0.8, 'theta': 1.0}, ('', '', 'LIFCell', '', '')),
+          {'a': 0.9, 'b': 0.1, 'decay': 0.8, 'theta': 1.0}, ('CUBALIFNode', '', 'LIFCell', '', ''),
+          'As the one before, reset to 0 in the same step. SpikingJelly compares by >=, at a threshold of 0.5.'),
     Entry('Adaptive LIF', 'Neuron(LIF(4.0, decay_input=False), Adaptive(1.0, 0.5, 0.9), Soft())',
           'nn.AdaptiveLIF(4.0, 0.5, 0.9)',
           f'h = v - v / tau + x\ns = H(h - (theta + beta * m))\n{SOFT}\nm = rho * m + s',
-          {'tau': 4.0, 'beta': 0.5, 'rho': 0.9, 'theta': 1.0}, ('', '', 'LSNNCell', 'ALIF with MembraneReset', ''),
-          'ALIF of Bellec et al., NeurIPS 2018: every spike raises the threshold. `LSNNCell` is charged by a current'
-          ' that decays (`Synaptic`) and, as `ALIF` here, reset to 0.'),
+          {'tau': 4.0, 'beta': 0.5, 'rho': 0.9, 'theta': 1.0}, ('', '', '', '', ''),
+          'ALIF of Bellec et al., NeurIPS 2018: every spike raises the threshold. Near it: sinabs `ALIF with'
+          ' MembraneReset` is reset to 0; so is Norse `LSNNCell`, charged by a current that decays (`Synaptic`).'),
     Entry('Hybrid', 'Neuron(Affine(0.4), Binary(0.35, strict=True), Soft(), Rectangle(2.0))', 'nn.Neuron(...)',
           f'h = a * v + x\ns = S(h - theta)\n{SOFT}', {'a': 0.4, 'theta': 0.35}, ('', '', '', '', ''),
           'The neuron of hybrid plasticity, Wu et al., Nat. Commun. 2022.'),
@@ -136,8 +140,9 @@ ENTRIES = (
           ' et al., IJCAI 2022) and Fast-SNN (Hu et al., 2023).'),
     Entry('Leaky integrator', 'Neuron(LIF(2.0), Binary(), NoReset())', 'nn.Neuron(..., store_v_seq=True)',
           'h = v + (x - v) / tau\ns = H(h - theta)\nv = h', {'tau': 2.0, 'theta': 1.0},
-          ('NonSpikingLIFNode', 'StateLeaky', 'LI', 'ExpLeak', ''),
-          'The potentials are the output: `return_v_seq`. Norse charges it by a current that decays (`Synaptic`).'),
+          ('NonSpikingLIFNode', '', '', 'ExpLeak', ''),
+          'The potentials are the output: `return_v_seq`. Near it: snnTorch `StateLeaky` takes its input whole'
+          ' (`Affine`), Norse `LI` is charged by a current that decays (`Synaptic`).'),
 )  # fmt: skip
 
 

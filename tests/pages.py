@@ -13,8 +13,8 @@ PAGES = {
     str(path.relative_to(ROOT)): path
     for path in chain([ROOT / 'README.md', ROOT / 'CONTRIBUTING.md'], sorted((ROOT / 'docs').rglob('*.md')))
 }
-# What a fence may say it holds; '' is a shell's commands or what a program prints.
-LANGUAGES = ('python', 'sh', 'toml', 'cpp', 'diff', 'text', 'math', '')
+# What a fence may say it holds.
+LANGUAGES = ('python', 'sh', 'toml', 'cpp', 'diff', 'text', 'math')
 
 
 class Block(NamedTuple):

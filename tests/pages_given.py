@@ -23,6 +23,14 @@ x_train, x, x_test = (torch.rand(count, 1, 8, 8) for count in (300, 5, 20))
 y_test = torch.arange(20) % 10
 loader = [(x_test, y_test)]
 """
+THEIRS = """
+import pytest
+
+pytest.importorskip('spikingjelly')
+from spikingjelly.activation_based import neuron as _neuron
+
+theirs = torch.nn.Sequential(torch.nn.Linear(8, 8), _neuron.LIFNode(step_mode='m'))
+"""
 OTHERS = """
 import torch
 import pytest
@@ -39,7 +47,7 @@ looping = torch.nn.Sequential(torch.nn.Linear(8, 8), snntorch.Leaky(beta=0.9, in
 own, x = torch.nn.Sequential(torch.nn.Linear(8, 8), snnkern.nn.LIF()), torch.rand(4, 2, 8)
 """
 GIVEN: dict[str, dict[str, str]] = {
-    'README.md': {'snn = snnkern.convert(': CONVERTED},
+    'README.md': {'snn = snnkern.convert(': CONVERTED + THEIRS},
     'docs/tour.md': {'snn = snnkern.convert(': CONVERTED, 'from snnkern.adapters import nir': OTHERS},
     'docs/adapters.md': {
         'import snnkern\n\nnet =': OTHERS,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 from pages import LANGUAGES, PAGES, ROOT, blocks, of
+from programs import invoke
 
 from snnkern.cli import app
 from snnkern.models import MODELS
@@ -19,8 +20,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SHELL = [block for page in PAGES for block in blocks(page) if block.language in ('sh', '')]
-PROGRAMS = ('snnkern', 'make', 'pip', 'pytest', 'python', 'torchrun')
 TARGETS = set(re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE))
 EXTRAS = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['optional-dependencies']
 
@@ -29,10 +28,7 @@ def commands(text: str) -> list[list[str]]:
     """The lines that are commands, as words: without comments, prompts and settings of the environment."""
     found = []
     for line in text.replace('\\\n', ' ').splitlines():
-        try:
-            words = shlex.split(line.removeprefix('$ '), comments=True)
-        except ValueError:  # a quote that does not end: what a program prints
-            continue
+        words = shlex.split(line.removeprefix('$ '), comments=True)
         while words and re.fullmatch(r'[A-Z_]+=.*', words[0]):
             words.pop(0)
         words = words[: words.index('>')] if '>' in words else words
@@ -41,12 +37,9 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
-ALL = {
-    ' '.join(words): (block, words)
-    for block in SHELL
-    for words in commands(block.text)
-    if block.language == 'sh' or words[0] in PROGRAMS
-}
+ALL = {' '.join(words): words for block in of('sh') for words in commands(block.text)}
+# Those that need no data and take seconds run, too.
+QUICK = ('snnkern --version', 'snnkern explain', 'snnkern train --list')
 
 
 def options(words: list[str]) -> list[str]:
@@ -68,7 +61,7 @@ def check_snnkern(words: list[str]) -> None:
 
 
 def check_python(words: list[str]) -> None:
-    """A module or file that is there, and options that its text has."""
+    """A module or file that is there, and options that it adds to its parser."""
     if words[:1] == ['-m'] and words[1] == 'snnkern':
         return check_snnkern(words[2:])
     if words[:1] == ['-m'] and words[1] == 'pytest':
@@ -79,8 +72,8 @@ def check_python(words: list[str]) -> None:
         source, words = found.origin, words[2:]
     else:
         source, words = ROOT / words[0], words[1:]
-    text = Path(source).read_text()
-    assert [name for name in options(words) if name not in text] == []
+    known = re.findall(r"add_argument\(\s*'(--[\w-]+)'", Path(source).read_text())
+    assert set(options(words)) <= {*known, '--help'}
 
 
 def check_pytest(words: list[str]) -> None:
@@ -109,7 +102,15 @@ def check(words: list[str]) -> None:
 
 @pytest.mark.parametrize('line', ALL)
 def test_commands(line):
-    check(ALL[line][1])
+    check(ALL[line])
+
+
+@pytest.mark.parametrize(
+    'line', [*QUICK, 'snnkern bench --help', pytest.param('snnkern selftest --quick', marks=pytest.mark.slow)]
+)
+def test_quick_commands_run(line):
+    assert line in ALL or line.endswith('--help')
+    assert invoke(*line.split()[1:]).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,7 @@ def test_commands(line):
         'make tset',
         'python -m benchmarks.nothing',
         'python -m benchmarks.run --slow',
+        'python -m benchmarks.pools --round',
         'pip install snnkern[vison]',
         'cargo build',
         'pytest tests/test_nothing.py',
@@ -145,3 +147,11 @@ def test_configurations(block, tmp_path):
 def test_languages():
     """Every fence says what it holds; indented code, which cannot, is none."""
     assert {(b.page, b.line, b.language) for p in PAGES for b in blocks(p) if b.language not in LANGUAGES} == set()
+
+
+def test_options_of_a_build():
+    """Each that setup.py hands on has a row."""
+    names = re.findall(r"'(SNNKERN_\w+)'", (ROOT / 'setup.py').read_text())
+    assert names
+    text = PAGES['docs/install.md'].read_text()
+    assert [name for name in names if f'| `{name}` |' not in text] == []

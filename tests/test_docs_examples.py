@@ -32,7 +32,7 @@ def test_examples(name, tmp_path):
     if 'snntorch' in name and find_spec('snntorch') is None:
         pytest.skip('snntorch is not installed')
     command = [sys.executable, '-W', 'error', FOLDER / f'{name}.py']
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     pattern, least = PRINTED[name]
     found = re.search(pattern, done.stdout)

@@ -1,12 +1,13 @@
 """docs/gallery.md is what the code gives, its formulas are programs with the kernels' spikes, its names exist."""
 
+import math
 import re
 
 import pytest
 import torch
 
 from docs import gallery, neurons
-from snnkern import nn
+from snnkern import LIF, PLIF, Affine, nn
 from snnkern.functional import multistep
 from snnkern.testing import assert_first_flip, assert_spikes_equal
 
@@ -57,10 +58,29 @@ def test_pictures(entry, tmp_path):
     assert (tmp_path / entry.picture).read_bytes()[:4] == b'\x89PNG'
 
 
+def kinds(neuron):
+    """The classes of its charge, fire and reset; one for all leaky charges, and whether they weigh x by 1 - a."""
+    charge, kind = neuron.charge, type(neuron.charge)
+    if kind in (LIF, PLIF):
+        kind = ('leaky', charge.decay_input)
+    elif kind is Affine:
+        kind = ('leaky', math.isclose(charge.b, 1 - charge.a))
+    return kind, type(neuron.fire), type(neuron.reset)
+
+
+# Options that no row has; tests/test_spikingjelly.py and tests/test_sinabs.py compare them.
+OPTIONS = {f'{name}Node with v_reset=None' for name in ('IF', 'LIF')}
+OPTIONS |= {'LIFNode with decay_input=False', 'LIF with SingleSpike'}
+
+
 @pytest.mark.parametrize('library', gallery.LIBRARIES)
-def test_names_are_those_of_the_tables(library):
+def test_names_are_of_the_same_recurrence(library):
+    """As the first row of docs/neurons.md that has the name."""
     place = gallery.LIBRARIES.index(library)
-    known = {word for row in neurons.TABLES[library] for word in re.findall(r'\w+', row.name)}
-    names = {word for entry in gallery.ENTRIES for word in re.findall(r'\w+', entry.names[place])}
-    assert names - known - {'with'} == set()
-    assert names
+    rows = {
+        name: row for row in neurons.TABLES[library][::-1] for name in re.sub(r' \(.*?\)', '', row.name).split(', ')
+    }
+    named = [(entry, entry.names[place]) for entry in gallery.ENTRIES if entry.names[place] not in OPTIONS | {''}]
+    wrong = [(e.name, name) for e, name in named if kinds(e.neuron) != kinds(e._replace(how=rows[name].how).neuron)]
+    assert wrong == []
+    assert named

@@ -1,5 +1,6 @@
 """Many calls: one after the other, at once from many threads, and in the processes of a DataLoader."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from snnkern import encode, nn
 from snnkern.functional import lateral_pool2d, lif
 
 STATUS = Path('/proc/self/statm')
-PAGE = 4096
+PAGE = os.sysconf('SC_PAGE_SIZE')
 
 
 def step(x):

@@ -11,7 +11,7 @@ FUNCTION_LINES = 40
 
 def sources(*suffixes: str) -> Iterator[Path]:
     """The project's own files of these kinds."""
-    for folder in ('snnkern', 'csrc', 'tests', 'benchmarks'):
+    for folder in ('snnkern', 'csrc', 'tests', 'benchmarks', 'docs'):
         yield from (path for path in sorted((ROOT / folder).rglob('*')) if path.suffix in suffixes)
     yield ROOT / 'setup.py'
 

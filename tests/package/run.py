@@ -1,7 +1,8 @@
 """What users install: the sdist, wheels built from it, and those wheels with several torches and Pythons.
 
 Run as `make package-test`, by any Python with venv; it needs a network (torch is downloaded for each environment) and
-some tens of minutes. It ends with a table of what was checked, and of what was skipped for want of nvcc or a Python.
+some tens of minutes. It ends with a table of what was checked, of what failed (then the exit status is 1), and of what
+was skipped for want of nvcc or a Python.
 
 Environment variables say what pip gets: TORCH_CPU (a torch without CUDA), TORCH_OLD (another version of it, for the
 same wheel), TORCH_CUDA (with CUDA and Triton; then without Triton, and with a wheel built with nvcc), each empty to be
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,7 +107,7 @@ def complete(sdist: Path, wheel: Path, nvcc: bool = False) -> None:
     if {name.split('.')[0] for name in binaries} != {'snnkern/_cpu', *(['snnkern/_cuda'] if nvcc else [])}:
         wrong.add(f'binaries: {sorted(binaries)}')
     if wrong:
-        raise SystemExit('\n'.join(sorted(wrong)))
+        raise SystemExit('; '.join(sorted(wrong)))
 
 
 def checked(python: Path, wheel: Path, *words: str) -> dict[str, str]:
@@ -117,24 +118,44 @@ def checked(python: Path, wheel: Path, *words: str) -> dict[str, str]:
     return {'wheel': wheel.name.split('-')[2], **facts, 'result': 'passes'}
 
 
+def row(named: dict[str, str], work: Callable[..., dict[str, str]], *arguments: object) -> dict[str, str]:
+    """What the work gives; where it fails what is named, and why: the other rows are worth their time."""
+    try:
+        return work(*arguments)
+    except (subprocess.CalledProcessError, OSError, SystemExit) as failure:
+        return {**named, 'result': f'FAILS: {failure}'}
+
+
+def with_torch(own: Path, torch: str, wheel: Path, *words: str) -> dict[str, str]:
+    return checked(environment(own, sys.executable, *torch.split()), wheel, *words)
+
+
+def without_triton(python: Path) -> dict[str, str]:
+    run(python, '-m', 'pip', 'uninstall', '--quiet', '--yes', 'triton')
+    return {**json.loads(run(python, CHECK).splitlines()[-1]), 'wheel': 'the same', 'result': 'passes'}
+
+
+def with_nvcc(folder: Path, python: Path) -> dict[str, str]:
+    if not nvccs():
+        return {'wheel': 'with nvcc', 'result': 'skipped: no nvcc'}
+    sdist, wheel = built(folder, sys.executable, nvcc=True)
+    complete(sdist, wheel, nvcc=True)
+    return {**checked(python, wheel), 'wheel': 'with nvcc'}
+
+
 def rows_of_torches(folder: Path, wheel: Path, torches: dict[str, str]) -> Iterator[dict[str, str]]:
     """One wheel with every torch; the last one again without Triton, and with a wheel that has CUDA kernels."""
     for name, torch in torches.items():
         if not torch:
             yield {'torch': name, 'result': 'skipped: the variable is empty'}
             continue
-        python = environment(folder / name, sys.executable, *torch.split())
-        yield checked(python, wheel, *(['demo'] if name == 'TORCH_CPU' else []))
+        own = folder / name
+        yield row({'torch': torch}, with_torch, own, torch, wheel, *(['demo'] if name == 'TORCH_CPU' else []))
         if name == 'TORCH_CUDA':
-            run(python, '-m', 'pip', 'uninstall', '--quiet', '--yes', 'triton')
-            yield {**json.loads(run(python, CHECK).splitlines()[-1]), 'wheel': 'the same', 'result': 'passes'}
-            if not nvccs():
-                yield {'wheel': 'with nvcc', 'result': 'skipped: no nvcc'}
-                continue
-            sources, other = built(folder / 'nvcc', sys.executable, nvcc=True)
-            complete(sources, other, nvcc=True)
-            yield {**checked(python, other), 'wheel': 'with nvcc'}
-        shutil.rmtree(folder / name)
+            python = own / 'bin' / 'python'
+            yield row({'wheel': 'the same', 'torch': torch}, without_triton, python)
+            yield row({'wheel': 'with nvcc', 'torch': torch}, with_nvcc, folder / 'nvcc', python)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def pythons() -> Iterator[tuple[str, str | None]]:
@@ -148,6 +169,12 @@ def pythons() -> Iterator[tuple[str, str | None]]:
             yield version, str(found[-1]) if found else shutil.which(f'python{version}')
 
 
+def with_python(own: Path, python: str, torch: str) -> dict[str, str]:
+    sdist, wheel = built(own, python)
+    complete(sdist, wheel)
+    return checked(environment(own / 'environment', python, *torch.split()), wheel)
+
+
 def rows_of_pythons(folder: Path, torch: str) -> Iterator[dict[str, str]]:
     """A wheel of each Python, with that torch."""
     for version, python in pythons():
@@ -158,13 +185,12 @@ def rows_of_pythons(folder: Path, torch: str) -> Iterator[dict[str, str]]:
             }
             continue
         own = folder / version.replace('/', '_')
-        sdist, wheel = built(own, python)
-        complete(sdist, wheel)
-        yield checked(environment(own / 'environment', python, *torch.split()), wheel)
-        shutil.rmtree(own)
+        yield row({'Python': version}, with_python, own, python, torch)
+        shutil.rmtree(own, ignore_errors=True)
 
 
-def main() -> None:
+def main() -> int:
+    """The exit status."""
     torches = {name: os.environ.get(name, usual) for name, usual in TORCHES.items()}
     rows = []
     with TemporaryDirectory() as temporary:
@@ -174,9 +200,10 @@ def main() -> None:
         rows += rows_of_torches(folder, wheel, torches)
         rows += rows_of_pythons(folder, torches['TORCH_CUDA'] or torches['TORCH_CPU'])
     print(f'built with SNNKERN_CUDA={"OFF" if hidden() is None else "AUTO and nvcc hidden, or absent"}\n')
-    for row in (dict(zip(COLUMNS, COLUMNS, strict=True)), dict.fromkeys(COLUMNS, '---'), *rows):
-        print('|', ' | '.join(row.get(column, '') for column in COLUMNS), '|')
+    for line in (dict(zip(COLUMNS, COLUMNS, strict=True)), dict.fromkeys(COLUMNS, '---'), *rows):
+        print('|', ' | '.join(line.get(column, '') for column in COLUMNS), '|')
+    return int(any(line['result'].startswith('FAILS') for line in rows))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

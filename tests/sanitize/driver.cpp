@@ -91,6 +91,10 @@ int side_by_side(std::uint64_t seed) {
 int main(int count, char** words) {
   using namespace check;
   const int calls = count > 1 ? std::atoi(words[1]) : 100;
+  if (calls < 1) {
+    std::fprintf(stderr, "calls must be a number from 1 on, got %s\n", words[1]);
+    return 2;
+  }
   const std::uint64_t seed = count > 2 ? std::atoll(words[2]) : 0;
   int faults = 0;
   for (std::size_t kind = 0; kind < std::size(kMakers); ++kind)

@@ -1,7 +1,8 @@
 // Arrays that end, or begin, at a page that nobody may touch: an access beyond them stops the program, by whatever
-// instruction it is made.
+// instruction it is made. AddressSanitizer guards the other side of an array, within its page, as well.
 #pragma once
 
+#include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -42,9 +43,15 @@ class Array {
     mapped_ = whole + 2 * page;
     base_ = static_cast<char*>(mmap(nullptr, mapped_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (base_ == MAP_FAILED || mprotect(base_ + page, whole, PROT_READ | PROT_WRITE)) throw std::bad_alloc();
-    at_ = base_ + page + (at_end ? whole - bytes : 0);
+    char *first = base_ + page, *last = first + whole;
+    at_ = at_end ? last - bytes : first;
+    ASAN_POISON_MEMORY_REGION(first, at_ - first);
+    ASAN_POISON_MEMORY_REGION(end(), last - end());
   }
-  ~Array() { munmap(base_, mapped_); }
+  ~Array() {
+    ASAN_UNPOISON_MEMORY_REGION(base_, mapped_);
+    munmap(base_, mapped_);
+  }
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
 
