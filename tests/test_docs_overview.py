@@ -3,8 +3,9 @@
 import pytest
 
 pytest.importorskip('matplotlib')
-from docs import overview
 from PIL import Image
+
+from docs import overview
 
 
 def test_table_is_that_of_the_stored_run():
