@@ -22,8 +22,8 @@ from snnkern.data.mat_files import matrix
 from snnkern.data.yolo_boxes import yolo
 
 CAMERAS = {'.bin': 'tonic', '.dat': 'expelliarmus', '.raw': 'expelliarmus', '.mat': 'scipy'}
-# What errors name where they do not name the file: torchvision tells none, a picture stands for the boxes in it.
-INSTEAD = {'mnist idx': 'no full MNIST in /', 'yolo txt': 'images/train/a.png'}
+# What errors name where they do not name the file: torchvision tells none, a picture stands for what is said of it.
+INSTEAD = {'mnist idx': 'no full MNIST in /', 'yolo txt': 'images/train/a.png', 'coco masks': 'train2017/1.jpg'}
 
 
 def made(name, root):

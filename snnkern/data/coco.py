@@ -160,7 +160,9 @@ def _official(root: Path, name: str) -> list[CocoPicture]:
         index = _index(file)
         found = {number: image['file_name'] for number, image in sorted(index.imgs.items()) if _size(image)}
         names = {number: inside(image, f'{file}, image {number}') for number, image in found.items()}
-    if names and not (root / name).is_dir():
+    if not names:
+        raise DataError(f'{file} lists no images')
+    if not (root / name).is_dir():
         raise DataError(f'no COCO in {root}: there is no {root / name}, unpack {SOURCE} there')
     return [CocoPicture(File(root / name / image), index, number) for number, image in names.items()]
 
