@@ -149,6 +149,7 @@ def test_unknown_net(part, capsys) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_command_line(tmp_path: Path) -> None:
     """Networks in processes of their own, one of them in three forms."""
     out = tmp_path / 'adapters.json'

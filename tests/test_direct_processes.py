@@ -61,7 +61,10 @@ def trained(start: list[str], config: Path, out: Path, *options: str) -> dict[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('text', [MLP, CONV], ids=['mlp-poisson', 'conv-batchnorm'])
+@pytest.mark.parametrize(
+    'text',
+    [pytest.param(MLP, marks=pytest.mark.exhaustive, id='mlp-poisson'), pytest.param(CONV, id='conv-batchnorm')],
+)
 def test_two_processes_learn_as_one(tmp_path, text):
     """The same global batch: encoder noise, augmentation and the statistics of BatchNorm are those of one process."""
     config = tmp_path / 'c.toml'

@@ -159,6 +159,7 @@ def test_unknown_net(part, capsys) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_command_line(tmp_path: Path) -> None:
     """One network in processes of its own."""
     out = tmp_path / 'training.json'

@@ -7,8 +7,8 @@
 namespace snn::cpu {
 namespace {
 
-// Outputs from this size on are written around the cache: 0.6 of the time at 4 MiB, and who reads them next is no slower
-// (of 1 MiB he is, by half).
+// Outputs from this size on are written around the cache: 0.6 of the time at 4 MiB, and who reads them next is no
+// slower (of 1 MiB he is, by half).
 constexpr std::int64_t kStreamBytes = std::int64_t{1} << 22;
 
 bool streams(const MultistepArgs& args) { return args.T * args.n * bytes_of(args.dtype) >= kStreamBytes; }
