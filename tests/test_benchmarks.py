@@ -19,7 +19,7 @@ def part(monkeypatch: pytest.MonkeyPatch):
 
 def test_overhead(part) -> None:
     overhead = part('overhead')
-    assert overhead.PROMISED in overhead.measure(rounds=2)
+    assert overhead.PROMISED in overhead.measure(2, overhead.layers())
 
 
 def test_coefficients(part, monkeypatch) -> None:
