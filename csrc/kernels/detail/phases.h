@@ -38,14 +38,6 @@ inline void zip(float* to, const float* a, const float* b, Size n) {
     zip_few(to + 2 * k, a + k, b + k, kPairs);
   }
 }
-inline void copy(float* __restrict__ to, const float* __restrict__ from, Size n) {
-  constexpr Size kBlock = 16;  // a known length needs no call
-  Size j = 0;
-  for (; j + kBlock <= n; j += kBlock)
-    for (Size q = 0; q < kBlock; ++q) to[j + q] = from[j + q];
-  for (; j < n; ++j) to[j] = from[j];
-}
-
 // n numbers of a tensor to and from float32.
 inline void load(const Row& row, Size offset, Size n, float* to) {
   const float* from = row.read(offset, n, to);

@@ -93,6 +93,14 @@ inline void store_bf16(Half* __restrict__ to, const float* __restrict__ from, st
   for (std::int64_t j = 0; j < m; ++j) to[j] = to_bf16(from[j]);
 }
 
+inline void copy(float* __restrict__ to, const float* __restrict__ from, std::int64_t n) {
+  constexpr std::int64_t kBlock = 16;  // a known length needs no call
+  std::int64_t j = 0;
+  for (; j + kBlock <= n; j += kBlock)
+    for (std::int64_t q = 0; q < kBlock; ++q) to[j + q] = from[j + q];
+  for (; j < n; ++j) to[j] = from[j];
+}
+
 // Stores that do not read the line first and leave the cache alone: for outputs that do not fit there.
 inline void stream(void* to, const void* from, std::int64_t bytes) {
   char* d = static_cast<char*>(to);

@@ -12,10 +12,6 @@ inline void fill(float* v, const float* from, float start, Size m) {
   for (Size j = 0; j < m; ++j) v[j] = from ? from[j] : start;
 }
 
-inline void copy(float* to, const float* from, Size m) {
-  for (Size j = 0; j < m; ++j) to[j] = from[j];
-}
-
 inline void add(float* to, const float* from, Size m) {
   for (Size j = 0; j < m; ++j) to[j] += from[j];
 }
