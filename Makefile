@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BUILD_REQUIRES := "setuptools>=77" "pybind11>=2.13" "cmake>=3.24" ninja
+# setuptools_scm: for Norse, which comes as source.
+BUILD_REQUIRES := "setuptools>=77" "setuptools_scm>=8" "pybind11>=2.13" "cmake>=3.24" ninja
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Four processes at most: each loads torch, and the emulated GPUs.
 PYTEST := $(BIN)/python -m pytest -p no:benchmark -n auto --maxprocesses 4 --dist worksteal
