@@ -103,8 +103,9 @@ class Layer:
     """currents = bias + synapses + slots of currents; then neurons fire, or the currents are the result.
 
     name: of the module it comes from. target: the slot that it writes, of its channels, height and width: counts, or
-    currents if neuron is None. currents: slots that are added. neuron: emits counts (real_units is False). coefficients:
-    its numbers that are tensors, each a number or [C]. v0: potential before the first step: a number, [C] or [C, H, W].
+    currents if neuron is None. currents: slots that are added. neuron: emits counts (real_units is False).
+    coefficients: its numbers that are tensors, each a number or [C]. v0: the potential before the first step: a number,
+    [C] or [C, H, W].
     """
 
     name: str

@@ -46,7 +46,9 @@ class Plan:
     tensors, float32, one for each of `inputs`, slots that it fills: [B, ...] for kind "constant", [T * B, ...] else.
     timed: inputs of the network are [T, B, ...], and not [B, ...], the same at every step. outputs: what the network
     returns, a pytree with an `Output` for each tensor (the means over time), given to `tail` if there is one (analogue
-    parts at the end, once). shapes: of one sample of each input, [C, H, W] or [F], as planned. notes: what a report says besides."""
+    parts at the end, once). shapes: of one sample of each input, [C, H, W] or [F], as planned. notes: what a
+    report says besides.
+    """
 
     slots: Sequence[Slot]
     steps: Sequence[Step]
