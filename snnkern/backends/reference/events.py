@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from snnkern import functional
+from snnkern import backends
 from snnkern.backends.events import STEPS, Axis, Layer, Pool, Slot, Synapse
 
 NOTHING = -(2**30)  # below every running count
@@ -100,28 +100,28 @@ class _Layer:
     def synapses(self) -> list['_Synapse']:
         return [_Synapse(synapse) for synapse in self.step.synapses]
 
+    @cached_property
+    def program(self) -> tuple[Tensor | None, str]:
+        """The neuron's coefficients [P, 1, 1|C], or None, and its text; channels are the last dimension."""
+        assert self.step.neuron is not None
+        if not self.step.coefficients:
+            return None, self.step.neuron.spec
+        rows = torch.broadcast_tensors(*[value.float().view(1, -1) for value in self.step.coefficients.values()])
+        return torch.stack(rows), f'{self.step.neuron.spec} @4 {" ".join(self.step.coefficients)}'
+
     def run(self, buffers: Mapping[int, Tensor], state: Tensor | None, steps: int) -> None:
-        step, to = self.step, self.slots[self.step.target]
+        step = self.step
         constant = not step.synapses and all(self.slots[i].kind == 'constant' for i in step.currents)
         x = self.currents(buffers, steps, buffers[step.target].shape[0], constant)
         if step.neuron is None or state is None:
             buffers[step.target].copy_(x.transpose(0, 1))  # of one step, if it is constant
             return
+        kernel = backends.select('multistep', x.device, x.dtype)
         states = state.permute(2, 0, 1, 3, 4).contiguous()
-        counts, last = functional.multistep(
-            x[0] if constant else x,
-            step.neuron,
-            v0=states if len(states) > 1 else states[0],
-            coefficients=step.coefficients,
-            channel_dim=-1,
-            return_state=True,
-            T=steps if constant else None,
-        )
-        state.copy_(last.reshape(states.shape).permute(1, 2, 0, 3, 4))
-        if to.kind == 'counts':
-            encode(counts, buffers[step.target])
-        else:
-            buffers[step.target].copy_(counts.transpose(0, 1))
+        coefficients, spec = self.program
+        counts, last, *_ = kernel.multistep_fwd(x, states, coefficients, None, spec, steps, False, True, False, False)
+        state.copy_(last.permute(1, 2, 0, 3, 4))
+        encode(counts, buffers[step.target])
 
     def currents(self, buffers: Mapping[int, Tensor], steps: int, images: int, constant: bool) -> Tensor:
         """The sum [T, B, H, W, C] of bias, synapses and slots of currents; [1, B, ...] if it is constant."""
