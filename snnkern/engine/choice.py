@@ -127,12 +127,18 @@ class Choices:
 
     def learn(self, memory: Mapping[int, Tensor], steps: int) -> None:
         """Measure on what an example left in the slots: on all of its images, and on one."""
-        self.shares = self.look(memory, steps)
-        self.costs = {}
+        costs = {}
         for count in sorted({len(next(iter(memory.values()))), 1}):
             few = {number: part[:count] for number, part in memory.items()}
-            self.costs[count] = measure(self.runner, few, steps)
-        self.blocks = {n: choose(self.runner, cost, self.shares, self.wanted) for n, cost in self.costs.items()}
+            costs[count] = measure(self.runner, few, steps)
+        self.use(costs, self.look(memory, steps))
+
+    def use(self, costs: dict[int, list[Cost | None]], found: dict[int, dict[int, float]]) -> None:
+        """Choose by costs and shares that are known. Raises LookupError or ValueError if they are of another plan."""
+        if self.runner.compiled is None:  # what was measured where there were compiled kernels
+            costs = {count: [None] * len(each) for count, each in costs.items()}
+        self.blocks = {n: choose(self.runner, each, found, self.wanted) for n, each in costs.items()}
+        self.costs, self.shares, self.changes = costs, found, []
 
     def look(self, memory: Mapping[int, Tensor], steps: int) -> dict[int, dict[int, float]]:
         """The shares of all slots that synapses read."""

@@ -1,7 +1,6 @@
 """Runs a plan: stretches of event-driven steps in one native call each, everything else in torch."""
 
 import copy
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snnkern.backends.events import Pool
+from snnkern.backends.native import events
 from snnkern.backends.reference.events import Program
 from snnkern.convert.layers import Timed
 from snnkern.engine import slots
@@ -23,11 +23,8 @@ DENSE = 0  # in the place of a block: the layer runs in torch
 
 def native() -> tuple[Any, str]:
     """The class of compiled programs, or None and why there is none."""
-    try:
-        events = importlib.import_module('snnkern.backends.native.events')
-    except ImportError as error:
-        return None, f'there are no compiled kernels ({error})'
-    return events.Program, ''
+    reason = events.refusal()
+    return (None, reason) if reason else (events.Program, '')
 
 
 @dataclass(frozen=True)
