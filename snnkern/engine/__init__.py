@@ -5,6 +5,7 @@ from snnkern.engine.engine import Engine
 from snnkern.engine.memory import Memory
 from snnkern.engine.plan import PlanError
 from snnkern.engine.report import Report
+from snnkern.engine.save import load
 from snnkern.engine.stream import Stream
 
-__all__ = ['Engine', 'Memory', 'PlanError', 'Report', 'Stream', 'compile']
+__all__ = ['Engine', 'Memory', 'PlanError', 'Report', 'Stream', 'compile', 'load']

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -93,6 +94,7 @@ def layer_shares(layer: Layer, found: Mapping[int, Mapping[int, float]]) -> dict
     }
 
 
+@lru_cache(maxsize=4096)  # asked for at each look at what a call left; a synapse is known by its weight
 def macs(synapse: Synapse) -> float:
     """Of one dense step."""
     taps = float(reached(synapse.rows).sum() * reached(synapse.cols).sum())

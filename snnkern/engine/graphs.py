@@ -34,30 +34,27 @@ MODULES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.ZeroPad2d: ('padding',),
 }
 BIASED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_HOMES = {
+    'operator': (operator, 'add getitem mul neg pow sub truediv'),
+    'torch': (
+        torch,
+        'add cat chunk concat exp flatten mean mul permute relu reshape sigmoid softmax split stack sub sum tanh',
+    ),
+    'functional': (
+        F,
+        'adaptive_avg_pool2d avg_pool2d batch_norm conv2d conv_transpose2d dropout interpolate leaky_relu linear '
+        'max_pool2d pad relu silu softmax',
+    ),
+}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{
-        f'operator.{name}': getattr(operator, name) for name in ('add', 'getitem', 'mul', 'neg', 'pow', 'sub', 'truediv')
-    },
-    **{
-        f'torch.{name}': getattr(torch, name)
-        for name in ('add', 'cat', 'chunk', 'concat', 'exp', 'flatten', 'mean', 'mul', 'permute', 'relu', 'reshape')
-    },
-    **{f'torch.{name}': getattr(torch, name) for name in ('sigmoid', 'softmax', 'split', 'stack', 'sub', 'sum', 'tanh')},
-    **{
-        f'functional.{name}': getattr(F, name)
-        for name in ('adaptive_avg_pool2d', 'avg_pool2d', 'batch_norm', 'conv2d', 'conv_transpose2d', 'dropout')
-    },
-    **{
-        f'functional.{name}': getattr(F, name)
-        for name in ('interpolate', 'leaky_relu', 'linear', 'max_pool2d', 'pad', 'relu', 'silu', 'softmax')
-    },
+    f'{home}.{name}': getattr(module, name) for home, (module, names) in _HOMES.items() for name in names.split()
 }
 NAMES = {function: name for name, function in FUNCTIONS.items()}
-METHODS = {
-    *('add', 'chunk', 'contiguous', 'detach', 'exp', 'expand', 'flatten', 'mean', 'mul', 'permute', 'reshape'),
-    *('sigmoid', 'size', 'softmax', 'split', 'squeeze', 'sub', 'sum', 'tanh', 'transpose', 'unflatten', 'unsqueeze'),
-    'view',
-}
+_METHODS = (
+    'add chunk contiguous detach exp expand flatten mean mul permute reshape sigmoid size softmax split squeeze sub '
+    'sum tanh transpose unflatten unsqueeze view'
+)
+METHODS = frozenset(_METHODS.split())
 
 
 def written(call: nn.Module, tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:

@@ -126,9 +126,7 @@ def _plan(plan: Plan, tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 def _read_plan(found: dict[str, Any], tensors: dict[str, Tensor]) -> Plan:
     """Raises some of BROKEN if it is no plan."""
-    stem, tail = (
-        None if found[name] is None else graphs.read(found[name], tensors, name) for name in ('stem', 'tail')
-    )
+    stem, tail = (None if found[name] is None else graphs.read(found[name], tensors, name) for name in ('stem', 'tail'))
     if stem is None:
         raise ValueError('there is no stem')
     plan = Plan(
@@ -229,7 +227,7 @@ def _read_synapse(found: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
 
 
 def _axis(found: dict[str, Any]) -> Axis:
-    return Axis(**{key: bool(value) if key == 'exact' else int(value) for key, value in found.items()})
+    return Axis(**{key: int(value) for key, value in found.items() if key != 'exact'}, exact=bool(found['exact']))
 
 
 def _tree(value: Any) -> Any:
@@ -254,5 +252,3 @@ def _read_tree(found: Any) -> Any:
     if kind == 'dict':
         return {key: _read_tree(part) for key, part in inside.items()}
     return {'tuple': tuple, 'list': list}[kind](map(_read_tree, inside))
-
-

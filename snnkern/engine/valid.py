@@ -3,9 +3,10 @@
 from math import prod
 
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from snnkern.backends.events import POOLS, Axis, Layer, Pool, Slot, Synapse
-from snnkern.engine.plan import Dense, Plan
+from snnkern.engine.plan import Output, Plan
 
 LARGEST = 2**31  # numbers of a slot
 KINDS = ('counts', 'currents', 'constant')
@@ -30,13 +31,9 @@ def check(plan: Plan) -> None:
         elif isinstance(step, Pool):
             _pool(step, plan)
         else:
-            _must(isinstance(step, Dense) and plan.slots[step.target].kind != 'counts', f'the target of {step.name}')
-
-
-def outputs(plan: Plan, slots: list[int]) -> None:
-    """Raise ValueError if one of these slots is never written."""
-    written = {*plan.inputs, *(step.target for step in plan.steps)}
-    _must(written.issuperset(slots), 'the outputs')
+            _must(plan.slots[step.target].kind != 'counts', f'the target of {step.name}')
+    found = [leaf.slot for leaf in pytree.tree_leaves(plan.outputs) if isinstance(leaf, Output)]
+    _must(bool(found) and there.issuperset(found), 'the outputs')
 
 
 def _must(right: bool, what: str) -> None:
