@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/encode.h"
+#include "kernels/events.h"
 #include "kernels/moments.h"
 #include "kernels/multistep.h"
 #include "kernels/pack.h"
@@ -19,6 +20,7 @@ void add_line(const AddLineArgs& args, int threads);
 void poisson(const PoissonArgs& args, int threads);
 void pack(const PackArgs& args, int threads);
 void unpack(const PackArgs& args, int threads);
+void event_run(const EventRun& run, int threads);
 void pool_fwd(const PoolForwardArgs& args, int threads);
 void pool_bwd(const PoolBackwardArgs& args, int threads);
 

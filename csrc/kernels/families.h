@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/encode.h"
+#include "kernels/events.h"
 #include "kernels/moments.h"
 #include "kernels/multistep.h"
 #include "kernels/pack.h"
@@ -20,6 +21,7 @@
   X(isa, pool_bwd, (const PoolBackwardArgs& args, int threads))                               \
   X(isa, poisson, (const PoissonArgs& args, int threads, bool streamed))                      \
   X(isa, pack, (const PackArgs& args, int threads))                                           \
-  X(isa, unpack, (const PackArgs& args, int threads))
+  X(isa, unpack, (const PackArgs& args, int threads))                                         \
+  X(isa, event_step, (const EventRun& run, const EventShare& share))
 
 #define SNN_FUNCTION(isa, name, parameters) void name parameters;

@@ -1,0 +1,104 @@
+// The contract of event-driven programs: steps over slots, for images whose spikes lie as counts, channels last.
+// snnkern/backends/events.py says what the parts are; here they are numbers and addresses.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/multistep.h"
+#include "math/hd.h"
+
+namespace snn {
+
+// A slot holds, for each image, counts (words [K, height, width, channels] of four steps as signed bytes, the first
+// step lowest), currents (float [T, height, width, channels]) or one step of currents, the same for all.
+enum class Held : int { counts, currents, constant };
+
+struct EventSlot {
+  Held held;
+  std::int64_t height, width, channels;
+
+  SNN_HD std::int64_t row() const { return width * channels; }
+  SNN_HD std::int64_t cells() const { return height * row(); }
+  SNN_HD std::int64_t times(std::int64_t steps) const {
+    return held == Held::counts ? (steps + 3) / 4 : held == Held::currents ? steps : 1;
+  }
+};
+
+// One direction of a map: the input of each output and tap [out, kernel], -1 for none.
+struct EventAxis {
+  const std::int32_t* inputs;
+  std::int64_t out, kernel;
+
+  SNN_HD std::int32_t at(std::int64_t o, std::int64_t k) const { return inputs[o * kernel + k]; }
+};
+
+enum class Weights : int { f32, bf16, i8 };
+
+// Outputs of a group whose weights stand together: [groups, blocks, taps, inputs, kBlock], kBlock of `block`. Weights
+// of type i8 are times scales [groups * outputs]. Channelwise: float [taps, outputs], output channel to + i reads
+// channel first + i of the source. taps: those that have weights of their own, 1 if all share them.
+struct EventSynapse {
+  int source;
+  EventAxis rows, cols;
+  bool channelwise, shared;
+  std::int64_t groups, inputs, outputs, first, to, block;
+  Weights type;
+  const void* weights;
+  const float* scales;
+
+  SNN_HD std::int64_t blocks() const { return (outputs + block - 1) / block; }
+};
+
+// mode: as POOLS in snnkern/backends/events.py.
+enum class EventPooling : int { lateral, gated, max, sum, none };
+
+// A layer (pooling is none) or a pool. neuron: null bytes of a layer that gives currents have fires = false.
+struct EventStep {
+  int target;
+  EventPooling pooling;
+  std::vector<EventSynapse> synapses;  // of a pool one, of which only source, rows and cols count
+  std::vector<int> currents;
+  const float* bias;  // [channels], may be null
+  bool fires;
+  Spec spec;
+  const float* coefficients;  // [P, channels], may be null
+};
+
+struct EventProgram {
+  std::vector<EventSlot> slots;
+  std::vector<EventStep> steps;
+};
+
+// One run: for `images` the steps `numbers`, in this order. buffers: of the slots; states: of `numbers`, [images,
+// height, S, width, channels] of a layer's neurons, int32 [images, height, width, channels] of a pool's source, or
+// null. blocks: steps that an event stands for, 1, 2, 4 or 8, of `numbers`. together: images that go through one step
+// one after the other, so that its weights are read once for them.
+struct EventRun {
+  const EventProgram& program;
+  const std::vector<int>& numbers;
+  const std::vector<char*>& buffers;
+  const std::vector<char*>& states;
+  const std::vector<int>& blocks;
+  std::int64_t images, T, together;
+
+  // The slot of an image.
+  template <class V>
+  SNN_HD V* of(int slot, std::int64_t image) const {
+    const EventSlot& s = program.slots[slot];
+    return reinterpret_cast<V*>(buffers[slot]) + image * s.times(T) * s.cells();
+  }
+};
+
+// The share `part` of `parts` that one thread takes of step `index` of a run, for one image.
+struct EventShare {
+  std::int64_t index, image;
+  int part, parts;
+};
+
+// Memory of the calling thread, aligned to cache lines, until its next call. Not inline: what a header defines for all
+// instruction sets must not need one of them.
+char* event_scratch(std::size_t bytes);
+
+}  // namespace snn

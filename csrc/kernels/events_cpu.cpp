@@ -1,0 +1,72 @@
+// Event-driven programs on the CPU: which thread does what.
+#include <algorithm>
+#include <memory>
+
+#include "kernels/events.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "kernels/cpu.h"
+#include "kernels/dispatch.h"
+
+namespace snn {
+
+char* event_scratch(std::size_t bytes) {
+  constexpr std::size_t kLine = 64;
+  thread_local std::unique_ptr<char[]> memory;
+  thread_local std::size_t size = 0;
+  if (bytes > size) {
+    memory.reset();  // not both at once
+    memory.reset(new char[bytes + kLine]);
+    size = bytes;
+  }
+  const auto at = reinterpret_cast<std::uintptr_t>(memory.get());
+  return memory.get() + (kLine - at % kLine) % kLine;
+}
+
+namespace cpu {
+namespace {
+
+int thread_number() {
+#if defined(_OPENMP)
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
+
+// Element-steps of a run, as `useful` counts them; a convolution takes some ten times as long as a neuron.
+std::int64_t work_of(const EventRun& run) {
+  constexpr std::int64_t kWeight = 16;
+  std::int64_t cells = 0;
+  for (const int number : run.numbers) cells += run.program.slots[run.program.steps[number].target].cells();
+  return kWeight * cells * run.images * run.T;
+}
+
+}  // namespace
+
+void event_run(const EventRun& run, int threads) {
+  const int used = useful(work_of(run), threads);
+  const auto step = kernels().event_step;
+  const std::int64_t count = run.numbers.size();
+  if (run.images >= used) {
+    const std::int64_t groups = (run.images + run.together - 1) / run.together;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(used) if (used > 1)
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const std::int64_t first = g * run.together, end = std::min(run.images, first + run.together);
+      for (std::int64_t i = 0; i < count; ++i)
+        for (std::int64_t image = first; image < end; ++image) step(run, {i, image, 0, 1});
+    }
+    return;
+  }
+#pragma omp parallel num_threads(used)
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (std::int64_t image = 0; image < run.images; ++image) step(run, {i, image, thread_number(), used});
+#pragma omp barrier
+  }
+}
+
+}  // namespace cpu
+}  // namespace snn
