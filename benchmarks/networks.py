@@ -1,4 +1,5 @@
-"""Whole networks as cases: training steps of `benchmarks.training_nets`, `accelerate` of `benchmarks.adapters_nets`.
+"""Whole networks as cases: training steps of `benchmarks.training_nets`, `accelerate` of `benchmarks.adapters_nets`,
+and converted ones by the event engine, of `benchmarks.engine_cases`.
 
 T steps of N images a call. The gate of training: outputs, loss and gradients of eight images as on the reference
 backend; of accelerated networks, outputs and gradients as before. A library's network before `accelerate` carries the
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 
 import snnkern
-from benchmarks import adapters, adapters_nets, training, training_nets
+from benchmarks import adapters, adapters_nets, engine_cases, training, training_nets
 from benchmarks.adapters_table import AFTER, BEFORE, UNROLLED
-from benchmarks.subjects import INFERENCE, NATIVE, NETWORKS, TRAINING, Case, Provider
+from benchmarks.subjects import INFERENCE, NATIVE, NETWORKS, TRAINING, Case, Provider, WrongError
 from benchmarks.timing import Call
 
 TITLES = {training_nets.OURS: NATIVE, training_nets.PACKED: 'snnkern, packed spikes', training_nets.SJ: 'SpikingJelly',
@@ -25,10 +26,6 @@ LIGHT = 'tutorial6', 'snn7_tiny', 'conv_sequence', 'mnist_cnn'
 UNROLLED_TITLE = f'{NATIVE}, unrolled'
 
 
-class WrongError(Exception):
-    """A network's results are not those expected."""
-
-
 class UnknownError(Exception):
     """There is nothing to compare a network with."""
 
@@ -36,7 +33,8 @@ class UnknownError(Exception):
 def cases(size: str) -> list[Case]:
     """Networks of a run: "full" has all.
 
-    "default": those for training, and inference of the light ones of other libraries; "quick": the same, few images.
+    "default": those for training, converted ones, and inference of the light ones of other libraries; "quick": the same
+    with few images, and one converted network.
     """
     small = size == 'quick'
     found = [_case(f'train {net.name}', net.T, net.batch, TRAINING) for net in training_nets.nets(small)]
@@ -46,7 +44,8 @@ def cases(size: str) -> list[Case]:
             found += [_case(name, net.T, batch, direction) for direction in (INFERENCE, TRAINING)]
         elif net.name in LIGHT:
             found.append(_case(name, net.T, batch, INFERENCE))
-    return found
+    names = engine_cases.NAMES[size]
+    return found + [_case(f'{engine_cases.PREFIX}{name}', engine_cases.T, 1, INFERENCE) for name in names]
 
 
 def _case(name: str, T: int, batch: int, direction: str) -> Case:
@@ -63,6 +62,8 @@ def providers(case: Case) -> tuple[Provider, ...]:
             for name, package in training.PROVIDERS.items()
             if name in TITLES
         )
+    if case.op.startswith(engine_cases.PREFIX):
+        return engine_cases.providers(case.op.removeprefix(engine_cases.PREFIX), case.N)
     library, _, name = case.op.partition('.')
     net = next(net for net in adapters_nets.NETS if (net.library, net.name) == (library, name))
     forms = _Forms(replace(net, batch=case.N), case.direction)

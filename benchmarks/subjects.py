@@ -17,6 +17,10 @@ HALF = torch.float16, torch.bfloat16
 Run = Callable[[Tensor], Tensor]
 
 
+class WrongError(Exception):
+    """A network's results are not those expected."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One call on T steps of N neurons (of a network: N images).

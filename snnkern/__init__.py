@@ -106,6 +106,7 @@ _MODULES = (
         'charges',
         'convert',
         'encode',
+        'engine',
         'fires',
         'functional',
         'losses',

@@ -73,6 +73,7 @@ net, x = Loop(), torch.rand(2, 8)
         'from braincog.base.node.node import': "pytest.importorskip('braincog')",
     },
     'docs/conversion.md': {'from snnkern.convert import SNN, convert': CONVERTED},
+    'docs/engine.md': {'from snnkern import convert, engine': CONVERTED},
     'docs/detection.md': {
         'from pathlib import Path': """
 import pytest

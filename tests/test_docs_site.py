@@ -13,7 +13,7 @@ import snnkern
 from docs.formulas import mathml
 
 API = ROOT / 'docs' / 'api'
-PACKAGES = ('functional', 'nn', 'encode', 'losses', 'convert', 'models', 'data', 'adapters', 'testing')
+PACKAGES = ('functional', 'nn', 'encode', 'losses', 'convert', 'engine', 'models', 'data', 'adapters', 'testing')
 LINK = re.compile(r'(?<=\]\()([^)\s]+)(?=\))')
 
 

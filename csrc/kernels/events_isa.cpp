@@ -1,5 +1,6 @@
 // Steps of event-driven programs, of one instruction set: rows of an image together, so that their events, currents and
 // potentials stay in the cache.
+#include "kernels/detail/event_fire.h"
 #include "kernels/detail/event_pools.h"
 #include "kernels/detail/event_sums.h"
 #include "kernels/detail/event_tile.h"
@@ -109,7 +110,7 @@ class EventLayer {
       const Size room = TileEvents(run_, s, y0, y1, t0, t1, together_).room();
       most = room > most ? room : most;
     }
-    const Size currents = whole_lines(4 * (y1 - y0) * n() * steps), spikes = whole_lines(4 * n() * steps);
+    const Size currents = whole_lines(4 * (y1 - y0) * n() * steps), spikes = whole_lines(4 * n() * (steps + 3));
     const Size states = whole_lines(4 * S_ * n()), numbers = whole_lines(4 * kSlots * channels());
     char* at = event_scratch(currents + spikes + states + numbers + most);
     const auto take = [&](Size size) { return reinterpret_cast<float*>((at += size) - size); };
@@ -123,14 +124,23 @@ class EventLayer {
       sum_events(s, TileEvents(run_, s, y0, y1, t0, t1, together_), at, y0, y1, t0, t1, begun);
       begun = true;
     }
+    const bool still = step_.fires && is_still();
+    const Size varying = still ? t0 + 1 : t1;
     for (Size y = y0; y < y1; ++y) {
       float* rows = currents_ + (y - y0) * n() * steps;
-      if (!begun) fill_bias(rows, steps);
+      if (!begun) fill_bias(rows, varying - t0);
       for (const EventSynapse& s : step_.synapses)
         if (s.channelwise) add_channels(s, y, t0, t1, rows);
-      for (const int slot : step_.currents) add_currents(slot, y, t0, t1, rows);
-      step_.fires ? fire(y, t0, t1, rows) : store(y, t0, t1, rows);
+      for (const int slot : step_.currents) add_currents(slot, y, t0, varying, rows);
+      step_.fires ? fire(y, t0, t1, rows, still) : store(y, t0, t1, rows);
     }
+  }
+
+  // Whether neurons see the same at every step.
+  bool is_still() const {
+    bool same = step_.synapses.empty();
+    for (const int slot : step_.currents) same = same && run_.program.slots[slot].held == Held::constant;
+    return same;
   }
 
   // The first synapse starts from the bias, others from what is there.
@@ -150,20 +160,20 @@ class EventLayer {
           scales[i] = s.scales ? s.scales[channel + i] : 0.f;
         }
         tile.each(lists, [&](const Block& block, const Events& events) {
-          const SumPosition sum = sum_of(s, block.steps);
+          const SumRow sum = sum_of(s, block.steps);
           const Size width = run_.program.slots[s.source].width;
           for (Size y = y0; y < y1; ++y) {
             float* to = currents_ + ((y - y0) * (t1 - t0) + block.first - t0) * n() + channel - c0_;
-            Taps look = {s.rows.inputs + y * s.rows.kernel,
-                         s.cols.inputs,
-                         s.rows.kernel,
-                         s.cols.kernel,
-                         tile.first_row(),
-                         width,
-                         s.shared ? 0 : tap};
-            for (Size x = 0; x < slot_.width; ++x, look.cols += s.cols.kernel, to += channels())
-              sum(look, events, weights,
-                  {to, n(), t1 - block.first, begun ? nullptr : base, s.scales ? scales : nullptr, count});
+            const Taps look = {s.rows.inputs + y * s.rows.kernel,
+                               s.cols.inputs,
+                               s.rows.kernel,
+                               s.cols.kernel,
+                               slot_.width,
+                               tile.first_row(),
+                               width,
+                               s.shared ? 0 : tap};
+            sum(look, events, weights,
+                {to, n(), channels(), t1 - block.first, begun ? nullptr : base, s.scales ? scales : nullptr, count});
           }
         });
       }
@@ -216,25 +226,41 @@ class EventLayer {
              channels());
   }
 
-  // Neurons of a row, for all steps; states lie by rows [S, width, channels].
-  void fire(Size y, Size t0, Size t1, const float* rows) {
+  // Neurons of a row, for all steps; states lie by rows [S, width, channels]. still: x is one step, for all.
+  void fire(Size y, Size t0, Size t1, const float* rows, bool still) {
     const bool whole = channels() == slot_.channels;
     float* states = states_ + y * S_ * slot_.row();
-    ForwardArgs args = {};
-    args.spec = step_.spec;
-    args.dtype = Dtype::f32;
-    args.T = t1 - t0;
-    args.n = n();
-    args.interval = 1;
-    args.x = rows;
-    args.s = spikes_;
-    if (step_.coefficients) args.coefficients = {coefficients(whole), 1, channels(), 1};
+    float* own = whole ? states : own_states_;
     if (!whole) move_states<false>(states);
-    args.last = whole ? states : own_states_;
-    args.states = args.last;
-    multistep_fwd(args, 1, false);
+    if (EventFire::is(step_.spec, !step_.coefficients)) {
+      auto* words = run_.of<std::int32_t>(step_.target, image_) + t0 / 4 * slot_.cells() + y * slot_.row();
+      auto* to = whole ? words : reinterpret_cast<std::int32_t*>(spikes_);
+      const Size apart = whole ? slot_.cells() : n();
+      EventFire(step_.spec).run(rows, still ? 0 : n(), t1 - t0, own, own + n(), to, apart, n());
+      if (!whole) move_words(words, to, (t1 - t0 + 3) / 4);
+    } else {
+      ForwardArgs args = {};
+      args.spec = step_.spec;
+      args.T = t1 - t0;
+      args.n = n();
+      args.interval = 1;
+      args.constant = still;
+      args.x = rows;
+      args.s = spikes_;
+      if (step_.coefficients) args.coefficients = {coefficients(whole), 1, channels(), 1};
+      args.states = args.last = own;
+      multistep_fwd(args, 1, false);
+      emit(y, t0, t1);
+    }
     if (!whole) move_states<true>(states);
-    emit(y, t0, t1);
+  }
+
+  // Words of a share of the channels, to the image's.
+  void move_words(std::int32_t* to, const std::int32_t* from, Size count) const {
+    for (Size k = 0; k < count; ++k)
+      for (Size x = 0; x < slot_.width; ++x)
+        for (Size c = 0; c < channels(); ++c)
+          to[k * slot_.cells() + x * slot_.channels + c0_ + c] = from[k * n() + x * channels() + c];
   }
 
   const float* coefficients(bool whole) const {

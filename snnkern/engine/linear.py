@@ -101,14 +101,34 @@ def norm(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
 
 def normed(x: Map, module: Any) -> Map:
     """BatchNorm by its running statistics. module: one, or a layer with its attributes."""
-    if module.running_mean is None:
-        raise UnsupportedError('it has no running statistics')
     if x.flat and (x.height, x.width) != (1, 1):
         raise UnsupportedError('it normalises the features of flattened maps')
+    a, b = line(module)
+    return x.scaled(a.view(-1, 1, 1)).shifted(b.view(-1, 1, 1))
+
+
+class Line(nn.Module):
+    """a * x + b of each channel, of samples [C] or [C, H, W]."""
+
+    def __init__(self, a: Tensor, b: Tensor) -> None:
+        super().__init__()
+        self.register_buffer('a', a)
+        self.register_buffer('b', b)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., C, H, W], or up to two leading dimensions and [C]."""
+        a, b = self.get_buffer('a'), self.get_buffer('b')
+        return x * a.view(-1, 1, 1) + b.view(-1, 1, 1) if x.dim() > 3 else x * a + b
+
+
+def line(module: Any) -> tuple[Tensor, Tensor]:
+    """a and b of a BatchNorm that is a * x + b, [C] each."""
+    if module.running_mean is None:
+        raise UnsupportedError('it has no running statistics')
     mean, var = module.running_mean.double(), module.running_var.double()
     a = (torch.ones_like(mean) if module.weight is None else module.weight.double()) / (var + module.eps).sqrt()
     b = (torch.zeros_like(mean) if module.bias is None else module.bias.double()) - mean * a
-    return x.scaled(a.detach().float().view(-1, 1, 1)).shifted(b.detach().float().view(-1, 1, 1))
+    return a.detach().float(), b.detach().float()
 
 
 def average(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
@@ -150,7 +170,7 @@ def mean(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
     _, dims, keep = arguments('input dim keepdim', args, walk.kwargs(node), keepdim=False)
     if dims is None or x.flat:
         raise UnsupportedError('it is no mean over rows and columns')
-    places = {walk.place(node, d) for d in ([dims] if isinstance(dims, int) else dims)}
+    places = {walk.place(node.args[0], d) for d in ([dims] if isinstance(dims, int) else dims)}
     if not places <= {1, 2} or (len(places) == 1 and not keep):
         raise UnsupportedError('it is no mean over rows and columns')
     sizes = (x.height, x.width)

@@ -37,16 +37,17 @@ def reshaped(x: Map, shape: tuple[int, ...]) -> Map:
 def pad(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map | Padded:
     """Zeros around rows and columns, and channels, or copies of borders: a module or F.pad."""
     module: Any = walk.module(node)
-    names, kwargs = 'input pad mode value', walk.kwargs(node)
+    names = 'input pad mode value'
+    widths: Any
     if module is not None:
         widths, mode, value = module.padding, 'constant', getattr(module, 'value', 0)
     else:
-        _, widths, mode, value = arguments(names, args, kwargs, mode='constant', value=0)
+        _, widths, mode, value = arguments(names, args, walk.kwargs(node), mode='constant', value=0)
     if (mode == 'replicate' or isinstance(module, nn.ReplicationPad2d)) and len(widths) == 4:
         return Padded(x, tuple(widths))
     if mode != 'constant' or value or x.flat or len(widths) > 6:
         raise UnsupportedError('it pads with something other than zeros, or something other than maps')
-    left, right, above, below, before, after = (*widths, *[0] * (6 - len(widths)))
+    left, right, above, below, before, after = tuple(widths) + (0,) * (6 - len(widths))
     rows = Axis(x.height, x.height + above + below, padding=above)
     cols = Axis(x.width, x.width + left + right, padding=left)
     found = x if rows == same(x.height) and cols == same(x.width) else x.summed(rows, cols)

@@ -10,6 +10,8 @@ from torch.utils import _pytree as pytree
 from snnkern._checks import whole
 from snnkern.convert.layers import Timed
 from snnkern.convert.network import SNN
+from snnkern.engine.direct import shape_of, traced
+from snnkern.engine.ends import Stem, Tail, kind_of
 from snnkern.engine.plan import Output, Plan, PlanError
 from snnkern.engine.walk import Early, Late, Size, Walk
 
@@ -26,8 +28,7 @@ def plan(model: nn.Module, example: Any, T: int, strict: bool = True) -> Plan:
     Example: `plan(snn, images[:8], T=8).steps`.
     """
     whole('T', T)
-    assert isinstance(model, SNN)
-    return _converted(model, example, strict)
+    return _converted(model, example, strict) if isinstance(model, SNN) else _trained(model, example, T, strict)
 
 
 def _converted(snn: SNN, example: Any, strict: bool) -> Plan:
@@ -47,6 +48,25 @@ def _converted(snn: SNN, example: Any, strict: bool) -> Plan:
         if node.op == 'placeholder':
             walk.values[node] = walk.early(node)
     return finished(walk, tuple(tuple(x.shape[1:]) for x in inputs))
+
+
+def _trained(model: nn.Module, example: Any, T: int, strict: bool) -> Plan:
+    if not isinstance(example, Tensor) or example.dim() < 3 or len(example) != T or not example.numel():
+        got = f'shape {tuple(example.shape)}' if isinstance(example, Tensor) else type(example).__name__
+        raise ValueError(f'example must be a tensor [T, B, ...] with T = {T}, got {got}')
+    kind = kind_of(example)
+    few = _rows(example.float(), 1)
+    # One step will do, but for layers that know how many there are.
+    few = (
+        few
+        if any(getattr(m, 'scale', None) is not None or getattr(m, 'n_groups', 1) > 1 for m in model.modules())
+        else few[:1]
+    )
+    net, known = traced(model, few)
+    walk = Walk(net, known, few.shape[0] * ROWS, strict, linear=False, varying=kind != 'constant')
+    (node,) = (node for node in net.graph.nodes if node.op == 'placeholder')
+    walk.values[node] = walk.counted(node) if kind == 'counts' else walk.early(node)
+    return finished(walk, (tuple(example.shape[2:]),), kind)
 
 
 def _tensors(example: Any) -> tuple[Tensor, ...]:
@@ -94,7 +114,7 @@ class _Observing(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         found = super().run_node(n)
-        self.known[n] = pytree.tree_map(lambda x: x.shape if isinstance(x, Tensor) else x, found)
+        self.known[n] = pytree.tree_map(shape_of, found)
         return found
 
 
@@ -105,7 +125,7 @@ def observed(net: fx.GraphModule, inputs: list[Tensor]) -> dict[fx.Node, Any]:
     return seeing.known
 
 
-def finished(walk: Walk, shapes: tuple[tuple[int, ...], ...], timed: bool = False) -> Plan:
+def finished(walk: Walk, shapes: tuple[tuple[int, ...], ...], kind: str = 'given') -> Plan:
     """The plan of a walk."""
     leaves, form = pytree.tree_flatten(walk.run())
     if any(isinstance(leaf, Early | Size) for leaf in leaves) and not walk.made.steps:
@@ -117,37 +137,8 @@ def finished(walk: Walk, shapes: tuple[tuple[int, ...], ...], timed: bool = Fals
     outputs = tuple(map(Output, walk.means.values()))
     slots, constants = [*walk.given], [*walk.made.constants]
     walk.stem.output(tuple(walk.given.values()))
-    made = Stem(fx.GraphModule(walk.net, walk.stem), [walk.made.constants[slot] for slot in constants])
+    made = Stem(fx.GraphModule(walk.net, walk.stem), [walk.made.constants[slot] for slot in constants], kind)
     plain = ends == list(walk.means)
     tail = None if plain else Tail(fx.GraphModule(walk.net, walk.tail))
     named = pytree.tree_unflatten(list(outputs), form) if plain else outputs
-    return Plan(walk.made.slots, walk.made.steps, made, (*slots, *constants), named, shapes, timed, tail)
-
-
-class Stem(nn.Module):
-    """What runs once, and numbers that are the same for any input. net: gives a tuple of tensors."""
-
-    def __init__(self, net: nn.Module, constants: list[Tensor]) -> None:
-        super().__init__()
-        self.net = net
-        self.count = len(constants)
-        for i, value in enumerate(constants):
-            self.register_buffer(f'constant_{i}', value)
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """What fills the slots of `Plan.inputs`."""
-        fixed = (self.get_buffer(f'constant_{i}') for i in range(self.count))
-        batch = len(inputs[0])
-        return *(x.float() for x in self.net(*inputs)), *(x.expand(batch, *x.shape) for x in fixed)
-
-
-class Tail(nn.Module):
-    """What runs on the means over time. net: of as many tensors as there are outputs."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, means: tuple[Tensor, ...]) -> Any:
-        """What the network returns."""
-        return self.net(*means)
+    return Plan(walk.made.slots, walk.made.steps, made, (*slots, *constants), named, shapes, kind != 'given', tail)

@@ -28,14 +28,14 @@ def fires(module: nn.Module | None) -> bool:
     return isinstance(module, (*NEURONS, *POOLS))
 
 
-def neurons(walk: 'Walk', node: fx.Node, inputs: list[Map]) -> Any:
-    """A layer of neurons: what it emits, as its module gives it."""
+def neurons(walk: 'Walk', node: fx.Node, inputs: list[Map], norm: bool = False) -> Any:
+    """A layer of neurons: what it emits, as its module gives it. norm: whether its norm is still to be applied."""
     module = walk.module(node)
     name = str(node.target)
     if isinstance(module, Spiking):
         return _converted(walk, name, module, inputs)
     assert isinstance(module, layers.Neuron)
-    return _trained(walk, node, module, *inputs)
+    return _trained(walk, node, module, normed(inputs[0], module) if norm else inputs[0], *inputs[1:])
 
 
 def _converted(walk: 'Walk', name: str, module: Spiking, inputs: list[Map]) -> Map:
@@ -54,11 +54,9 @@ def _trained(walk: 'Walk', node: fx.Node, module: layers.Neuron, x: Map, residua
     dims = len(walk.shape(node.args[0]))
     if module.channel_dim % dims != 2 and module.coefficients():
         raise UnsupportedError(f'its channels are dimension {module.channel_dim}')
-    if isinstance(module, layers.BatchNormNeuron):
-        if module.scale is not None:
-            raise UnsupportedError('its norm, tebn, has a factor for each step')
-        x = normed(x, module)
-    elif type(module).forward is not layers.Neuron.forward:
+    if getattr(module, 'scale', None) is not None:
+        raise UnsupportedError('its norm, tebn, has a factor for each step')
+    if type(module).forward is not layers.Neuron.forward:
         raise UnsupportedError(f'its neurons, {type(module).__name__}, do more than kernels know')
     total = x
     if residual is not None and module.connect == 'ms':

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from snnkern import nn as layers
 from snnkern.backends.events import MOST
 from snnkern.convert import graph
 from snnkern.convert.affine import name_of
 from snnkern.convert.coding import PoissonInput
 from snnkern.convert.layers import Analogue, OverTime, Timed
-from snnkern.engine import ops, spiking
+from snnkern.engine import linear, ops, spiking
 from snnkern.engine.build import Builder
 from snnkern.engine.dense import dense
 from snnkern.engine.plan import PlanError
@@ -196,7 +197,7 @@ class Walk:
         if node.op == 'get_attr':
             return _attribute(self.net, str(node.target))
         if isinstance(module, spiking.NEURONS):
-            return spiking.neurons(self, node, [self.mapped(value) for value in values])
+            return self._neurons(node, module, values)
         if isinstance(module, OverTime):
             return values[0] if isinstance(self.known[node], torch.Size) else Size(self.known[node])
         if isinstance(module, PoissonInput):
@@ -212,6 +213,16 @@ class Walk:
         if self.name(node) in SIZES and not isinstance(self.known[node], torch.Size):
             return Size(self.known[node])
         return self._linear(node, module, signals[0])
+
+    def _neurons(self, node: fx.Node, module: nn.Module, values: list[Any]) -> Any:
+        normed = isinstance(module, layers.BatchNormNeuron) and module.scale is None
+        if normed and isinstance(values[0], Early):  # what is the same at every step is normalised once
+            name = f'norm_{node.name}'
+            self.net.add_submodule(name, linear.Line(*linear.line(module)))
+            twin = self.stem.call_module(name, (values[0].node,))
+            twin.meta['known'] = values[0].node.meta['known']
+            values, normed = [Early(twin), *values[1:]], False
+        return spiking.neurons(self, node, [self.mapped(value) for value in values], normed)
 
     def _without_signals(self, node: fx.Node, values: list[Any]) -> Any:
         if self.name(node) == 'getitem' and isinstance(values[0], tuple):
@@ -251,8 +262,12 @@ class Walk:
         """A sum of synapses that several neurons and sums read is computed once; what others read stays a sum."""
         if not isinstance(value, Map) or len(node.users) < 2 or not any(part.dense for part in value.parts):
             return value
-        adding = (self.name(user) in ADDS or isinstance(self.module(user), spiking.NEURONS) for user in node.users)
+        adding = (self.name(user) in ADDS or _reads_sums(self.module(user)) for user in node.users)
         return self.made.rested(node.name, value) if all(adding) else value
+
+
+def _reads_sums(module: nn.Module | None) -> bool:
+    return isinstance(module, spiking.NEURONS) and not isinstance(module, layers.BatchNormNeuron)
 
 
 def _attribute(net: nn.Module, path: str) -> Any:

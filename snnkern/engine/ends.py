@@ -1,0 +1,74 @@
+"""What stands before and behind the steps of a plan: both run once a call."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnkern import _arguments as arguments
+from snnkern.backends.events import MOST
+
+# What inputs are: [B, ...]; or [T, B, ...], the same at every step, counts of events, or anything.
+KINDS = ('given', 'constant', 'counts', 'currents')
+
+
+class Stem(nn.Module):
+    """What fills the first slots.
+
+    net: gives a tuple of tensors. constants: what other slots hold for any input, [C, H, W] each. kind: one of KINDS,
+    of the inputs. Raises ValueError for inputs of another kind.
+    """
+
+    def __init__(self, net: nn.Module, constants: list[Tensor], kind: str) -> None:
+        super().__init__()
+        self.net, self.kind, self.count = net, kind, len(constants)
+        for i, value in enumerate(constants):
+            self.register_buffer(f'constant_{i}', value)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What fills the slots of `Plan.inputs`."""
+        batch = inputs[0].shape[0 if self.kind == 'given' else 1]
+        if self.kind != 'given':
+            inputs = tuple(self._checked(x) for x in inputs)
+        fixed = (self.get_buffer(f'constant_{i}') for i in range(self.count))
+        return *(x.float() for x in self.net(*inputs)), *(x.expand(batch, *x.shape) for x in fixed)
+
+    def _checked(self, x: Tensor) -> Tensor:
+        if self.kind == 'constant':
+            if not steady(x):
+                raise ValueError(
+                    'x must be the same at every step, as the example was that the network was planned for'
+                )
+            return x[:1]
+        if self.kind == 'counts' and not counts(x):
+            raise ValueError(f'x must be whole numbers of magnitude <= {MOST}, as the example was, got others')
+        return x
+
+
+def steady(x: Tensor) -> bool:
+    """Whether all steps of x [T, ...] are equal."""
+    return len(x) == 1 or arguments.repeated(x) or torch.equal(x[1:], x[:-1])
+
+
+def counts(x: Tensor) -> bool:
+    """Whether x is whole numbers that a slot of counts can hold."""
+    return bool((x == x.round()).all()) and bool((x.abs() <= MOST).all())
+
+
+def kind_of(x: Tensor) -> str:
+    """What an example [T, B, ...] is: one of KINDS."""
+    if len(x) > 1 and steady(x):
+        return 'constant'
+    return 'counts' if counts(x) and 2 * int(x.count_nonzero()) <= x.numel() else 'currents'
+
+
+class Tail(nn.Module):
+    """What runs on the means over time. net: of as many tensors as there are outputs."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, means: tuple[Tensor, ...]) -> Any:
+        """What the network returns."""
+        return self.net(*means)
