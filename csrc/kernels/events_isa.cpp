@@ -160,20 +160,24 @@ class EventLayer {
           scales[i] = s.scales ? s.scales[channel + i] : 0.f;
         }
         tile.each(lists, [&](const Block& block, const Events& events) {
-          const SumRow sum = sum_of(s, block.steps);
-          const Size width = run_.program.slots[s.source].width;
-          for (Size y = y0; y < y1; ++y) {
-            float* to = currents_ + ((y - y0) * (t1 - t0) + block.first - t0) * n() + channel - c0_;
-            const Taps look = {s.rows.inputs + y * s.rows.kernel,
-                               s.cols.inputs,
-                               s.rows.kernel,
-                               s.cols.kernel,
-                               slot_.width,
-                               tile.first_row(),
-                               width,
-                               s.shared ? 0 : tap};
-            sum(look, events, weights,
-                {to, n(), channels(), t1 - block.first, begun ? nullptr : base, s.scales ? scales : nullptr, count});
+          const Summing sum = summing(s, block.steps);
+          const Size below = (t1 - t0) * n(), each = s.shared ? 0 : tap, width = run_.program.slots[s.source].width;
+          for (Size y = y0; y < y1;) {
+            const bool both = sum.two && y + 1 < y1;
+            const std::int32_t* look = s.rows.inputs + y * s.rows.kernel;
+            Taps at = {look,          look + s.rows.kernel, s.cols.inputs, s.rows.kernel,
+                       s.cols.kernel, tile.first_row(),     width,         tap,
+                       each};
+            Landing to = {currents_ + (y - y0) * below + (block.first - t0) * n() + channel - c0_,
+                          n(),
+                          below,
+                          t1 - block.first,
+                          begun ? nullptr : base,
+                          s.scales ? scales : nullptr,
+                          count};
+            for (Size x = 0; x < slot_.width; ++x, at.cols += s.cols.kernel, to.to += channels())
+              (both ? sum.two : sum.one)(at, events, weights, to);
+            y += both ? 2 : 1;
           }
         });
       }
