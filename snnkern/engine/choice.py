@@ -19,7 +19,8 @@ from snnkern.engine.runner import DENSE, Runner, Stretch
 
 CHOICES = ('auto', 'events', 'dense')
 WORTH = 0.9  # of its predicted time a layer must take no more than this, to be run another way than so far
-ROUNDS, ENOUGH = 3, 0.03  # rounds of a measurement, but for those that take so many seconds
+ROUNDS, ENOUGH = 3, 0.01  # rounds of a measurement, but no more after so many seconds
+SEVERAL, LONG = 4, 0.3  # images that costs are measured on besides one, unless one takes so many seconds
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def timed(call: Callable[[], object]) -> float:
         start = time.perf_counter()
         call()
         found.append(time.perf_counter() - start)
-        if found[-1] > ENOUGH:
+        if sum(found) > ENOUGH:
             break
     return min(found)
 
@@ -126,11 +127,12 @@ class Choices:
         self.changes: list[str] = []
 
     def learn(self, memory: Mapping[int, Tensor], steps: int) -> None:
-        """Measure on what an example left in the slots: on all of its images, and on one."""
-        costs = {}
-        for count in sorted({len(next(iter(memory.values()))), 1}):
-            few = {number: part[:count] for number, part in memory.items()}
-            costs[count] = measure(self.runner, few, steps)
+        """Measure on what an example left in the slots: on one of its images, and on some."""
+        costs: dict[int, list[Cost | None]] = {}
+        for count in sorted({1, min(SEVERAL, len(next(iter(memory.values()))))}):
+            if sum(cost.dense for each in costs.values() for cost in each if cost) < LONG:
+                few = {number: part[:count] for number, part in memory.items()}
+                costs[count] = measure(self.runner, few, steps)
         self.use(costs, self.look(memory, steps))
 
     def use(self, costs: dict[int, list[Cost | None]], found: dict[int, dict[int, float]]) -> None:
