@@ -150,20 +150,20 @@ class EventLayer {
           scales[i] = s.scales ? s.scales[channel + i] : 0.f;
         }
         tile.each(lists, [&](const Block& block, const Events& events) {
-          const SumPosition sum = sum_of(s, block.steps);
+          const SumRow sum = sum_of(s, block.steps);
           const Size width = run_.program.slots[s.source].width;
           for (Size y = y0; y < y1; ++y) {
             float* to = currents_ + ((y - y0) * (t1 - t0) + block.first - t0) * n() + channel - c0_;
-            Taps look = {s.rows.inputs + y * s.rows.kernel,
-                         s.cols.inputs,
-                         s.rows.kernel,
-                         s.cols.kernel,
-                         tile.first_row(),
-                         width,
-                         s.shared ? 0 : tap};
-            for (Size x = 0; x < slot_.width; ++x, look.cols += s.cols.kernel, to += channels())
-              sum(look, events, weights,
-                  {to, n(), t1 - block.first, begun ? nullptr : base, s.scales ? scales : nullptr, count});
+            const Taps look = {s.rows.inputs + y * s.rows.kernel,
+                               s.cols.inputs,
+                               s.rows.kernel,
+                               s.cols.kernel,
+                               slot_.width,
+                               tile.first_row(),
+                               width,
+                               s.shared ? 0 : tap};
+            sum(look, events, weights,
+                {to, n(), channels(), t1 - block.first, begun ? nullptr : base, s.scales ? scales : nullptr, count});
           }
         });
       }

@@ -26,6 +26,7 @@ Case packed(Draw& draw, Memory& memory);
 Case unpacked(Draw& draw, Memory& memory);
 Case pool_forward(Draw& draw, Memory& memory);
 Case pool_backward(Draw& draw, Memory& memory);
+Case events(Draw& draw, Memory& memory);
 
 // Sizes around those of vectors, tiles and blocks.
 struct Shape {

@@ -41,121 +41,170 @@ SNN_HD Vector vector_at(const std::int8_t* p) {
   return __builtin_convertvector(*reinterpret_cast<const Bytes*>(p), Vector);
 }
 
-// What a position looks at: for each tap that has an input, its events and weights.
+// What the outputs of a row look at: for each tap that has an input, its events and weights.
 struct Taps {
-  const std::int32_t *rows, *cols;  // the inputs of the taps, -1 for none
-  Size kernel_rows, kernel_cols;
+  const std::int32_t *rows, *cols;  // inputs of the row [kernel_rows] and of its outputs [outputs, kernel_cols], or -1
+  Size kernel_rows, kernel_cols, outputs;
   Size first_row, width;  // of the list
   Size tap;               // elements between the weights of two taps, 0 if they are shared
 };
 
-// Adds the events begin .. end to sums [Steps][W].
-template <int Steps, int W, class Weight>
-struct EventSums {
-  static constexpr int kSets = Steps * W >= kChains ? 1 : kChains / (Steps * W);
-  Vector at[kSets][Steps][W];
-
-  SNN_HD void one(int set, const Weight* weights, const float* values) {
-    Vector w[W];
-#pragma GCC unroll 8
-    for (int i = 0; i < W; ++i) w[i] = vector_at(weights + i * kLanes);
-#pragma GCC unroll 8
-    for (int t = 0; t < Steps; ++t) {
-      const Vector count = values[t] - Vector{};
-#pragma GCC unroll 8
-      for (int i = 0; i < W; ++i) at[set][t][i] += count * w[i];
-    }
-  }
-
-  SNN_HD void add(const Weight* weights, const Events& events, Size begin, Size end) {
-    Size e = begin;
-    for (; e + kSets <= end; e += kSets) {
-#pragma GCC unroll 8
-      for (int set = 0; set < kSets; ++set)
-        one(set, weights + events.offsets[e + set], events.values + (e + set) * Steps);
-    }
-    if (kSets > 1)
-      for (; e < end; ++e) one(0, weights + events.offsets[e], events.values + e * Steps);
-  }
-
-  SNN_HD Vector total(int t, int i) const {
-    Vector sum = at[0][t][i];
-#pragma GCC unroll 8
-    for (int set = 1; set < kSets; ++set) sum += at[set][t][i];
-    return sum;
-  }
-};
-
-// Where the sums of a position go: row t of `to` is `row` elements further. base: [kBlock], what they start from, or
-// null: what is there. scales: [kBlock], or null. count: of the channels, those that are there.
+// Where the sums of a row go: those of output x and step t to to + t * step + x * output. base: [kBlock], what they
+// start from, or null: what is there. scales: [kBlock], or null. steps, count: of the steps and channels, those that
+// are there.
 struct Landing {
   float* to;
-  Size row;
-  Size steps;
+  Size step, output, steps;
   const float *base, *scales;
   Size count;
 };
 
-template <int Steps, int W, class Weight>
-SNN_HD void land(const EventSums<Steps, W, Weight>& sums, const Landing& l, Size channel) {
+// Sums of one output, or of two side by side: what both look at is read once for them.
+template <int Steps, int Outputs, int W, class Weight>
+struct EventSums {
+  static constexpr int kOwn = Steps * Outputs * W, kSets = kOwn >= kChains ? 1 : kChains / kOwn;
+  Vector at[kSets][Outputs][Steps][W];
+
+  // Outputs first .. end see an event.
+  template <int First, int End>
+  SNN_HD void one(int set, const Weight* const* weights, Size offset, const float* values) {
+    Vector w[Outputs][W];
+#pragma GCC unroll 2
+    for (int o = First; o < End; ++o)
 #pragma GCC unroll 8
-  for (int t = 0; t < Steps; ++t) {
-    if (t >= l.steps) return;
+      for (int i = 0; i < W; ++i) w[o][i] = vector_at(weights[o] + offset + i * kLanes);
 #pragma GCC unroll 8
-    for (int i = 0; i < W; ++i) {
-      const Size c = channel + i * kLanes, left = l.count - c;
-      if (left <= 0) break;
-      float* to = l.to + t * l.row + c;
-      Vector sum = sums.total(t, i);
-      if (l.scales) sum *= vector_at(l.scales + c);
-      if (l.base) sum += vector_at(l.base + c);
-      if (left >= kLanes) {
-        if (!l.base) sum += vector_at(to);
-        *reinterpret_cast<Loose*>(to) = sum;
-        continue;
-      }
-      float part[kLanes];
-      std::memcpy(part, &sum, sizeof part);
-      for (Size j = 0; j < left; ++j) to[j] = l.base ? part[j] : to[j] + part[j];
+    for (int t = 0; t < Steps; ++t) {
+      const Vector count = values[t] - Vector{};
+#pragma GCC unroll 2
+      for (int o = First; o < End; ++o)
+#pragma GCC unroll 8
+        for (int i = 0; i < W; ++i) at[set][o][t][i] += count * w[o][i];
     }
   }
+
+  template <int First, int End>
+  SNN_HD void add(const Weight* const* weights, const Events& events, Size column) {
+    const Size end = events.ends[column];
+    Size e = events.ends[column - 1];
+    for (; e + kSets <= end; e += kSets) {
+#pragma GCC unroll 8
+      for (int set = 0; set < kSets; ++set)
+        one<First, End>(set, weights, events.offsets[e + set], events.values + (e + set) * Steps);
+    }
+    if (kSets > 1)
+      for (; e < end; ++e) one<First, End>(0, weights, events.offsets[e], events.values + e * Steps);
+  }
+
+  // A row of taps. Two outputs walk along their inputs together: those of both, of the first, of the second.
+  SNN_HD void add_taps(const Weight* weights, const Taps& taps, const Events& events, Size x) {
+    const std::int32_t* cols = taps.cols + x * taps.kernel_cols;
+    const Weight* own[Outputs] = {weights};
+    if constexpr (Outputs == 1) {
+      for (Size k = 0; k < taps.kernel_cols; ++k, own[0] += taps.tap)
+        if (cols[k] >= 0) add<0, 1>(own, events, cols[k]);
+    } else {
+      const std::int32_t* next = cols + taps.kernel_cols;
+      own[1] = weights;
+      Size a = 0, b = 0;
+      while (a < taps.kernel_cols || b < taps.kernel_cols) {
+        const bool first = a < taps.kernel_cols && (b == taps.kernel_cols || cols[a] <= next[b]);
+        const bool second = b < taps.kernel_cols && (a == taps.kernel_cols || next[b] <= cols[a]);
+        const Size column = first ? cols[a] : next[b];
+        if (column >= 0) {
+          if (first && second)
+            add<0, 2>(own, events, column);
+          else if (first)
+            add<0, 1>(own, events, column);
+          else
+            add<1, 2>(own, events, column);
+        }
+        if (first) ++a, own[0] += taps.tap;
+        if (second) ++b, own[1] += taps.tap;
+      }
+    }
+  }
+
+  SNN_HD Vector total(int o, int t, int i) const {
+    Vector sum = at[0][o][t][i];
+#pragma GCC unroll 8
+    for (int set = 1; set < kSets; ++set) sum += at[set][o][t][i];
+    return sum;
+  }
+
+  // channel: of the first of these sums within the block.
+  SNN_HD void land(const Landing& l, Size x, Size channel) const {
+    const bool whole = l.base && !l.scales && l.steps >= Steps && l.count - channel >= W * kLanes;
+#pragma GCC unroll 2
+    for (int o = 0; o < Outputs; ++o) {
+      float* to = l.to + (x + o) * l.output + channel;
+#pragma GCC unroll 8
+      for (int t = 0; t < Steps; ++t, to += l.step)
+#pragma GCC unroll 8
+        for (int i = 0; i < W; ++i) {
+          Vector sum = total(o, t, i);
+          if (whole)
+            *reinterpret_cast<Loose*>(to + i * kLanes) = sum + vector_at(l.base + channel + i * kLanes);
+          else if (t < l.steps)
+            put(sum, l, to + i * kLanes, channel + i * kLanes);
+        }
+    }
+  }
+
+  // Some lanes, or onto what is there.
+  __attribute__((noinline)) static void put(Vector sum, const Landing& l, float* to, Size channel) {
+    const Size left = l.count - channel;
+    if (left <= 0) return;
+    if (l.scales) sum *= vector_at(l.scales + channel);
+    if (l.base) sum += vector_at(l.base + channel);
+    float part[kLanes];
+    std::memcpy(part, &sum, sizeof part);
+    for (Size j = 0; j < kLanes && j < left; ++j) to[j] = l.base ? part[j] : to[j] + part[j];
+  }
+};
+
+// Outputs of a row from x on, `Outputs` at a time, W vectors of kBlock channels at a time. Returns where it stopped.
+template <int Steps, int Outputs, int Block, class Weight>
+SNN_HD Size sum_outputs(const Taps& taps, const Events& events, const Weight* weights, const Landing& landing, Size x) {
+  constexpr int kVectors = Block / kLanes, kMost = kAccumulators / Steps / Outputs;
+  constexpr int W = kVectors < kMost ? kVectors : kMost < 1 ? 1 : kMost < 4 ? kMost : 4;
+  for (; x + Outputs <= taps.outputs; x += Outputs)
+    for (int v = 0; v < kVectors; v += W) {
+      EventSums<Steps, Outputs, W, Weight> sums = {};
+      const Weight* own = weights + v * kLanes;
+      for (Size ky = 0; ky < taps.kernel_rows; ++ky, own += taps.kernel_cols * taps.tap) {
+        if (taps.rows[ky] < 0) continue;
+        std::int32_t* ends = events.ends + (taps.rows[ky] - taps.first_row) * taps.width;
+        sums.add_taps(own, taps, {events.offsets, events.values, ends}, x);
+      }
+      sums.land(landing, x, Size{v} * kLanes);
+    }
+  return x;
 }
 
-// All taps of one position: kBlock channels, W vectors at a time.
+// Two outputs at a time where registers hold the sums of all channels of both.
 template <int Steps, int Block, class Weight>
-void sum_position(const Taps& taps, const Events& events, const void* weights, const Landing& landing) {
-  constexpr int kVectors = Block / kLanes, kMost = kAccumulators / Steps < 1 ? 1 : kAccumulators / Steps;
-  constexpr int W = kVectors < kMost ? kVectors : kMost < 4 ? kMost : 4;
-  for (int v = 0; v < kVectors; v += W) {
-    EventSums<Steps, W, Weight> sums = {};
-    const Weight* own = static_cast<const Weight*>(weights) + v * kLanes;
-    for (Size ky = 0; ky < taps.kernel_rows; ++ky) {
-      const Size y = taps.rows[ky];
-      if (y < 0) continue;
-      const std::int32_t* ends = events.ends + (y - taps.first_row) * taps.width;
-      const Weight* row = own + ky * taps.kernel_cols * taps.tap;
-      for (Size kx = 0; kx < taps.kernel_cols; ++kx) {
-        const Size x = taps.cols[kx];
-        if (x >= 0) sums.add(row + kx * taps.tap, events, ends[x - 1], ends[x]);
-      }
-    }
-    land(sums, landing, Size{v} * kLanes);
-  }
+void sum_row(const Taps& taps, const Events& events, const void* weights, const Landing& landing) {
+  const auto own = static_cast<const Weight*>(weights);
+  Size x = 0;
+  if constexpr (Steps >= 4 && 2 * Steps * (Block / kLanes) <= kAccumulators)
+    x = sum_outputs<Steps, 2, Block>(taps, events, own, landing, x);
+  sum_outputs<Steps, 1, Block>(taps, events, own, landing, x);
 }
 
-using SumPosition = void (*)(const Taps&, const Events&, const void*, const Landing&);
+using SumRow = void (*)(const Taps&, const Events&, const void*, const Landing&);
 
 template <int Block, class Weight>
-SumPosition sum_of(int steps) {
+SumRow sum_of(int steps) {
   switch (steps) {
-    case 1: return sum_position<1, Block, Weight>;
-    case 2: return sum_position<2, Block, Weight>;
-    case 4: return sum_position<4, Block, Weight>;
-    default: return sum_position<8, Block, Weight>;
+    case 1: return sum_row<1, Block, Weight>;
+    case 2: return sum_row<2, Block, Weight>;
+    case 4: return sum_row<4, Block, Weight>;
+    default: return sum_row<8, Block, Weight>;
   }
 }
 
-inline SumPosition sum_of(const EventSynapse& s, int steps) {
+inline SumRow sum_of(const EventSynapse& s, int steps) {
   const bool wide = s.block == 32;
   switch (s.type) {
     case Weights::f32: return wide ? sum_of<32, float>(steps) : sum_of<16, float>(steps);

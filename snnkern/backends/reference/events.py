@@ -17,22 +17,22 @@ from snnkern.backends.events import STEPS, Axis, Layer, Pool, Slot, Synapse
 NOTHING = -(2**30)  # below every running count
 
 
+# Where the bytes of a word are; shifts are vectorised, strided copies of bytes are not.
+PLACES = (8 * torch.arange(STEPS, dtype=torch.int32)).view(1, STEPS, 1, 1, 1, 1)
+
+
 def decode(words: Tensor, steps: int) -> Tensor:
     """Counts float32 [T, B, H, W, C] of words [B, K, H, W, C]."""
-    B, _, *cell = words.shape
-    counts = words.new_empty(steps, B, *cell, dtype=torch.float32)
-    for t in range(steps):  # shifts are vectorised, a strided copy of bytes is not
-        counts[t] = words[:, t // STEPS] << 24 - 8 * (t % STEPS) >> 24
-    return counts
+    each = words.transpose(0, 1).unsqueeze(1) << PLACES.flip(1) >> 8 * (STEPS - 1)
+    return each.float().flatten(0, 1)[:steps]
 
 
 def encode(counts: Tensor, words: Tensor) -> None:
     """Write counts [T, B, H, W, C], whole numbers from -127 to 127, as words [B, K, H, W, C]."""
-    for k, some in enumerate(counts.split(STEPS)):
-        steps = some.to(torch.int32).bitwise_and_(255)
-        for t in range(1, len(steps)):
-            steps[0].bitwise_or_(steps[t].bitwise_left_shift_(8 * t))
-        words[:, k] = steps[0]
+    rest = -len(counts) % STEPS
+    whole = counts.to(torch.int32) if rest == 0 else F.pad(counts.to(torch.int32), (0, 0) * 4 + (0, rest))
+    each = (whole.unflatten(0, (-1, STEPS)) & 255).bitwise_left_shift_(PLACES)
+    torch.sum(each, 1, dtype=torch.int32, out=words.transpose(0, 1))
 
 
 def start(step: Layer | Pool, slots: Sequence[Slot], images: int) -> Tensor | None:

@@ -1,0 +1,153 @@
+"""`plan`: a network as a program of event-driven steps."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from snnkern._checks import whole
+from snnkern.convert.layers import Timed
+from snnkern.convert.network import SNN
+from snnkern.engine.plan import Output, Plan, PlanError
+from snnkern.engine.walk import Early, Late, Size, Walk
+
+ROWS = 3  # samples of the example that a trial runs on: few, and no size that a network may have by itself
+
+
+@torch.no_grad()
+def plan(model: nn.Module, example: Any, T: int, strict: bool = True) -> Plan:
+    """The program of a network for inputs like `example` and T steps.
+
+    model: an `SNN`, for an example [B, ...], or a tuple of them; or a network of snnkern.nn layers, called as
+    model(x[T, B, ...]), in eval mode, for an example [T, B, ...]. strict: refuse what cannot be run by events; else
+    it runs in torch, as a `Dense` step. Raises PlanError, naming the operation and its place.
+    Example: `plan(snn, images[:8], T=8).steps`.
+    """
+    whole('T', T)
+    assert isinstance(model, SNN)
+    return _converted(model, example, strict)
+
+
+def _converted(snn: SNN, example: Any, strict: bool) -> Plan:
+    if not isinstance(snn.stem, fx.GraphModule) or not isinstance(snn.body, fx.GraphModule):
+        raise PlanError('a network that was converted by modules has no graph; convert(..., modules=None) gives one')
+    if snn.warm_up:
+        raise PlanError(f'recipe {snn.recipe} runs {snn.warm_up} trial steps first, which event-driven steps do not')
+    inputs = _tensors(example)
+    net = copy.deepcopy(_merged(snn.stem, snn.body))
+    for module in net.modules():
+        if isinstance(module, Timed):
+            module.clock.steps, module.clock.start = 1, 0
+            module.reset()
+    known = observed(net, [_rows(x, 0) for x in inputs])
+    walk = Walk(net, known, ROWS, strict, linear=True, varying=False)
+    for node in net.graph.nodes:
+        if node.op == 'placeholder':
+            walk.values[node] = walk.early(node)
+    return finished(walk, tuple(tuple(x.shape[1:]) for x in inputs))
+
+
+def _tensors(example: Any) -> tuple[Tensor, ...]:
+    inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
+    for x in inputs:
+        if not isinstance(x, Tensor) or not x.dtype.is_floating_point or x.dim() < 2 or not x.numel():
+            got = f'{x.dtype} {tuple(x.shape)}' if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f'example must be floating-point tensors [B, ...], got {got}')
+    return inputs
+
+
+def _rows(x: Tensor, dim: int) -> Tensor:
+    """ROWS samples of x, the first ones again where there are not so many."""
+    return x.index_select(dim, torch.arange(ROWS) % x.shape[dim])
+
+
+def _merged(stem: fx.GraphModule, body: fx.GraphModule) -> fx.GraphModule:
+    """Both parts of a converted network as one graph."""
+    whole_ = fx.Graph()
+    known: dict[fx.Node, fx.Node] = {}
+    crossing: Any = whole_.graph_copy(stem.graph, known)
+    fed = iter(crossing)
+    for node in body.graph.nodes:
+        if node.op == 'placeholder':
+            known[node] = next(fed)
+    whole_.output(whole_.graph_copy(body.graph, known))
+    root = {**dict(stem.named_modules()), **dict(body.named_modules())}
+    for net in (stem, body):
+        root |= {str(n.target): _reached(net, str(n.target)) for n in net.graph.nodes if n.op == 'get_attr'}
+    root.pop('', None)
+    return fx.GraphModule(root, whole_)
+
+
+def _reached(net: nn.Module, path: str) -> Any:
+    owner, _, name = path.rpartition('.')
+    return getattr(net.get_submodule(owner), name)
+
+
+class _Observing(fx.Interpreter):
+    """Runs a graph and keeps the shape of every tensor, and what is none."""
+
+    def __init__(self, net: fx.GraphModule) -> None:
+        super().__init__(net)
+        self.known: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        found = super().run_node(n)
+        self.known[n] = pytree.tree_map(lambda x: x.shape if isinstance(x, Tensor) else x, found)
+        return found
+
+
+def observed(net: fx.GraphModule, inputs: list[Tensor]) -> dict[fx.Node, Any]:
+    """For each node the shape of what it gives in a trial, its value if that is no tensor."""
+    seeing = _Observing(net)
+    seeing.run(*inputs)
+    return seeing.known
+
+
+def finished(walk: Walk, shapes: tuple[tuple[int, ...], ...], timed: bool = False) -> Plan:
+    """The plan of a walk."""
+    leaves, form = pytree.tree_flatten(walk.run())
+    if any(isinstance(leaf, Early | Size) for leaf in leaves) and not walk.made.steps:
+        raise PlanError('the network has no neurons')
+    ends = []
+    for i, leaf in enumerate(leaves):
+        ends.append(leaf.node if isinstance(leaf, Late) else walk.mean(walk.mapped(leaf), f'output_{i}'))
+    walk.tail.output(pytree.tree_unflatten(ends, form))
+    outputs = tuple(map(Output, walk.means.values()))
+    slots, constants = [*walk.given], [*walk.made.constants]
+    walk.stem.output(tuple(walk.given.values()))
+    made = Stem(fx.GraphModule(walk.net, walk.stem), [walk.made.constants[slot] for slot in constants])
+    plain = ends == list(walk.means)
+    tail = None if plain else Tail(fx.GraphModule(walk.net, walk.tail))
+    named = pytree.tree_unflatten(list(outputs), form) if plain else outputs
+    return Plan(walk.made.slots, walk.made.steps, made, (*slots, *constants), named, shapes, timed, tail)
+
+
+class Stem(nn.Module):
+    """What runs once, and numbers that are the same for any input. net: gives a tuple of tensors."""
+
+    def __init__(self, net: nn.Module, constants: list[Tensor]) -> None:
+        super().__init__()
+        self.net = net
+        self.count = len(constants)
+        for i, value in enumerate(constants):
+            self.register_buffer(f'constant_{i}', value)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What fills the slots of `Plan.inputs`."""
+        fixed = (self.get_buffer(f'constant_{i}') for i in range(self.count))
+        batch = len(inputs[0])
+        return *(x.float() for x in self.net(*inputs)), *(x.expand(batch, *x.shape) for x in fixed)
+
+
+class Tail(nn.Module):
+    """What runs on the means over time. net: of as many tensors as there are outputs."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, means: tuple[Tensor, ...]) -> Any:
+        """What the network returns."""
+        return self.net(*means)

@@ -1,0 +1,254 @@
+"""Engines in one safetensors file: tensors, and everything else as JSON in its metadata. The file holds no code."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import snnkern
+from snnkern._checks import whole
+from snnkern._files import write
+from snnkern.backends.events import Axis, Layer, Pool, Slot, Synapse
+from snnkern.engine import graphs, valid
+from snnkern.engine.choice import CHOICES, Cost
+from snnkern.engine.engine import WEIGHTS, Engine
+from snnkern.engine.plan import Dense, Output, Plan, Step
+from snnkern.neurons import Neuron
+
+FORMAT = 1
+KEY = 'snnkern.engine'
+BROKEN = (RuntimeError, LookupError, TypeError, ValueError, OverflowError, AttributeError)
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError:
+        raise ImportError('to save and load engines needs safetensors: pip install safetensors') from None
+    return safetensors
+
+
+def save(engine: Engine, path: Path) -> None:
+    """What `Engine.save` does."""
+    library = _safetensors()
+    tensors: dict[str, Tensor] = {}
+    choices = engine.choices
+    found = {
+        'format': FORMAT,
+        'version': snnkern.__version__,
+        'T': engine.T,
+        'weights': engine.weights,
+        'choice': choices.wanted,
+        'chunk': engine.chunk,
+        'memory_limit': engine.memory_limit,
+        'plan': _plan(engine.plan, tensors),
+        'costs': {str(n): [c and asdict(c) for c in costs] for n, costs in choices.costs.items()},
+        'shares': choices.shares,
+        'errors': engine.errors,
+    }
+    # Copies: what shares a tensor would share memory, which the format does not hold.
+    own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    write(path, lambda p: library.torch.save_file(own, p, metadata={KEY: json.dumps(found)}))
+
+
+def load(path: str | Path, threads: int | None = None) -> Engine:
+    """An engine that `Engine.save` wrote; no code is run from the file, and no network is needed.
+
+    threads: of native code; None: as many as torch uses. What layers cost was measured where it was saved:
+    `engine.learn(x)` measures anew. Raises FileNotFoundError, and ValueError for a file that is broken, holds something
+    else or comes from a newer version. Example: `engine = snnkern.engine.load('net.engine.safetensors')`.
+    """
+    path = Path(path)
+    if threads is not None:
+        whole('threads', threads)
+    if not path.is_file():
+        raise FileNotFoundError(f'there is no file {path}')
+    library = _safetensors()
+    try:
+        with library.safe_open(path, 'pt') as file:
+            found = json.loads((file.metadata() or {}).get(KEY, 'null'))
+            if found is not None and found['format'] <= FORMAT:
+                return _engine(found, {name: file.get_tensor(name) for name in file.keys()}, threads)  # noqa: SIM118
+    except (library.SafetensorError, *BROKEN) as error:
+        raise ValueError(f'{path} is broken or no safetensors file: {error}') from error
+    if found is None:
+        raise ValueError(f'{path} holds no engine')
+    raise ValueError(
+        f'{path} was written by snnkern {found.get("version")} in format {found["format"]}; '
+        f'this is snnkern {snnkern.__version__}, which reads up to format {FORMAT}'
+    )
+
+
+def _engine(found: dict[str, Any], tensors: dict[str, Tensor], threads: int | None) -> Engine:
+    whole('T', found['T'])
+    whole('memory_limit', found['memory_limit'])
+    if found['chunk'] is not None:
+        whole('chunk', found['chunk'])
+    if found['weights'] not in WEIGHTS or found['choice'] not in CHOICES:
+        raise ValueError(f'weights are {found["weights"]!r}, choice is {found["choice"]!r}')
+    engine = Engine(_read_plan(found['plan'], tensors), found['T'], found['weights'], threads, found['choice'])
+    engine.chunk, engine.memory_limit = found['chunk'], found['memory_limit']
+    engine.errors = {str(name): float(error) for name, error in found['errors'].items()}
+    costs = {int(n): [_cost(cost) for cost in costs] for n, costs in found['costs'].items()}
+    shares = {int(slot): _numbers(blocks) for slot, blocks in found['shares'].items()}
+    engine.choices.use(costs, shares)
+    return engine
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[int, float]:
+    """JSON has no numbers as keys."""
+    return {int(key): float(value) for key, value in found.items()}
+
+
+def _cost(found: dict[str, Any] | None) -> Cost | None:
+    if found is None:
+        return None
+    return Cost(int(found['images']), float(found['dense']), _numbers(found['silent']), _numbers(found['full']))
+
+
+def _plan(plan: Plan, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    parts = {'stem': plan.stem, 'tail': plan.tail}
+    return {
+        'slots': [_slot(slot, f'slot {i}', tensors) for i, slot in enumerate(plan.slots)],
+        'steps': [_step(step, f'step {i}', tensors) for i, step in enumerate(plan.steps)],
+        **{name: None if part is None else graphs.written(part, tensors, name) for name, part in parts.items()},
+        'inputs': plan.inputs,
+        'outputs': _tree(plan.outputs),
+        'shapes': plan.shapes,
+        'timed': plan.timed,
+        'notes': plan.notes,
+    }
+
+
+def _read_plan(found: dict[str, Any], tensors: dict[str, Tensor]) -> Plan:
+    """Raises some of BROKEN if it is no plan."""
+    stem, tail = (None if found[name] is None else graphs.read(found[name], tensors, name) for name in ('stem', 'tail'))
+    if stem is None:
+        raise ValueError('there is no stem')
+    plan = Plan(
+        [_read_slot(slot, f'slot {i}', tensors) for i, slot in enumerate(found['slots'])],
+        [_read_step(step, f'step {i}', tensors) for i, step in enumerate(found['steps'])],
+        stem,
+        tuple(map(int, found['inputs'])),
+        _read_tree(found['outputs']),
+        tuple(tuple(map(int, shape)) for shape in found['shapes']),
+        bool(found['timed']),
+        tail,
+        list(map(str, found['notes'])),
+    )
+    valid.check(plan)
+    return plan
+
+
+def _slot(slot: Slot, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {**vars(slot), 'worth': _value(slot.worth, f'{name} worth', tensors)}
+
+
+def _read_slot(found: dict[str, Any], name: str, tensors: dict[str, Tensor]) -> Slot:
+    sizes = {key: int(found[key]) for key in ('channels', 'height', 'width', 'bound')}
+    worth = _read_value(found['worth'], f'{name} worth', tensors)
+    return Slot(str(found['name']), found['kind'], flat=bool(found['flat']), worth=worth, **sizes)
+
+
+def _value(value: Tensor | float, name: str, tensors: dict[str, Tensor]) -> float | None:
+    """A number; None for a tensor, which is stored."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return None
+    return float(value)
+
+
+def _read_value(found: float | None, name: str, tensors: dict[str, Tensor]) -> Tensor | float:
+    return _float(tensors[name]) if found is None else float(found)
+
+
+def _float(tensor: Tensor) -> Tensor:
+    if tensor.dtype != torch.float32:
+        raise TypeError(f'a tensor is {tensor.dtype}')
+    return tensor
+
+
+def _step(step: Step, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    if isinstance(step, Dense):
+        call = graphs.written(step.call, tensors, name)
+        return {'kind': 'dense', **{k: v for k, v in vars(step).items() if k != 'call'}, 'call': call}
+    if isinstance(step, Pool):
+        return {'kind': 'pool', **asdict(step)}
+    if step.bias is not None:
+        tensors[f'{name} bias'] = step.bias
+    tensors.update({f'{name} of {key}': value for key, value in step.coefficients.items()})
+    return {
+        'kind': 'layer',
+        'name': step.name,
+        'target': step.target,
+        'synapses': [_synapse(s, f'{name} synapse {i}', tensors) for i, s in enumerate(step.synapses)],
+        'bias': step.bias is not None,
+        'currents': step.currents,
+        'neuron': None if step.neuron is None else step.neuron.spec,
+        'coefficients': list(step.coefficients),
+        'v0': _value(step.v0, f'{name} v0', tensors),
+    }
+
+
+def _read_step(found: dict[str, Any], name: str, tensors: dict[str, Tensor]) -> Step:
+    title, target = str(found['name']), int(found['target'])
+    if found['kind'] == 'dense':
+        sources = tuple(map(int, found['sources']))
+        call = graphs.read(found['call'], tensors, name)
+        return Dense(title, target, sources, call, str(found['why']), bool(found['constant']))
+    if found['kind'] == 'pool':
+        return Pool(title, target, int(found['source']), found['mode'], _axis(found['rows']), _axis(found['cols']))
+    return Layer(
+        title,
+        target,
+        tuple(_read_synapse(s, f'{name} synapse {i}', tensors) for i, s in enumerate(found['synapses'])),
+        _float(tensors[f'{name} bias']) if found['bias'] else None,
+        tuple(map(int, found['currents'])),
+        None if found['neuron'] is None else Neuron.parse(found['neuron']),
+        {str(key): _float(tensors[f'{name} of {key}']) for key in found['coefficients']},
+        _read_value(found['v0'], f'{name} v0', tensors),
+    )
+
+
+def _synapse(synapse: Synapse, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    tensors[name] = synapse.weight
+    own = {key: value for key, value in vars(synapse).items() if key != 'weight'}
+    return {**own, 'rows': asdict(synapse.rows), 'cols': asdict(synapse.cols)}
+
+
+def _read_synapse(found: dict[str, Any], name: str, tensors: dict[str, Tensor]) -> Synapse:
+    numbers = {key: int(found[key]) for key in ('groups', 'first', 'to')}
+    rows, cols = _axis(found['rows']), _axis(found['cols'])
+    return Synapse(int(found['source']), _float(tensors[name]), rows, cols, shared=bool(found['shared']), **numbers)
+
+
+def _axis(found: dict[str, Any]) -> Axis:
+    return Axis(**{key: int(value) for key, value in found.items() if key != 'exact'}, exact=bool(found['exact']))
+
+
+def _tree(value: Any) -> Any:
+    """What a network returns, as JSON."""
+    if isinstance(value, Output):
+        return {'output': value.slot}
+    if type(value) in (tuple, list):
+        return {type(value).__name__: [_tree(part) for part in value]}
+    if type(value) is dict and all(isinstance(key, str) for key in value):
+        return {'dict': {key: _tree(part) for key, part in value.items()}}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f'the network cannot be saved: it returns {type(value).__name__}')
+
+
+def _read_tree(found: Any) -> Any:
+    if not isinstance(found, dict):
+        return found
+    ((kind, inside),) = found.items()
+    if kind == 'output':
+        return Output(int(inside))
+    if kind == 'dict':
+        return {key: _read_tree(part) for key, part in inside.items()}
+    return {'tuple': tuple, 'list': list}[kind](map(_read_tree, inside))

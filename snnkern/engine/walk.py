@@ -1,0 +1,271 @@
+"""From a graph of calls to a program: what each node is, as a map, as part of the stem, or as part of the tail."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from snnkern.backends.events import MOST
+from snnkern.convert import graph
+from snnkern.convert.affine import name_of
+from snnkern.convert.coding import PoissonInput
+from snnkern.convert.layers import Analogue, OverTime, Timed
+from snnkern.engine import ops, spiking
+from snnkern.engine.build import Builder
+from snnkern.engine.dense import dense
+from snnkern.engine.plan import PlanError
+from snnkern.engine.values import Map, Padded, UnsupportedError
+
+ADDS = ('add', 'iadd')
+SIZES = ('getattr', 'size', 'dim', 'len', 'numel')
+
+
+@dataclass(frozen=True)
+class Early:
+    """What depends on no spikes: a node of the stem."""
+
+    node: fx.Node
+
+
+@dataclass(frozen=True)
+class Late:
+    """What comes behind the means over time: a node of the tail."""
+
+    node: fx.Node
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers that come from the shape of a map, as they are for the example."""
+
+    value: Any
+
+
+class Walk:
+    """The program of a graph, made node by node.
+
+    net: whose graph it is. known: for each node the shape of what it gives for an example, its value if that is no
+    tensor. samples: T * B of that example. strict: whether to refuse what is not run by events. linear: whether calls
+    behind the last neurons that are no `Analogue` layers are linear, and may be computed from means. varying: whether
+    the inputs differ from step to step.
+    """
+
+    def __init__(
+        self, net: fx.GraphModule, known: dict[fx.Node, Any], samples: int, strict: bool, linear: bool, varying: bool
+    ) -> None:
+        self.net, self.known, self.samples = net, known, samples
+        self.strict, self.linear, self.varying = strict, linear, varying
+        self.made = Builder()
+        self.values: dict[fx.Node, Any] = {}
+        self.stem, self.tail = fx.Graph(), fx.Graph()
+        self.given: dict[int, fx.Node] = {}  # slots that the stem fills, and its nodes
+        self.currents: dict[fx.Node, int] = {}  # nodes of the stem, and their slots
+        self.means: dict[fx.Node, int] = {}  # placeholders of the tail, and their slots
+        self.before = self._before_neurons()
+
+    def run(self) -> Any:
+        """Walk all nodes; the output, as a pytree of values."""
+        for node in self.net.graph.nodes:
+            if node.op == 'output':
+                return fx.node.map_arg(node.args[0], self.values.__getitem__)
+            if node not in self.values:
+                self.values[node] = self._visit(node)
+        raise AssertionError('a graph has an output')
+
+    def _before_neurons(self) -> set[fx.Node]:
+        """Nodes that neurons or spiking pools depend on, and these."""
+        found: set[fx.Node] = set()
+        for node in reversed(self.net.graph.nodes):
+            if spiking.fires(self.module(node)) or any(user in found for user in node.users):
+                found.add(node)
+        return found
+
+    def module(self, node: fx.Node) -> nn.Module | None:
+        """The module that a node calls."""
+        return graph.module_of(self.net, node)
+
+    def name(self, node: fx.Node) -> str:
+        """The function or method that a node calls."""
+        return '' if node.op == 'call_module' else name_of(node)
+
+    def kwargs(self, node: fx.Node) -> dict[str, Any]:
+        """Arguments by name."""
+        return fx.node.map_arg(dict(node.kwargs), self._plain)
+
+    def _plain(self, node: fx.Node) -> Any:
+        value = self.values[node]
+        return value.value if isinstance(value, Size) else value
+
+    def shape(self, node: Any) -> tuple[int, ...]:
+        """Of a node's tensor for the example, with time and batch."""
+        return tuple(self.known[node])
+
+    def sample(self, node: Any) -> tuple[int, ...]:
+        """The same without time and batch. Raises UnsupportedError if it has no such shape."""
+        return self.sample_of(self.known[node])
+
+    def sample_of(self, shape: Any) -> tuple[int, ...]:
+        """A shape without time and batch."""
+        if not isinstance(shape, torch.Size):
+            raise UnsupportedError('it gives something other than a tensor')
+        lead = next((i for i in range(1, len(shape) + 1) if math.prod(shape[:i]) == self.samples), None)
+        if lead is None:
+            raise UnsupportedError(f'it mixes inputs: shape {tuple(shape)} for {self.samples} samples')
+        return tuple(shape[lead:])
+
+    def place(self, node: Any, dim: int) -> int:
+        """A dimension of a node's tensor as one of a sample's; negative for time and batch."""
+        shape = self.shape(node)
+        return dim % len(shape) - (len(shape) - len(self.sample(node)))
+
+    def mapped(self, value: Any) -> Map:
+        """A value as a map: what comes from the stem becomes a slot of currents."""
+        if isinstance(value, Map):
+            return value
+        if not isinstance(value, Early):
+            raise UnsupportedError(f'it takes {type(value).__name__} for a signal')
+        if value.node not in self.currents:
+            kind = 'currents' if self.varying else 'constant'
+            self.currents[value.node] = self._input(value.node, kind)
+        return self.made.map(self.currents[value.node])
+
+    def counted(self, node: fx.Node) -> Map:
+        """An input of the network that is counts of events."""
+        return self.made.map(self._input(self.early(node).node, 'counts', bound=MOST))
+
+    def _input(self, node: fx.Node, kind: str, **more: Any) -> int:
+        shape = node.meta['known']
+        sample = self.sample_of(shape)
+        slot = self.made.slot(node.name, kind, sample, **more)
+        self.given[slot] = node if len(shape) == len(sample) + 1 else self.stem.call_method('flatten', (node, 0, 1))
+        return slot
+
+    def early(self, node: fx.Node) -> Early:
+        """The same call in the stem."""
+        twin = self.stem.node_copy(node, lambda n: self._twin(n, self.stem, Early))
+        twin.meta['known'] = self.known[node]
+        return Early(twin)
+
+    def _twin(self, node: fx.Node, where: fx.Graph, kind: type[Early | Late]) -> fx.Node:
+        value: Any = self.values[node]
+        if isinstance(value, kind):
+            return value.node
+        if node.op == 'get_attr':
+            return where.node_copy(node)
+        if kind is Early or isinstance(value, Size):
+            raise UnsupportedError('it computes with the size of a batch')
+        self.values[node] = Late(self.mean(self.mapped(value), node.name))
+        return self.values[node].node
+
+    def late(self, node: fx.Node) -> Late:
+        """The same call in the tail, on means over time."""
+        module = self.module(node)
+        if ops.CALLS.get(self.name(node)) is ops.reshape:  # its numbers may be those of a batch
+            before = self._twin(graph.source(node), self.tail, Late)
+            return Late(self.tail.call_method('reshape', (before, (-1, *self.sample(node)))))
+        if isinstance(module, OverTime):
+            return Late(self._twin(graph.source(node), self.tail, Late))
+        twin = self.tail.node_copy(node, lambda n: self._twin(n, self.tail, Late))
+        if isinstance(module, Analogue):
+            twin.target = f'{node.target}.call'
+        return Late(twin)
+
+    def mean(self, value: Map, name: str) -> fx.Node:
+        """Its mean over time, for the tail."""
+        nodes = []
+        for slot in self.made.rest(name, value):
+            nodes.append(self.tail.placeholder(f'mean_{len(self.means)}'))
+            self.means[nodes[-1]] = slot
+        node = nodes[0] if len(nodes) == 1 else self.tail.call_function(torch.cat, (nodes, 1))
+        return self.tail.call_method('flatten', (node, 1)) if value.flat and value.kept != value.shape else node
+
+    def _visit(self, node: fx.Node) -> Any:
+        values = [self.values[before] for before in node.all_input_nodes]
+        try:
+            if any(isinstance(value, Late) for value in values):
+                return self.late(node)
+            found = self._made(node, values)
+        except UnsupportedError as error:
+            found = self._otherwise(node, error)
+        return self._shared(node, found)
+
+    def _made(self, node: fx.Node, values: list[Any]) -> Any:
+        module, signals = self.module(node), [v for v in values if isinstance(v, Map | Padded)]
+        if node.op == 'get_attr':
+            return _attribute(self.net, str(node.target))
+        if isinstance(module, spiking.NEURONS):
+            return spiking.neurons(self, node, [self.mapped(value) for value in values])
+        if isinstance(module, OverTime):
+            return values[0] if isinstance(self.known[node], torch.Size) else Size(self.known[node])
+        if isinstance(module, PoissonInput):
+            raise UnsupportedError("it codes inputs as random spikes; convert(..., coding='direct') feeds currents")
+        if not signals:
+            return self._without_signals(node, values)
+        if isinstance(module, (*spiking.POOLS, *spiking.MAX_POOLS)):
+            return spiking.pool(self, node, values[0])
+        if isinstance(module, Analogue) and not module.per_step and node not in self.before:
+            return self.late(node)
+        if isinstance(module, Timed):
+            raise UnsupportedError('it is not linear')
+        if self.name(node) in SIZES and not isinstance(self.known[node], torch.Size):
+            return Size(self.known[node])
+        return self._linear(node, module, signals[0])
+
+    def _without_signals(self, node: fx.Node, values: list[Any]) -> Any:
+        if self.name(node) == 'getitem' and isinstance(values[0], tuple):
+            at: Any = node.args[1]
+            return values[0][at]
+        if any(isinstance(value, Early) for value in values):
+            return self.early(node)
+        if any(isinstance(value, Size) for value in values):
+            return Size(self.known[node])
+        return _called(node, fx.node.map_arg(node.args, self._plain), self.kwargs(node))
+
+    def _linear(self, node: fx.Node, module: nn.Module | None, x: Map | Padded) -> Any:
+        handler = (
+            ops.CALLS.get(self.name(node)) if module is None else ops.MODULES.get(graph.kind_of(module) or type(module))
+        )
+        if handler is None:
+            raise UnsupportedError('it is not among the operations that become synapses')
+        if isinstance(x, Padded):
+            raise UnsupportedError('it reads copies of a border')
+        return handler(self, node, x, list(fx.node.map_arg(node.args, self._plain)))
+
+    def _otherwise(self, node: fx.Node, error: UnsupportedError) -> Any:
+        """What becomes of a call that is no sum of synapses."""
+        module = self.module(node)
+        if self.linear and node not in self.before and not isinstance(module, Timed):
+            try:
+                return self.late(node)
+            except UnsupportedError as other:
+                error = other
+        if self.strict:
+            raise PlanError(
+                f'{graph.where(self.net, node)} cannot be run by events: {error}; strict=False runs it in torch'
+            ) from error
+        return dense(self, node, str(error))
+
+    def _shared(self, node: fx.Node, value: Any) -> Any:
+        """A sum of synapses that several neurons and sums read is computed once; what others read stays a sum."""
+        if not isinstance(value, Map) or len(node.users) < 2 or not any(part.dense for part in value.parts):
+            return value
+        adding = (self.name(user) in ADDS or isinstance(self.module(user), spiking.NEURONS) for user in node.users)
+        return self.made.rested(node.name, value) if all(adding) else value
+
+
+def _attribute(net: nn.Module, path: str) -> Any:
+    owner, _, name = path.rpartition('.')
+    value = getattr(net.get_submodule(owner), name)
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _called(node: fx.Node, args: Any, kwargs: Any) -> Any:
+    """A call of constants."""
+    target: Any = node.target
+    if node.op == 'call_method':
+        return getattr(args[0], target)(*args[1:], **kwargs)
+    if node.op == 'call_function':
+        return target(*args, **kwargs)
+    raise UnsupportedError('it takes no signal')

@@ -1,0 +1,111 @@
+// Event-driven programs: a layer of neurons, or of currents, and a pool behind it.
+#include <algorithm>
+
+#include "cases.h"
+#include "kernels/cpu.h"
+
+namespace check {
+namespace {
+
+using namespace snn;
+
+constexpr int kLargest = 3;  // count of an input
+
+// What outputs look at, in memory of its own.
+EventAxis look(Draw& draw, Memory& memory, Size size, Size kernel, Size stride, Size& out) {
+  const Size padding = draw.whole(0, kernel / 2);
+  out = (size + 2 * padding - kernel) / stride + 1;
+  auto* inputs = memory.bytes(4 * out * kernel).as<std::int32_t>();
+  for (Size o = 0; o < out; ++o)
+    for (Size k = 0; k < kernel; ++k) {
+      const Size at = o * stride + k - padding;
+      inputs[o * kernel + k] = static_cast<std::int32_t>(at >= 0 && at < size ? at : -1);
+    }
+  return {inputs, out, kernel};
+}
+
+// Whole numbers of a few channels in each word, none behind step T.
+char* draw_counts(Draw& draw, Memory& memory, const EventSlot& slot, Size images, Size T) {
+  auto* bytes = memory.bytes(4 * images * slot.times(T) * slot.cells()).as<std::int8_t>();
+  for (Size image = 0; image < images; ++image)
+    for (Size k = 0; k < slot.times(T); ++k)
+      for (Size i = 0; i < 4 * slot.cells(); ++i)
+        *bytes++ = static_cast<std::int8_t>(4 * k + i % 4 < T && draw.chance(0.3) ? draw.whole(-1, kLargest) : 0);
+  return reinterpret_cast<char*>(bytes) - 4 * images * slot.times(T) * slot.cells();
+}
+
+EventSynapse draw_synapse(Draw& draw, Memory& memory, const EventSlot& from, EventSlot& to) {
+  const Size kernel = draw.whole(1, 3);
+  EventSynapse s{};
+  s.rows = look(draw, memory, from.height, kernel, draw.whole(1, 2), to.height);
+  s.cols = look(draw, memory, from.width, kernel, draw.whole(1, 2), to.width);
+  s.channelwise = draw.chance(0.2);
+  s.shared = draw.chance(0.2);
+  s.groups = s.channelwise ? 1 : draw.of<Size>({1, 1, 2});
+  s.first = draw.whole(0, from.channels % 2);
+  s.inputs = s.channelwise ? 1 : (from.channels - s.first) / s.groups;
+  s.outputs = s.channelwise ? std::min(from.channels - s.first, to.channels) : to.channels / s.groups;
+  s.block = s.outputs > 16 ? 32 : 16;
+  s.type = s.channelwise ? Weights::f32 : static_cast<Weights>(draw.whole(0, 2));
+  const Size taps = s.shared ? 1 : kernel * kernel;
+  if (s.channelwise) {
+    s.weights = memory.floats(taps * s.outputs);
+    return s;
+  }
+  const Size count = s.groups * s.blocks() * taps * s.inputs * s.block;
+  if (s.type == Weights::i8) {
+    Array& bytes = memory.bytes(count);
+    for (char* at = bytes.begin(); at < bytes.end(); ++at) *at = static_cast<char>(draw.whole(-127, 127));
+    s.weights = bytes.begin();
+    s.scales = memory.floats(s.groups * s.outputs);
+  } else {
+    s.weights = memory.numbers(count, s.type == Weights::bf16);
+  }
+  return s;
+}
+
+}  // namespace
+
+Case events(Draw& draw, Memory& memory) {
+  const Size images = draw.whole(1, 3), T = draw.of<Size>({1, 3, 4, 7, 8, 13}), side = draw.whole(3, 9);
+  auto program = std::make_shared<EventProgram>();
+  EventSlot in{Held::counts, side, draw.whole(3, 8), draw.of<Size>({2, 5, 16, 33})}, out = in, pooled;
+  const bool fires = draw.chance(0.8);
+  out.held = fires ? Held::counts : Held::currents;
+  out.channels = draw.of<Size>({2, 10, 34, 64});
+  EventStep layer{1, EventPooling::none, {draw_synapse(draw, memory, in, out)}, {}, nullptr, fires, {}, nullptr};
+  if (draw.chance(0.5)) layer.bias = memory.floats(out.channels);
+  layer.spec.fire = draw.chance(0.5) ? FireId::Burst : FireId::SignedMemory;
+  layer.spec.reset = ResetId::Soft;
+  layer.spec.fire_values[0] = 1;
+  layer.spec.fire_values[1] = kLargest;
+  if (layer.spec.fire == FireId::SignedMemory) layer.spec.fire_values[4] = 1;
+  std::fill(std::begin(layer.spec.rows), std::end(layer.spec.rows), -1);
+  EventStep pool{2, static_cast<EventPooling>(draw.whole(0, 3)), {EventSynapse{}}, {}, nullptr, false, {}, nullptr};
+  pooled = out;
+  EventSynapse& window = pool.synapses[0];
+  window.source = 1;
+  const Size kernel = std::min({draw.whole(1, 3), out.height, out.width});
+  window.rows = look(draw, memory, out.height, kernel, draw.whole(1, 3), pooled.height);
+  window.cols = look(draw, memory, out.width, kernel, draw.whole(1, 3), pooled.width);
+  program->slots = {in, out, pooled};
+  program->steps = {layer, pool};
+  const auto size = [&](const EventSlot& slot) { return 4 * images * slot.times(T) * slot.cells(); };
+  const Size states = 4 * images * out.cells() * layer.spec.states(), running = 4 * images * out.cells();
+  const std::vector<char*> buffers = {draw_counts(draw, memory, in, images, T), memory.written<char>(size(out)),
+                                      fires ? memory.written<char>(size(pooled)) : nullptr};
+  const std::vector<char*> own = {fires ? memory.written<char>(states) : nullptr,
+                                  fires ? memory.written<char>(running) : nullptr};
+  const std::vector<int> numbers = fires ? std::vector<int>{0, 1} : std::vector<int>{0};
+  const std::vector<int> blocks(2, draw.of<int>({1, 2, 4, 8}));
+  const auto call = [=](int threads, bool together) {
+    for (int i = 0; i < 2; ++i)
+      if (own[i]) std::fill(own[i], own[i] + (i ? running : states), '\0');
+    cpu::event_run({*program, numbers, buffers, own, blocks, images, T, together ? 2 : 1}, threads);
+  };
+  return {"events, images " + std::to_string(images) + ", T " + std::to_string(T) + ", channels " +
+              std::to_string(in.channels) + ", " + std::to_string(out.channels),
+          false, call};
+}
+
+}  // namespace check

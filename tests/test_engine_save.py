@@ -1,0 +1,162 @@
+"""Engines in files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from planned import images, made, plan
+from torch import Tensor, nn
+
+from snnkern.engine import load, save
+from snnkern.engine.plan import Output
+
+
+class Doubled(nn.Module):
+    """Known calls in the place of a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Buffer(torch.full((20, 1, 1), 0.4))
+        self.bn = nn.BatchNorm2d(6)
+        self.conv = nn.Conv2d(6, 20, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.conv(self.bn(x)))[:, :20] * self.scale + 0.1
+
+
+@pytest.mark.parametrize('weights', ['float32', 'int8'])
+@pytest.mark.parametrize('dense', [False, True])
+def test_round_trip(tmp_path: Path, weights: str, dense: bool) -> None:
+    torch.manual_seed(3)
+    of = plan(tail=nn.Softmax(1), dense=Doubled().eval() if dense else None)
+    engine = made(of, 'events', weights)
+    engine.chunk = 4
+    path = tmp_path / 'net.safetensors'
+    engine.save(path)
+    found = load(path, threads=1)
+    x = images(3)
+    assert torch.equal(found(x), engine(x))
+    assert torch.equal(found.sequence(x), engine.sequence(x))
+    assert found.choices.blocks == engine.choices.blocks
+    assert (found.T, found.weights, found.chunk, found.errors) == (engine.T, weights, 4, engine.errors)
+    assert [step.name for step in found.plan.steps] == [step.name for step in of.steps]
+    with pytest.raises(ValueError, match='x must be given: an engine that was loaded knows no example'):
+        found.report()
+    assert found.report(x).synops == engine.report(x).synops
+    found.learn(x)
+    assert found.report().images == 3
+
+
+class Unknown(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.erf(x).repeat(1, 4, 1, 1)[:, :20]
+
+
+class Branching(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ('call', 'text'), [(Unknown(), 'calls .*erf.*no known call'), (Branching(), 'Branching cannot be traced')]
+)
+def test_unknown_calls_are_named(tmp_path: Path, call: nn.Module, text: str) -> None:
+    engine = made(plan(), 'dense')
+    engine.plan.__dict__['tail'] = call
+    with pytest.raises(ValueError, match=text):
+        engine.save(tmp_path / 'net.safetensors')
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_outputs_are_named(tmp_path: Path) -> None:
+    engine = made(plan(), 'dense')
+    engine.plan.__dict__['outputs'] = {1: Output(4)}
+    with pytest.raises(ValueError, match='it returns dict'):
+        engine.save(tmp_path / 'net.safetensors')
+
+
+def test_trees() -> None:
+    tree = {'a': [Output(1), (Output(2), None)], 'b': 3}
+    assert save._read_tree(json.loads(json.dumps(save._tree(tree)))) == tree
+
+
+@pytest.fixture(scope='module')
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    path = tmp_path_factory.mktemp('engine') / 'net.safetensors'
+    made(plan(), 'events').save(path)
+    with safetensors.safe_open(path, 'pt') as file:
+        return json.loads(file.metadata()[save.KEY]), safetensors.torch.load_file(path)
+
+
+def changed(found: Any, path: str, value: Any) -> Any:
+    """The JSON with another value at a dotted path."""
+    found = json.loads(json.dumps(found))
+    *names, last = path.split('.')
+    inside = found
+    for name in names:
+        inside = inside[int(name) if name.isdecimal() and isinstance(inside, list) else name]
+    inside[int(last) if isinstance(inside, list) else last] = value
+    return found
+
+
+WRONG = [
+    ('plan.slots.2.channels', 10**6),
+    ('plan.slots.2.kind', 'spikes'),
+    ('plan.slots.2.height', 0),
+    ('plan.steps.1.target', 99),
+    ('plan.steps.1.target', -1),
+    ('plan.steps.1.synapses.0.source', 3),
+    ('plan.steps.1.synapses.0.first', 4),
+    ('plan.steps.1.synapses.0.groups', 2),
+    ('plan.steps.1.synapses.0.rows.size', 9),
+    ('plan.steps.1.synapses.0.rows.kernel', 5),
+    ('plan.steps.1.synapses.0.rows.stride', 0),
+    ('plan.steps.1.neuron', 'IF() Nothing() Soft() ATan()'),
+    ('plan.steps.1.neuron', None),
+    ('plan.steps.2.mode', 'least'),
+    ('plan.steps.2.source', 0),
+    ('plan.steps.2.rows.out', 7),
+    ('plan.inputs', [9]),
+    ('plan.outputs', {'output': 9}),
+    ('plan.outputs', {'output': 5}),
+    ('plan.stem.modules.conv.0', 'system'),
+    ('plan.stem', None),
+    ('costs', {'4': []}),
+    ('shares', {}),
+    ('T', 0),
+    ('weights', 'int4'),
+    ('plan', []),
+]
+
+
+@pytest.mark.parametrize(('path', 'value'), WRONG)
+def test_broken_files(tmp_path: Path, stored: tuple[dict[str, Any], dict[str, Tensor]], path: str, value: Any) -> None:
+    """Native code trusts the numbers of a plan: none may leave the memory that it names."""
+    found, tensors = stored
+    file = tmp_path / 'net.safetensors'
+    safetensors.torch.save_file(tensors, file, {save.KEY: json.dumps(changed(found, path, value))})
+    with pytest.raises(ValueError, match='is broken'):
+        load(file)
+
+
+def test_other_files(tmp_path: Path, stored: tuple[dict[str, Any], dict[str, Tensor]]) -> None:
+    found, tensors = stored
+    file = tmp_path / 'net.safetensors'
+    with pytest.raises(FileNotFoundError, match='there is no file'):
+        load(file)
+    safetensors.torch.save_file(tensors, file)
+    with pytest.raises(ValueError, match='holds no engine'):
+        load(file)
+    safetensors.torch.save_file(tensors, file, {save.KEY: json.dumps({**found, 'format': 99})})
+    with pytest.raises(ValueError, match=r'in format 99; this is snnkern .*, which reads up to format 1'):
+        load(file)
+    file.write_bytes(b'nothing')
+    with pytest.raises(ValueError, match='is broken or no safetensors file'):
+        load(file)
+    fewer = {name: t for name, t in tensors.items() if 'synapse' not in name}
+    safetensors.torch.save_file(fewer, file, {save.KEY: json.dumps(found)})
+    with pytest.raises(ValueError, match='is broken'):
+        load(file)

@@ -1,0 +1,157 @@
+"""Native event-driven programs against the same programs in torch, on every instruction set."""
+
+from itertools import product
+
+import pytest
+import torch
+from test_events_reference import SYNAPSES
+from torch import Tensor
+
+from snnkern.backends.events import BLOCKS, POOLS, Axis, Layer, Pool, Slot, Synapse, pack, unpack
+from snnkern.backends.native import events as native
+from snnkern.backends.reference import events as reference
+from snnkern.charges import IF, LIF, Affine
+from snnkern.fires import Binary, Burst, Signed, SignedMemory
+from snnkern.neurons import Neuron
+from snnkern.resets import Hard, Soft
+
+NEURONS = [
+    Neuron(IF(), SignedMemory(1.0, 15), Soft()),
+    Neuron(IF(), Burst(0.5, 3), Soft()),
+    Neuron(LIF(2.0, decay_input=False), Binary(0.7), Hard(0.1)),
+    Neuron(Affine(0.8, 1.5, 0.1), Signed.leaky(0.1, 0.5, 3), Soft()),
+]
+
+
+def drawn(T: int, images: int, channels: int, rows: int, cols: int, share: float = 0.3) -> Tensor:
+    """Counts [T, B, C, H, W], some of them negative, most 0."""
+    counts = torch.randint(-3, 10, (T, images, channels, rows, cols))
+    return counts * (torch.rand(counts.shape) < share)
+
+
+def both(
+    steps: list[Layer | Pool],
+    slots: list[Slot],
+    given: dict[int, Tensor],
+    T: int,
+    calls: tuple[int, ...] = (),
+    **choice: int,
+) -> list[tuple[dict[int, Tensor], dict[int, Tensor]]]:
+    """Slots and states after the same calls by the reference and by the native kernels; what is written begins as
+    garbage. calls: steps of each, T altogether; counts are given for whole words."""
+    images, found = len(given[0]), []
+    for module in (reference, native):
+        program = module.Program(slots, steps)
+        states = {i: reference.start(step, slots, images) for i, step in enumerate(steps)}
+        states = {i: state for i, state in states.items() if state is not None}
+        buffers = {}
+        for i, slot in enumerate(slots):
+            empty = torch.full(slot.shape(images, T), -1, dtype=torch.int32)
+            buffers[i] = given[i] if i in given else empty.view(slot.dtype)
+        numbers = list(range(len(steps)))
+        begin = 0
+        for count in calls or (T,):
+            here = {i: _times(slot, begin, count) for i, slot in enumerate(slots)}
+            now = {i: t[:, here[i]].contiguous() for i, t in buffers.items()}
+            blocks = [choice.get('block', 8)] * len(steps)
+            program.run(numbers, now, states, count, blocks, choice.get('threads', 1), choice.get('together', 1))
+            for i, t in now.items():
+                buffers[i][:, here[i]] = t
+            begin += count
+        found.append((buffers, states))
+    return found
+
+
+def _times(slot: Slot, begin: int, count: int) -> slice:
+    """Where so many steps from `begin` on lie in a slot."""
+    each = {'counts': 4, 'currents': 1, 'constant': 0}[slot.kind]
+    return slice(begin // each, -(-(begin + count) // each)) if each else slice(None)
+
+
+@pytest.mark.parametrize('name', SYNAPSES)
+def test_currents(name: str, isa: str) -> None:
+    """Any block of steps, any threads: what torch's convolution gives."""
+    synapse = SYNAPSES[name]
+    slots = [
+        Slot('in', 'counts', 4, 7, 6),
+        Slot('out', 'currents', 6 if synapse.channelwise else len(synapse.weight), synapse.rows.out, synapse.cols.out),
+    ]
+    step = Layer('layer', 1, (synapse,), torch.randn(slots[1].channels))
+    for T, block, (images, threads) in product((1, 5, 16), BLOCKS, ((3, 1), (1, 3))):
+        given = {0: pack(drawn(T, images, 4, 7, 6))}
+        (wanted, _), (found, _) = both([step], slots, given, T, block=block, threads=threads)
+        torch.testing.assert_close(found[1], wanted[1], rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=lambda n: type(n.fire).__name__)
+@pytest.mark.parametrize('size', [(40, 9, 5), (70, 2, 3), (33, 1, 1)], ids=str)
+def test_neurons(neuron: Neuron, size: tuple[int, int, int], isa: str) -> None:
+    """Several synapses, currents, numbers per channel, and states that go on in the next call: rows or channels shared
+    out over threads. Potentials are within rounding of the reference's, spikes but for those at a threshold."""
+    C, H, W = size
+    slots = [Slot('a', 'counts', 20, H, W), Slot('b', 'constant', C, H, W), Slot('c', 'currents', C, H, W),
+             Slot('d', 'counts', C, H, W)]  # fmt: skip
+    axes = Axis(H, H, 3, 1, 1), Axis(W, W, 3, 1, 1)
+    synapses = (
+        Synapse(0, 0.1 * torch.randn(C, 20, 3, 3), *axes),
+        Synapse(0, 0.1 * torch.randn(C, 12, 1, 1), Axis(H, H), Axis(W, W), first=7),
+        Synapse(0, 0.1 * torch.randn(9, 3, 3), *axes, first=5, to=11),
+    )
+    numbers = {'v_threshold': torch.rand(C) + 0.5}
+    layer = Layer('layer', 3, synapses, 0.1 * torch.randn(C), (1, 2), neuron, numbers, torch.rand(C, H, W))
+    T = 12
+    given = {0: pack(drawn(T, 1, 20, H, W)), 1: torch.rand(1, 1, H, W, C), 2: torch.rand(1, T, H, W, C)}
+    for threads, block, calls in ((1, 8, (12,)), (2, 4, (8, 4)), (3, 1, (12,))):
+        (wanted, states), (found, own) = both([layer], slots, given, T, calls, threads=threads, block=block)
+        flipped = unpack(found[3], T) != unpack(wanted[3], T)
+        ever = flipped.any(0).permute(0, 2, 3, 1).unsqueeze(2).expand(states[0].shape)
+        assert flipped.float().mean() < 1e-3
+        torch.testing.assert_close(own[0][~ever], states[0][~ever], rtol=1e-5, atol=3e-5)
+
+
+@pytest.mark.parametrize('mode', POOLS)
+@pytest.mark.parametrize('window', [(2, 2, 0), (3, 2, 1), (3, 1, 1)], ids=str)
+def test_pools(mode: str, window: tuple[int, int, int], isa: str) -> None:
+    kernel, stride, padding = window
+    axes = [Axis(n, (n + 2 * padding - kernel) // stride + 1, kernel, stride, padding) for n in (7, 6)]
+    slots = [Slot('a', 'counts', 5, 7, 6), Slot('b', 'counts', 5, axes[0].out, axes[1].out)]
+    pool = Pool('pool', 1, 0, mode, *axes)
+    for images, threads in ((2, 1), (1, 3)):
+        (wanted, states), (found, own) = both(
+            [pool], slots, {0: pack(drawn(10, images, 5, 7, 6))}, 10, (4, 6), threads=threads
+        )
+        assert torch.equal(found[1], wanted[1])
+        assert all(torch.equal(own[i], states[i]) for i in states)
+
+
+def test_many_steps_at_once(isa: str) -> None:
+    """A stretch of steps for many images, one by one or several together, on more threads than there are parts."""
+    axes = Axis(8, 8, 3, 1, 1), Axis(8, 8, 3, 1, 1)
+    slots = [Slot('in', 'counts', 6, 8, 8), Slot('a', 'counts', 34, 8, 8), Slot('b', 'counts', 34, 4, 4),
+             Slot('out', 'currents', 10)]  # fmt: skip
+    steps = [
+        Layer('conv', 1, (Synapse(0, 0.2 * torch.randn(34, 6, 3, 3), *axes),), torch.zeros(34), (), NEURONS[0]),
+        Pool('pool', 2, 1, 'lateral', Axis(8, 4, 2, 2), Axis(8, 4, 2, 2)),
+        Layer('linear', 3, (Synapse(2, torch.randn(10, 34, 4, 4), Axis(4, 1, 4), Axis(4, 1, 4)),)),
+    ]
+    given = {0: pack(drawn(8, 5, 6, 8, 8))}
+    wanted = both(steps, slots, given, 8)[0][0][3]
+    for threads, together in ((1, 1), (2, 3), (4, 1), (8, 2)):
+        found = both(steps, slots, given, 8, threads=threads, together=together)[1][0][3]
+        close = (found - wanted).abs().amax((1, 2, 3, 4)) < 1e-5 * wanted.abs().max()
+        assert close.float().mean() >= 0.8  # a spike at a threshold may fall either way
+
+
+@pytest.mark.parametrize('weights', [torch.bfloat16, torch.int8])
+def test_small_weights(weights: torch.dtype, isa: str) -> None:
+    """Other types of weights err as their rounding does, not more."""
+    synapse = Synapse(0, torch.randn(40, 30, 3, 3), Axis(6, 6, 3, 1, 1), Axis(6, 6, 3, 1, 1))
+    slots = [Slot('in', 'counts', 30, 6, 6), Slot('out', 'currents', 40, 6, 6)]
+    step, words = Layer('layer', 1, (synapse,), torch.randn(40)), pack(drawn(8, 2, 30, 6, 6))
+    found = []
+    for kind in (torch.float32, weights):
+        out = torch.empty(slots[1].shape(2, 8))
+        native.Program(slots, [step], kind).run([0], {0: words, 1: out}, {}, 8, [8], 1)
+        found.append(out)
+    error = (found[1] - found[0]).norm() / found[0].norm()
+    assert 1e-4 < error < (4e-3 if weights == torch.bfloat16 else 1.5e-2)
