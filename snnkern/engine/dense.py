@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 
 from snnkern.convert import graph
 from snnkern.convert.coding import PoissonInput
-from snnkern.convert.layers import Timed
+from snnkern.convert.layers import Spiking, Timed
 from snnkern.engine.plan import Dense, PlanError
 from snnkern.engine.values import Map, UnsupportedError
 from snnkern.nn.state import Stateful
@@ -58,9 +58,11 @@ def dense(walk: 'Walk', node: fx.Node, why: str) -> Map:
         target = walk.made.slot(node.name, 'currents', sample)
     except UnsupportedError as error:
         raise PlanError(f'{graph.where(walk.net, node)} can be run neither by events nor in torch: {error}') from error
+    module = walk.module(node)
+    once = isinstance(module, PoissonInput) or (isinstance(module, Spiking) and module.constant_input)
     apart = [len(walk.shape(n)) - len(shape) == 2 for n, shape in zip(names, samples, strict=True)]
-    out, coded = len(walk.shape(node)) - len(sample) == 2, isinstance(walk.module(node), PoissonInput)
-    call = Folded(_alone(walk, node, names), samples, apart, out, coded)
+    out = len(walk.shape(node)) - len(sample) == 2
+    call = Folded(_alone(walk, node, names), samples, apart, out, once)
     walk.made.steps.append(Dense(graph.describe(walk.net, node), target, sources, call, why))
     return walk.made.map(target)
 

@@ -1,6 +1,7 @@
 """From a graph of calls to a program: what each node is, as a map, as part of the stem, or as part of the tail."""
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,6 +183,10 @@ class Walk:
         node = nodes[0] if len(nodes) == 1 else self.tail.call_function(torch.cat, (nodes, 1))
         return self.tail.call_method('flatten', (node, 1)) if value.flat and value.kept != value.shape else node
 
+    def ended(self, value: Any, name: str) -> fx.Node:
+        """What the network returns, in the tail."""
+        return value.node if isinstance(value, Late) else self.mean(self.mapped(value), name)
+
     def _visit(self, node: fx.Node) -> Any:
         values = [self.values[before] for before in node.all_input_nodes]
         try:
@@ -217,12 +222,19 @@ class Walk:
     def _neurons(self, node: fx.Node, module: nn.Module, values: list[Any]) -> Any:
         normed = isinstance(module, layers.BatchNormNeuron) and module.scale is None
         if normed and isinstance(values[0], Early):  # what is the same at every step is normalised once
-            name = f'norm_{node.name}'
-            self.net.add_submodule(name, linear.Line(*linear.line(module)))
-            twin = self.stem.call_module(name, (values[0].node,))
-            twin.meta['known'] = values[0].node.meta['known']
-            values, normed = [Early(twin), *values[1:]], False
+            values, normed = [self._normed(node, module, values[0].node), *values[1:]], False
         return spiking.neurons(self, node, [self.mapped(value) for value in values], normed)
+
+    def _normed(self, node: fx.Node, norm: nn.Module, x: fx.Node) -> Early:
+        """BatchNorm in the stem."""
+        rows = (1,) * (len(self.sample_of(x.meta['known'])) - 1)
+        for call, value in zip((operator.mul, operator.add), linear.line(norm), strict=True):
+            name = f'{call.__name__}_{node.name}'
+            self.net.register_buffer(name, value.view(-1, *rows))
+            twin = self.stem.call_function(call, (x, self.stem.get_attr(name)))
+            twin.meta['known'] = x.meta['known']
+            x = twin
+        return Early(x)
 
     def _without_signals(self, node: fx.Node, values: list[Any]) -> Any:
         if self.name(node) == 'getitem' and isinstance(values[0], tuple):
