@@ -29,7 +29,7 @@ def planned(net, x, strict=True, **options):
     with torch.no_grad():
         got, busy = executed(found, *(few if isinstance(few, tuple) else (few,)), T=T)
         same(got, snn(few, T))
-    assert max(busy) > 0
+    assert max(busy, default=1) > 0
     return found
 
 
@@ -40,7 +40,7 @@ def layers(found):
 MODELS = {
     'lenet': (lambda: LeNet5(), (1, 32, 32)),
     'vgg': (lambda: VGG(width=2, convolutions=(1, 1, 2, 2, 2)), (3, 32, 32)),
-    'resnet': (lambda: ResNet(width=2), (3, 32, 32)),
+    'resnet': (lambda: ResNet(width=2, blocks=(1, 1, 1, 1)), (3, 32, 32)),
     'unet': (lambda: UNet(width=2), (1, 32, 32)),
     'tiny_yolo': (lambda: TinyYolo(width=1, num_classes=2), (3, 64, 64)),
 }
@@ -50,7 +50,7 @@ MODELS = {
 def test_models(name):
     torch.manual_seed(0)
     make, shape = MODELS[name]
-    x = torch.rand(4, *shape)
+    x = torch.rand(6, *shape)
     found = planned(trained(make(), x), x)
     assert not any(isinstance(step, Dense) for step in found.steps)
 
@@ -104,6 +104,7 @@ FORMS = {
     'several outputs': lambda m, x: (lambda a: {'a': a, 'b': [m.conv2(a).permute(0, 2, 3, 1), a.sum((2, 3))]})(
         spikes(m, x)
     ),
+    'a readout, then more': lambda m, x: (lambda a: (a.softmax(1), F.relu(m.conv2(a)), a))(spikes(m, x)),
     'replicated border': lambda m, x: m.conv2(F.max_pool2d(F.pad(spikes(m, x), (0, 1, 0, 1), 'replicate'), 2, 1)),
     'overlapping pools': lambda m, x: m.conv2(F.max_pool2d(spikes(m, x), 3, 2, 1, ceil_mode=True)),
 }
@@ -196,7 +197,7 @@ def test_neurons_that_do_more_are_refused_or_dense():
     x = torch.rand(6, 1, 32, 32)
     with pytest.raises(PlanError, match='AdaptiveThreshold'):
         planned(LeNet5().eval(), x, recipe='msat')
-    planned(LeNet5().eval(), x, recipe='msat', strict=False)
+    assert sums(planned(LeNet5().eval(), x, recipe='msat', strict=False)) == {}
 
 
 def test_random_input_is_refused():
@@ -211,7 +212,7 @@ def test_networks_without_a_plan(options, word):
 
 
 def test_shuffled_channels_are_named():
-    net = Net(lambda m, x: m.few(spikes(m, x)[:, ::2]), **parts())
+    net = Net(lambda m, x: F.relu(m.few(spikes(m, x)[:, ::2])), **parts())
     with pytest.raises(PlanError, match=r'call getitem .*test_engine_plan.py.*every second channel'):
         planned(net.eval(), images())
     planned(net, images(), strict=False)

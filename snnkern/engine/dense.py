@@ -17,27 +17,24 @@ if TYPE_CHECKING:
 
 
 class Folded(Timed):
-    """A call as the network makes it, as one of [T * B, ...].
+    """A call that knows time, as one of [T * B, ...].
 
-    samples: shapes of one sample of its inputs; apart: which of them have T and B apart in the network; out: whether
-    its output has. once: whether it reads the first step alone.
+    apart: which of its inputs have T and B apart in the network; out: whether its output has. once: whether it reads
+    the first step alone.
     """
 
-    def __init__(
-        self, call: nn.Module, samples: list[tuple[int, ...]], apart: list[bool], out: bool, once: bool = False
-    ) -> None:
+    def __init__(self, call: nn.Module, apart: list[bool], out: bool, once: bool = False) -> None:
         super().__init__()
-        self.call, self.samples, self.apart, self.out, self.once = call, samples, apart, out, once
+        self.call, self.apart, self.out, self.once = call, apart, out, once
         for module in call.modules():
             if isinstance(module, Timed):
                 module.clock = self.clock
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The result [T * B, ...] of inputs of that form."""
-        given = []
-        for x, sample, apart in zip(inputs, self.samples, self.apart, strict=True):
-            x = x.reshape(len(x), *sample)
-            given.append(self.unfold(x)[0] if self.once else self.unfold(x) if apart else x)
+        if self.once:
+            inputs = tuple(self.unfold(x)[0] for x in inputs)
+        given = (self.unfold(x) if apart else x for x, apart in zip(inputs, self.apart, strict=True))
         found = self.call(*given)
         return found.flatten(0, 1) if self.out else found
 
@@ -50,30 +47,35 @@ class Folded(Timed):
 
 def dense(walk: 'Walk', node: fx.Node, why: str) -> Map:
     """A step in torch for a call, and what it gives. Raises PlanError where even that cannot be."""
-    names = [before for before in node.all_input_nodes if before.op != 'get_attr']
+    inputs = [before for before in node.all_input_nodes if before.op != 'get_attr']
     try:
-        sources = tuple(walk.made.hold(f'{n.name}.currents', walk.mapped(walk.values[n])) for n in names)
-        samples = [walk.sample(n) for n in names]
-        sample = walk.sample(node)
-        target = walk.made.slot(node.name, 'currents', sample)
+        sources = tuple(walk.made.hold(f'{n.name}.currents', walk.mapped(walk.values[n])) for n in inputs)
+        apart = [walk.apart(n) for n in inputs]
+        target = walk.made.slot(node.name, 'currents', walk.sample(node))
+        call = _alone(walk, node, inputs, sources)
     except UnsupportedError as error:
         raise PlanError(f'{graph.where(walk.net, node)} can be run neither by events nor in torch: {error}') from error
     module = walk.module(node)
     once = isinstance(module, PoissonInput) or (isinstance(module, Spiking) and module.constant_input)
-    apart = [len(walk.shape(n)) - len(shape) == 2 for n, shape in zip(names, samples, strict=True)]
-    out = len(walk.shape(node)) - len(sample) == 2
-    call = Folded(_alone(walk, node, names), samples, apart, out, once)
+    if isinstance(module, Timed | Stateful) or walk.apart(node) or any(apart):
+        call = Folded(call, apart, walk.apart(node), once)
     walk.made.steps.append(Dense(graph.describe(walk.net, node), target, sources, call, why))
     return walk.made.map(target)
 
 
-def _alone(walk: 'Walk', node: fx.Node, inputs: list[fx.Node]) -> fx.GraphModule:
-    """One call as a graph of its own, with modules of its own."""
+def _alone(walk: 'Walk', node: fx.Node, inputs: list[fx.Node], sources: tuple[int, ...]) -> nn.Module:
+    """One call as a graph of its own, with modules of its own, of what these slots hold."""
     alone = fx.Graph()
-    named = {before: alone.placeholder(before.name) for before in inputs}
+    given = {before: alone.placeholder(before.name) for before in inputs}
+    for before, source in zip(inputs, sources, strict=True):
+        flat, sample = walk.made.slots[source].flat, walk.sample(before)
+        if not flat and len(sample) == 1:
+            given[before] = alone.call_method('flatten', (given[before], 1 + walk.apart(before)))
+        elif flat and len(sample) == 3:
+            given[before] = alone.call_method('unflatten', (given[before], -1, sample))
 
     def twin(before: fx.Node) -> fx.Node:
-        return named[before] if before in named else alone.node_copy(before)
+        return given[before] if before in given else alone.node_copy(before)
 
     alone.output(alone.node_copy(node, twin))
     return copy.deepcopy(fx.GraphModule(walk.net, alone))

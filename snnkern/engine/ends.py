@@ -59,10 +59,10 @@ def stem(walk: 'Walk', kind: str) -> tuple[fx.GraphModule, tuple[int, ...]]:
     return fx.GraphModule(net, graph), (*walk.given, *walk.made.constants)
 
 
-def ended(walk: 'Walk', values: Any) -> tuple[Any, fx.GraphModule | None]:
-    """The outputs of a plan, and its tail if it needs one. values: what the graph returns."""
-    leaves, form = pytree.tree_flatten(values)
-    ends = [walk.ended(leaf, f'output_{i}') for i, leaf in enumerate(leaves)]
+def ended(walk: 'Walk') -> tuple[Any, fx.GraphModule | None]:
+    """The outputs of a plan, and its tail if it needs one."""
+    nodes, form = pytree.tree_flatten(walk.run())
+    ends = [walk.ended(node) for node in nodes]
     outputs = tuple(map(Output, walk.means.values()))
     if ends == [*walk.means]:
         return pytree.tree_unflatten(outputs, form), None

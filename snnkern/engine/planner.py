@@ -128,7 +128,7 @@ def observed(net: fx.GraphModule, inputs: list[Tensor]) -> dict[fx.Node, Any]:
 
 def finished(walk: Walk, shapes: tuple[tuple[int, ...], ...], kind: str = 'given') -> Plan:
     """The plan of a walk. kind: of the inputs, one of `ends.KINDS`."""
-    outputs, tail = ended(walk, walk.run())
+    outputs, tail = ended(walk)
     if not any(
         isinstance(step, Dense) or step.neuron is not None for step in walk.made.steps if not isinstance(step, Pool)
     ):
