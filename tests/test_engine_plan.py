@@ -193,6 +193,22 @@ def test_what_has_no_events_is_refused_or_dense():
     ]  # fmt: skip
 
 
+def test_padding_between_layers_is_refused_or_dense():
+    net = Net(lambda m, x: F.relu(m.conv2(m.depth(spikes(m, x)))), **parts()).eval()
+    with pytest.raises(PlanError, match=r'module conv2 .*padding between two layers'):
+        planned(net, images())
+    found = planned(net, images(), strict=False)
+    assert [type(step).__name__ for step in found.steps] == ['Layer', 'Layer', 'Dense', 'Layer']
+
+
+def test_a_readout_of_every_step_is_refused_or_dense():
+    net = Net(FORMS['softmax'], **parts()).eval()
+    with pytest.raises(PlanError, match=r'readout="original"'):
+        planned(net, images(), readout='original')
+    found = planned(net, images(), strict=False, readout='original')
+    assert sum(isinstance(step, Dense) for step in found.steps) == 1
+
+
 def test_neurons_that_do_more_are_refused_or_dense():
     x = torch.rand(6, 1, 32, 32)
     with pytest.raises(PlanError, match='AdaptiveThreshold'):

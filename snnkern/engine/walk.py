@@ -172,7 +172,8 @@ class Walk(Nodes):
         if isinstance(module, Analogue) and not module.per_step and node not in self.before:
             return self.late(node)
         if isinstance(module, Timed):
-            raise UnsupportedError('it is not linear')
+            each = isinstance(module, Analogue) and module.per_step
+            raise UnsupportedError('it is applied to every step (readout="original")' if each else 'it is not linear')
         if self.name(node) in SIZES and not isinstance(self.known[node], torch.Size):
             return Size(self.known[node])
         return self._linear(node, module, signals[0])
