@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from snnkern.backends.events import Axis, Layer, Pool, Slot, Synapse
 from snnkern.charges import IF
+from snnkern.engine.ends import Stem, Tail
 from snnkern.engine.engine import Engine
 from snnkern.engine.plan import Dense, Output, Plan
 from snnkern.engine.runner import native
@@ -21,7 +22,7 @@ SIGNED = Neuron(IF(), SignedMemory(1.0, 2), Soft())
 compiled = pytest.mark.skipif(native()[0] is None, reason='there are no compiled kernels')
 
 
-class Stem(nn.Module):
+class First(nn.Module):
     """A convolution in front of the first neurons."""
 
     def __init__(self) -> None:
@@ -55,7 +56,9 @@ def plan(timed: bool = False, tail: nn.Module | None = None, dense: nn.Module | 
         Pool('pool', 3, 2, 'lateral', half, half),
         Layer('out', 4, (Synapse(3, torch.randn(5, 20, 4, 4) / 9, whole, whole),), torch.randn(5)),
     ]
-    return Plan(slots, steps, Stem(), (0,), Output(4), ((3, SIZE, SIZE),), timed, tail)
+    stem = Stem(First(), [], 'currents' if timed else 'given')
+    out = Output(4) if tail is None else (Output(4),)
+    return Plan(slots, steps, stem, (0,), out, ((3, SIZE, SIZE),), timed, None if tail is None else Tail(tail))
 
 
 def made(of: Plan, choice: str = 'auto', weights: str = 'float32', steps: int = T) -> Engine:

@@ -11,6 +11,7 @@ from planned import images, made, plan
 from torch import Tensor, nn
 
 from snnkern.engine import load, save
+from snnkern.engine.ends import Tail
 from snnkern.engine.plan import Output
 
 
@@ -65,7 +66,7 @@ class Branching(nn.Module):
 )
 def test_unknown_calls_are_named(tmp_path: Path, call: nn.Module, text: str) -> None:
     engine = made(plan(), 'dense')
-    engine.plan.__dict__['tail'] = call
+    engine.plan.__dict__['tail'] = Tail(call)
     with pytest.raises(ValueError, match=text):
         engine.save(tmp_path / 'net.safetensors')
     assert not list(tmp_path.iterdir())
@@ -122,7 +123,8 @@ WRONG = [
     ('plan.inputs', [9]),
     ('plan.outputs', {'output': 9}),
     ('plan.outputs', {'output': 5}),
-    ('plan.stem.modules.conv.0', 'system'),
+    ('plan.stem.net.modules.conv.0', 'system'),
+    ('plan.stem.kind', 'any'),
     ('plan.stem', None),
     ('costs', {'4': []}),
     ('shares', {}),

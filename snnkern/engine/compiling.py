@@ -7,6 +7,7 @@ from torch import nn
 from snnkern._checks import whole
 from snnkern.engine.choice import CHOICES
 from snnkern.engine.engine import WEIGHTS, Engine
+from snnkern.engine.planner import plan
 
 
 def compile(
@@ -38,8 +39,6 @@ def compile(
     for name, value, known in (('weights', weights, tuple(WEIGHTS)), ('choice', choice, CHOICES)):
         if value not in known:
             raise ValueError(f'{name} must be one of {", ".join(known)}, got {value!r}')
-    from snnkern.engine.planner import plan
-
     engine = Engine(plan(snn, example, T, strict), T, weights, threads, choice)
     engine.learn(example)
     return engine

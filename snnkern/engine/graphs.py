@@ -38,7 +38,7 @@ _HOMES = {
     'operator': (operator, 'add getitem mul neg pow sub truediv'),
     'torch': (
         torch,
-        'add cat chunk concat exp flatten mean mul permute relu reshape sigmoid softmax split stack sub sum tanh',
+        'add cat chunk concat exp flatten flip mean mul permute relu reshape sigmoid softmax split stack sub sum tanh',
     ),
     'functional': (
         F,
@@ -51,8 +51,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 NAMES = {function: name for name, function in FUNCTIONS.items()}
 _METHODS = (
-    'add chunk contiguous detach exp expand flatten mean mul permute reshape sigmoid size softmax split squeeze sub '
-    'sum tanh transpose unflatten unsqueeze view'
+    'add chunk contiguous detach exp expand flatten flip mean mul permute reshape sigmoid size softmax split squeeze '
+    'sub sum tanh transpose unflatten unsqueeze view'
 )
 METHODS = frozenset(_METHODS.split())
 

@@ -48,6 +48,11 @@ def images(plan: Plan, inputs: Sequence[Tensor], start: int, stop: int) -> list[
 
 def steps(plan: Plan, inputs: Sequence[Tensor], start: int, count: int) -> list[Tensor] | None:
     """The inputs of some steps; None where they are those of the steps before."""
-    if plan.timed:
-        return [part[start : start + count] for part in inputs]
-    return list(inputs) if start == 0 else None
+    if steady(plan):
+        return list(inputs) if start == 0 else None
+    return [part[start : start + count] for part in inputs]
+
+
+def steady(plan: Plan) -> bool:
+    """Whether the inputs are the same at every step."""
+    return all(plan.slots[number].kind == 'constant' for number in plan.inputs)

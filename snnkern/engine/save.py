@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import snnkern
 from snnkern._checks import whole
@@ -15,6 +15,8 @@ from snnkern._files import write
 from snnkern.backends.events import Axis, Layer, Pool, Slot, Synapse
 from snnkern.engine import graphs, valid
 from snnkern.engine.choice import CHOICES, Cost
+from snnkern.engine.dense import Folded
+from snnkern.engine.ends import KINDS, Stem, Tail
 from snnkern.engine.engine import WEIGHTS, Engine
 from snnkern.engine.plan import Dense, Output, Plan, Step
 from snnkern.neurons import Neuron
@@ -111,11 +113,11 @@ def _cost(found: dict[str, Any] | None) -> Cost | None:
 
 
 def _plan(plan: Plan, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    parts = {'stem': plan.stem, 'tail': plan.tail}
     return {
         'slots': [_slot(slot, f'slot {i}', tensors) for i, slot in enumerate(plan.slots)],
         'steps': [_step(step, f'step {i}', tensors) for i, step in enumerate(plan.steps)],
-        **{name: None if part is None else graphs.written(part, tensors, name) for name, part in parts.items()},
+        'stem': _stem(plan.stem, tensors),
+        'tail': None if plan.tail is None else _tail(plan.tail, tensors),
         'inputs': plan.inputs,
         'outputs': _tree(plan.outputs),
         'shapes': plan.shapes,
@@ -126,9 +128,14 @@ def _plan(plan: Plan, tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 def _read_plan(found: dict[str, Any], tensors: dict[str, Tensor]) -> Plan:
     """Raises some of BROKEN if it is no plan."""
-    stem, tail = (None if found[name] is None else graphs.read(found[name], tensors, name) for name in ('stem', 'tail'))
-    if stem is None:
-        raise ValueError('there is no stem')
+    if found['stem']['kind'] not in KINDS:
+        raise ValueError(f'inputs are {found["stem"]["kind"]!r}')
+    stem = Stem(
+        graphs.read(found['stem']['net'], tensors, 'stem'),
+        [_float(tensors[f'constant {i}']) for i in range(found['stem']['constants'])],
+        found['stem']['kind'],
+    )
+    tail = None if found['tail'] is None else Tail(graphs.read(found['tail'], tensors, 'tail'))
     plan = Plan(
         [_read_slot(slot, f'slot {i}', tensors) for i, slot in enumerate(found['slots'])],
         [_read_step(step, f'step {i}', tensors) for i, step in enumerate(found['steps'])],
@@ -142,6 +149,36 @@ def _read_plan(found: dict[str, Any], tensors: dict[str, Tensor]) -> Plan:
     )
     valid.check(plan)
     return plan
+
+
+def _stem(stem: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    if not isinstance(stem, Stem):
+        raise ValueError(f'stem cannot be saved: {type(stem).__name__} is none of the planner')
+    for i in range(stem.count):
+        tensors[f'constant {i}'] = stem.get_buffer(f'constant_{i}')
+    return {'net': graphs.written(stem.net, tensors, 'stem'), 'constants': stem.count, 'kind': stem.kind}
+
+
+def _tail(tail: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    if not isinstance(tail, Tail):
+        raise ValueError(f'tail cannot be saved: {type(tail).__name__} is none of the planner')
+    return graphs.written(tail.net, tensors, 'tail')
+
+
+def _folded(step: Dense, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """The call of a dense step."""
+    if not isinstance(step.call, Folded):
+        return {'net': graphs.written(step.call, tensors, name), 'form': None}
+    form = {key: getattr(step.call, key) for key in ('samples', 'apart', 'out', 'once')}
+    return {'net': graphs.written(step.call.call, tensors, name), 'form': form}
+
+
+def _read_folded(found: dict[str, Any], name: str, tensors: dict[str, Tensor]) -> nn.Module:
+    net, form = graphs.read(found['net'], tensors, name), found['form']
+    if form is None:
+        return net
+    samples = [tuple(map(int, sample)) for sample in form['samples']]
+    return Folded(net, samples, list(map(bool, form['apart'])), bool(form['out']), bool(form['once']))
 
 
 def _slot(slot: Slot, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -174,7 +211,7 @@ def _float(tensor: Tensor) -> Tensor:
 
 def _step(step: Step, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     if isinstance(step, Dense):
-        call = graphs.written(step.call, tensors, name)
+        call = _folded(step, name, tensors)
         return {'kind': 'dense', **{k: v for k, v in vars(step).items() if k != 'call'}, 'call': call}
     if isinstance(step, Pool):
         return {'kind': 'pool', **asdict(step)}
@@ -198,7 +235,7 @@ def _read_step(found: dict[str, Any], name: str, tensors: dict[str, Tensor]) -> 
     title, target = str(found['name']), int(found['target'])
     if found['kind'] == 'dense':
         sources = tuple(map(int, found['sources']))
-        call = graphs.read(found['call'], tensors, name)
+        call = _read_folded(found['call'], name, tensors)
         return Dense(title, target, sources, call, str(found['why']), bool(found['constant']))
     if found['kind'] == 'pool':
         return Pool(title, target, int(found['source']), found['mode'], _axis(found['rows']), _axis(found['cols']))

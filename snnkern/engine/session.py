@@ -64,6 +64,8 @@ class Session:
             for number, value in zip(self.plan.inputs, self.plan.stem(*given), strict=True):
                 slot = self.plan.slots[number]
                 found = slots.store(slot, memory.get(number) if slot.kind == 'counts' else None, value, steps)
+                if found.shape != slot.shape(self.images, steps):  # native code trusts it
+                    raise ValueError(f'{slot.name} must be {slot.shape(self.images, steps)}, got {tuple(found.shape)}')
                 memory[number] = found
                 if slot.kind == 'constant':
                     self.constant[number] = found

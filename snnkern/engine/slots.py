@@ -31,10 +31,10 @@ def total(slot: Slot, buffer: Tensor, steps: int) -> Tensor:
 def store(slot: Slot, buffer: Tensor | None, x: Tensor, steps: int) -> Tensor:
     """Write x, [B, ...] of a constant slot, [T * B, ...] else, into a slot; x itself if it lies as the slot does.
 
-    Returns the memory of the slot. Raises ValueError for counts that are none.
+    Returns the memory of the slot. Raises ValueError for counts that are none, and for another shape.
     """
     if slot.kind == 'constant' and buffer is None:  # on the way of every call
-        return x.view(len(x), 1, 1, 1, -1) if slot.flat else x.permute(0, 2, 3, 1).contiguous().unsqueeze(1)
+        return x.reshape(len(x), 1, 1, 1, -1) if slot.flat else x.permute(0, 2, 3, 1).contiguous().unsqueeze(1)
     time = 1 if slot.kind == 'constant' else steps
     rows = x.unflatten(0, (time, -1))
     rows = rows[..., None, None, :] if slot.flat else rows.movedim(-3, -1)

@@ -52,8 +52,9 @@ class Stream:
         """
         plan = self.engine.plan
         given = None if frame is None else self._given(frame)
-        if given is None and (plan.timed or not self.done):
-            raise ValueError(f'frame must be given at {"every" if plan.timed else "the first"} step, got None')
+        steady = inputs.steady(plan)
+        if given is None and not (steady and self.done):
+            raise ValueError(f'frame must be given at {"the first" if steady else "every"} step, got None')
         if given is not None:
             count = given[0].shape[1 if plan.timed else 0]
             if self.session is None or (self.session.images != count and not self.done):

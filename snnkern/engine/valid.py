@@ -53,6 +53,7 @@ def _layer(layer: Layer, plan: Plan) -> None:
     _must(to.kind != 'constant' or not (layer.synapses or _varying(layer, plan)), f'what {layer.name} writes')
     _must(layer.bias is None or layer.bias.shape == (to.channels,), f'the bias of {layer.name}')
     known = () if layer.neuron is None else layer.neuron.coefficients
+    _must(layer.neuron is None or not layer.neuron.fire.real_units, f'what the neurons of {layer.name} emit')
     for name, value in layer.coefficients.items():
         _must(name in known and value.dim() < 2 and value.numel() in (1, to.channels), f'{name} of {layer.name}')
     v0 = tuple(layer.v0.shape) if isinstance(layer.v0, Tensor) else ()

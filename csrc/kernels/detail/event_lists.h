@@ -13,8 +13,8 @@
 namespace snn {
 inline namespace SNN_ISA {
 
-// offsets: of a channel's weights within those of a tap; values: [Steps] of each event. Events of position p are
-// ends[p - 1] .. ends[p], ends[-1] is 0.
+// offsets: of a channel's weights, and, as if each position of a row were a tap, of the position's; values: [Steps] of
+// each event. Events of position p are ends[p - 1] .. ends[p], ends[-1] is 0.
 struct Events {
   std::uint32_t* offsets;
   float* values;
@@ -102,17 +102,18 @@ void widen(const std::int32_t* words, Size n, float* values) {
 
 constexpr Size kSpare = 32;  // elements that `compact` and `widen` may write behind the last event
 
-// The events of `positions` positions, `channels` channels each of `row` in memory. words, high: of the first one, and
-// of the next four steps; scratch: 3 * (channels + kSpare). by: weights of a channel and tap.
+// The events of `positions` positions in rows of `width`, `channels` channels each, `row` apart in memory. words, high:
+// of the first one, and of the next four steps; scratch: 3 * (channels + kSpare). by: weights of a channel and tap.
 template <int Steps>
-void list_events(const std::int32_t* words, const std::int32_t* high, Size row, Size positions, Size channels,
-                 int shift, Size by, std::int32_t* scratch, const Events& events) {
+void list_events(const std::int32_t* words, const std::int32_t* high, Size row, Size positions, Size width,
+                 Size channels, int shift, Size by, std::int32_t* scratch, const Events& events) {
   const auto found = reinterpret_cast<std::uint32_t*>(scratch);
   std::int32_t* const kept = scratch + channels + kSpare;
-  Size n = 0;
-  for (Size p = 0; p < positions; ++p) {
+  Size n = 0, x = 0;
+  for (Size p = 0; p < positions; ++p, x = x + 1 == width ? 0 : x + 1) {
     const Size more = compact<Steps>(words + p * row, high + p * row, channels, shift, found, kept);
-    for (Size i = 0; i < more; ++i) events.offsets[n + i] = found[i] * static_cast<std::uint32_t>(by);
+    const auto before = static_cast<std::uint32_t>(x * channels), step = static_cast<std::uint32_t>(by);
+    for (Size i = 0; i < more; ++i) events.offsets[n + i] = (before + found[i]) * step;
     widen<Steps>(kept, more, events.values + n * Steps);
     n += more;
     events.ends[p] = static_cast<std::int32_t>(n);

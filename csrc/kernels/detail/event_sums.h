@@ -41,25 +41,47 @@ SNN_HD Vector vector_at(const std::int8_t* p) {
   return __builtin_convertvector(*reinterpret_cast<const Bytes*>(p), Vector);
 }
 
-// What the outputs of a row look at: for each tap that has an input, its events and weights.
+// What an output looks at. rows: the inputs of its taps, -1 for none; next: of the output below.
 struct Taps {
-  const std::int32_t *rows, *cols;  // inputs of the row [kernel_rows] and of its outputs [outputs, kernel_cols], or -1
-  Size kernel_rows, kernel_cols, outputs;
+  const std::int32_t *rows, *next, *cols;
+  Size kernel_rows, kernel_cols;
   Size first_row, width;  // of the list
-  Size tap;               // elements between the weights of two taps, 0 if they are shared
+  Size tap, each;         // elements of the weights of a tap, and to those of the next one (0 if they are shared)
 };
 
-// Where the sums of a row go: those of output x and step t to to + t * step + x * output. base: [kBlock], what they
-// start from, or null: what is there. scales: [kBlock], or null. steps, count: of the steps and channels, those that
-// are there.
+// Positions of a row whose weights stand one behind the other: begin .. end, the weights at `shift` from those of the
+// row of taps, offsets added.
+struct Span {
+  Size begin, end, shift;
+};
+constexpr Size kMostSpans = 32;
+
+// The spans of an output's columns: neighbours are one, where taps do not share weights. Returns how many, at most
+// kMostSpans from tap `k` on, which becomes the tap behind them.
+SNN_HD Size spans_of(const Taps& taps, Size& k, Span* spans) {
+  Size count = 0;
+  for (; k < taps.kernel_cols && count < kMostSpans; ++k) {
+    const Size x = taps.cols[k];
+    if (x < 0) continue;
+    Size end = x + 1;
+    const Size first = k;
+    while (taps.each && k + 1 < taps.kernel_cols && taps.cols[k + 1] == end) ++k, ++end;
+    spans[count++] = {x, end, first * taps.each - x * taps.tap};
+  }
+  return count;
+}
+
+// Where the sums of an output go: those of step t to to + t * step, of the output below to to + below. base: [kBlock],
+// what they start from, or null: what is there. scales: [kBlock], or null. steps, count: of the steps and channels,
+// those that are there.
 struct Landing {
   float* to;
-  Size step, output, steps;
+  Size step, below, steps;
   const float *base, *scales;
   Size count;
 };
 
-// Sums of one output, or of two side by side: what both look at is read once for them.
+// Sums of one output, or of it and the one below: what both look at is read once for them.
 template <int Steps, int Outputs, int W, class Weight>
 struct EventSums {
   static constexpr int kOwn = Steps * Outputs * W, kSets = kOwn >= kChains ? 1 : kChains / kOwn;
@@ -84,43 +106,48 @@ struct EventSums {
   }
 
   template <int First, int End>
-  SNN_HD void add(const Weight* const* weights, const Events& events, Size column) {
-    const Size end = events.ends[column];
-    Size e = events.ends[column - 1];
+  SNN_HD void add(const Weight* const* rows, const Events& events, Size row, const Span& span) {
+    const Size end = events.ends[row + span.end - 1];
+    Size e = events.ends[row + span.begin - 1];
+    const Weight* weights[Outputs];
+    for (int o = First; o < End; ++o) weights[o] = rows[o] + span.shift;
     for (; e + kSets <= end; e += kSets) {
 #pragma GCC unroll 8
       for (int set = 0; set < kSets; ++set)
         one<First, End>(set, weights, events.offsets[e + set], events.values + (e + set) * Steps);
     }
-    if (kSets > 1)
-      for (; e < end; ++e) one<First, End>(0, weights, events.offsets[e], events.values + e * Steps);
+#pragma GCC unroll 8
+    for (int set = 0; set < kSets - 1; ++set) {  // the last few, each to a chain of its own
+      if (e + set >= end) return;
+      one<First, End>(set, weights, events.offsets[e + set], events.values + (e + set) * Steps);
+    }
   }
 
-  // A row of taps. Two outputs walk along their inputs together: those of both, of the first, of the second.
-  SNN_HD void add_taps(const Weight* weights, const Taps& taps, const Events& events, Size x) {
-    const std::int32_t* cols = taps.cols + x * taps.kernel_cols;
+  // All rows of taps. Two outputs walk along their rows together: those of both, of the first, of the second.
+  SNN_HD void add_rows(const Weight* weights, const Taps& taps, const Events& events, const Span& span) {
+    const Size more = taps.kernel_cols * taps.each;
     const Weight* own[Outputs] = {weights};
     if constexpr (Outputs == 1) {
-      for (Size k = 0; k < taps.kernel_cols; ++k, own[0] += taps.tap)
-        if (cols[k] >= 0) add<0, 1>(own, events, cols[k]);
+      for (Size k = 0; k < taps.kernel_rows; ++k, own[0] += more)
+        if (taps.rows[k] >= 0) add<0, 1>(own, events, (taps.rows[k] - taps.first_row) * taps.width, span);
     } else {
-      const std::int32_t* next = cols + taps.kernel_cols;
       own[1] = weights;
+      const Size count = taps.kernel_rows;
       Size a = 0, b = 0;
-      while (a < taps.kernel_cols || b < taps.kernel_cols) {
-        const bool first = a < taps.kernel_cols && (b == taps.kernel_cols || cols[a] <= next[b]);
-        const bool second = b < taps.kernel_cols && (a == taps.kernel_cols || next[b] <= cols[a]);
-        const Size column = first ? cols[a] : next[b];
-        if (column >= 0) {
+      while (a < count || b < count) {
+        const bool first = a < count && (b == count || taps.rows[a] <= taps.next[b]);
+        const bool second = b < count && (a == count || taps.next[b] <= taps.rows[a]);
+        const Size at = first ? taps.rows[a] : taps.next[b], row = (at - taps.first_row) * taps.width;
+        if (at >= 0) {
           if (first && second)
-            add<0, 2>(own, events, column);
+            add<0, 2>(own, events, row, span);
           else if (first)
-            add<0, 1>(own, events, column);
+            add<0, 1>(own, events, row, span);
           else
-            add<1, 2>(own, events, column);
+            add<1, 2>(own, events, row, span);
         }
-        if (first) ++a, own[0] += taps.tap;
-        if (second) ++b, own[1] += taps.tap;
+        if (first) ++a, own[0] += more;
+        if (second) ++b, own[1] += more;
       }
     }
   }
@@ -133,18 +160,19 @@ struct EventSums {
   }
 
   // channel: of the first of these sums within the block.
-  SNN_HD void land(const Landing& l, Size x, Size channel) const {
-    const bool whole = l.base && !l.scales && l.steps >= Steps && l.count - channel >= W * kLanes;
+  SNN_HD void land(const Landing& l, Size channel) const {
+    const bool whole = !l.scales && l.steps >= Steps && l.count - channel >= W * kLanes;
 #pragma GCC unroll 2
     for (int o = 0; o < Outputs; ++o) {
-      float* to = l.to + (x + o) * l.output + channel;
+      float* to = l.to + o * l.below + channel;
 #pragma GCC unroll 8
       for (int t = 0; t < Steps; ++t, to += l.step)
 #pragma GCC unroll 8
         for (int i = 0; i < W; ++i) {
           Vector sum = total(o, t, i);
           if (whole)
-            *reinterpret_cast<Loose*>(to + i * kLanes) = sum + vector_at(l.base + channel + i * kLanes);
+            *reinterpret_cast<Loose*>(to + i * kLanes) =
+                sum + vector_at(l.base ? l.base + channel + i * kLanes : to + i * kLanes);
           else if (t < l.steps)
             put(sum, l, to + i * kLanes, channel + i * kLanes);
         }
@@ -163,53 +191,53 @@ struct EventSums {
   }
 };
 
-// Outputs of a row from x on, `Outputs` at a time, W vectors of kBlock channels at a time. Returns where it stopped.
+// One output, or it and the one below, W vectors of kBlock channels at a time.
 template <int Steps, int Outputs, int Block, class Weight>
-SNN_HD Size sum_outputs(const Taps& taps, const Events& events, const Weight* weights, const Landing& landing, Size x) {
+void sum_output(const Taps& taps, const Events& events, const void* weights, const Landing& landing) {
   constexpr int kVectors = Block / kLanes, kMost = kAccumulators / Steps / Outputs;
   constexpr int W = kVectors < kMost ? kVectors : kMost < 1 ? 1 : kMost < 4 ? kMost : 4;
-  for (; x + Outputs <= taps.outputs; x += Outputs)
-    for (int v = 0; v < kVectors; v += W) {
-      EventSums<Steps, Outputs, W, Weight> sums = {};
-      const Weight* own = weights + v * kLanes;
-      for (Size ky = 0; ky < taps.kernel_rows; ++ky, own += taps.kernel_cols * taps.tap) {
-        if (taps.rows[ky] < 0) continue;
-        std::int32_t* ends = events.ends + (taps.rows[ky] - taps.first_row) * taps.width;
-        sums.add_taps(own, taps, {events.offsets, events.values, ends}, x);
-      }
-      sums.land(landing, x, Size{v} * kLanes);
+  for (int v = 0; v < kVectors; v += W) {
+    EventSums<Steps, Outputs, W, Weight> sums = {};
+    for (Size k = 0; k < taps.kernel_cols;) {
+      Span spans[kMostSpans];
+      const Size count = spans_of(taps, k, spans);
+      for (Size i = 0; i < count; ++i)
+        sums.add_rows(static_cast<const Weight*>(weights) + v * kLanes, taps, events, spans[i]);
     }
-  return x;
-}
-
-// Two outputs at a time where registers hold the sums of all channels of both.
-template <int Steps, int Block, class Weight>
-void sum_row(const Taps& taps, const Events& events, const void* weights, const Landing& landing) {
-  const auto own = static_cast<const Weight*>(weights);
-  Size x = 0;
-  if constexpr (Steps >= 4 && 2 * Steps * (Block / kLanes) <= kAccumulators)
-    x = sum_outputs<Steps, 2, Block>(taps, events, own, landing, x);
-  sum_outputs<Steps, 1, Block>(taps, events, own, landing, x);
-}
-
-using SumRow = void (*)(const Taps&, const Events&, const void*, const Landing&);
-
-template <int Block, class Weight>
-SumRow sum_of(int steps) {
-  switch (steps) {
-    case 1: return sum_row<1, Block, Weight>;
-    case 2: return sum_row<2, Block, Weight>;
-    case 4: return sum_row<4, Block, Weight>;
-    default: return sum_row<8, Block, Weight>;
+    sums.land(landing, Size{v} * kLanes);
   }
 }
 
-inline SumRow sum_of(const EventSynapse& s, int steps) {
+using SumOutput = void (*)(const Taps&, const Events&, const void*, const Landing&);
+
+// For one output, and for two where registers hold the sums of all channels of both (null elsewhere).
+struct Summing {
+  SumOutput one, two;
+};
+
+template <int Steps, int Block, class Weight>
+Summing summing() {
+  constexpr bool kBoth = 2 * Steps * (Block / kLanes) <= kAccumulators;
+  if constexpr (kBoth) return {sum_output<Steps, 1, Block, Weight>, sum_output<Steps, 2, Block, Weight>};
+  return {sum_output<Steps, 1, Block, Weight>, nullptr};
+}
+
+template <int Block, class Weight>
+Summing summing(int steps) {
+  switch (steps) {
+    case 1: return summing<1, Block, Weight>();
+    case 2: return summing<2, Block, Weight>();
+    case 4: return summing<4, Block, Weight>();
+    default: return summing<8, Block, Weight>();
+  }
+}
+
+inline Summing summing(const EventSynapse& s, int steps) {
   const bool wide = s.block == 32;
   switch (s.type) {
-    case Weights::f32: return wide ? sum_of<32, float>(steps) : sum_of<16, float>(steps);
-    case Weights::bf16: return wide ? sum_of<32, StoredBf16>(steps) : sum_of<16, StoredBf16>(steps);
-    default: return wide ? sum_of<32, std::int8_t>(steps) : sum_of<16, std::int8_t>(steps);
+    case Weights::f32: return wide ? summing<32, float>(steps) : summing<16, float>(steps);
+    case Weights::bf16: return wide ? summing<32, StoredBf16>(steps) : summing<16, StoredBf16>(steps);
+    default: return wide ? summing<32, std::int8_t>(steps) : summing<16, std::int8_t>(steps);
   }
 }
 

@@ -61,8 +61,8 @@ class TileEvents {
                        : block.steps == 2 ? list_events<2>
                                           : list_events<1>;
       events.ends[-1] = 0;
-      run(low, low + (block.steps == 8 ? from_.cells() : 0), from_.channels, positions_, s_.inputs, shift, s_.block,
-          scratch, events);
+      run(low, low + (block.steps == 8 ? from_.cells() : 0), from_.channels, positions_, from_.width, s_.inputs, shift,
+          s_.block, scratch, events);
     });
   }
 
