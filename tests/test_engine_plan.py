@@ -39,7 +39,7 @@ def layers(found):
 
 MODELS = {
     'lenet': (lambda: LeNet5(), (1, 32, 32)),
-    'vgg': (lambda: VGG(width=2, convolutions=(1, 1, 2, 2, 2)), (3, 32, 32)),
+    'vgg': (lambda: VGG(width=2, convolutions=(1, 1, 1, 1, 1)), (3, 32, 32)),
     'resnet': (lambda: ResNet(width=2, blocks=(1, 1, 1, 1)), (3, 32, 32)),
     'unet': (lambda: UNet(width=2), (1, 32, 32)),
     'tiny_yolo': (lambda: TinyYolo(width=1, num_classes=2), (3, 64, 64)),
@@ -51,11 +51,11 @@ def test_models(name):
     torch.manual_seed(0)
     make, shape = MODELS[name]
     x = torch.rand(6, *shape)
-    found = planned(trained(make(), x), x)
+    found = planned(trained(make(), x), x, recipe='spiking_yolo' if name == 'tiny_yolo' else 'layerwise')
     assert not any(isinstance(step, Dense) for step in found.steps)
 
 
-@pytest.mark.parametrize('recipe', ['default', 'ijcai22', 'spiking_yolo', 'channelwise'])
+@pytest.mark.parametrize('recipe', ['default', 'ijcai22', 'channelwise'])
 def test_recipes(recipe):
     torch.manual_seed(0)
     x = torch.rand(6, 1, 32, 32)

@@ -17,24 +17,27 @@ if TYPE_CHECKING:
 
 
 class Folded(Timed):
-    """A call that knows time, as one of [T * B, ...].
+    """A call as the network makes it, as one of [T * B, ...].
 
-    apart: which of its inputs have T and B apart in the network; out: whether its output has. once: whether it reads
-    the first step alone.
+    samples: shapes of one sample of its inputs; apart: which of them have T and B apart in the network; out: whether
+    its output has. once: whether it reads the first step alone.
     """
 
-    def __init__(self, call: nn.Module, apart: list[bool], out: bool, once: bool = False) -> None:
+    def __init__(
+        self, call: nn.Module, samples: list[tuple[int, ...]], apart: list[bool], out: bool, once: bool = False
+    ) -> None:
         super().__init__()
-        self.call, self.apart, self.out, self.once = call, apart, out, once
+        self.call, self.samples, self.apart, self.out, self.once = call, samples, apart, out, once
         for module in call.modules():
             if isinstance(module, Timed):
                 module.clock = self.clock
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The result [T * B, ...] of inputs of that form."""
-        if self.once:
-            inputs = tuple(self.unfold(x)[0] for x in inputs)
-        given = (self.unfold(x) if apart else x for x, apart in zip(inputs, self.apart, strict=True))
+        given = []
+        for x, sample, apart in zip(inputs, self.samples, self.apart, strict=True):
+            x = x.reshape(len(x), *sample)
+            given.append(self.unfold(x)[0] if self.once else self.unfold(x) if apart else x)
         found = self.call(*given)
         return found.flatten(0, 1) if self.out else found
 
@@ -50,32 +53,20 @@ def dense(walk: 'Walk', node: fx.Node, why: str) -> Map:
     inputs = [before for before in node.all_input_nodes if before.op != 'get_attr']
     try:
         sources = tuple(walk.made.hold(f'{n.name}.currents', walk.mapped(walk.values[n])) for n in inputs)
-        apart = [walk.apart(n) for n in inputs]
+        samples, apart = [walk.sample(n) for n in inputs], [walk.apart(n) for n in inputs]
         target = walk.made.slot(node.name, 'currents', walk.sample(node))
-        call = _alone(walk, node, inputs, sources)
     except UnsupportedError as error:
         raise PlanError(f'{graph.where(walk.net, node)} can be run neither by events nor in torch: {error}') from error
     module = walk.module(node)
     once = isinstance(module, PoissonInput) or (isinstance(module, Spiking) and module.constant_input)
-    if isinstance(module, Timed | Stateful) or walk.apart(node) or any(apart):
-        call = Folded(call, apart, walk.apart(node), once)
+    call = Folded(_alone(walk, node, inputs), samples, apart, walk.apart(node), once)
     walk.made.steps.append(Dense(graph.describe(walk.net, node), target, sources, call, why))
     return walk.made.map(target)
 
 
-def _alone(walk: 'Walk', node: fx.Node, inputs: list[fx.Node], sources: tuple[int, ...]) -> nn.Module:
-    """One call as a graph of its own, with modules of its own, of what these slots hold."""
+def _alone(walk: 'Walk', node: fx.Node, inputs: list[fx.Node]) -> nn.Module:
+    """One call as a graph of its own, with modules of its own."""
     alone = fx.Graph()
     given = {before: alone.placeholder(before.name) for before in inputs}
-    for before, source in zip(inputs, sources, strict=True):
-        flat, sample = walk.made.slots[source].flat, walk.sample(before)
-        if not flat and len(sample) == 1:
-            given[before] = alone.call_method('flatten', (given[before], 1 + walk.apart(before)))
-        elif flat and len(sample) == 3:
-            given[before] = alone.call_method('unflatten', (given[before], -1, sample))
-
-    def twin(before: fx.Node) -> fx.Node:
-        return given[before] if before in given else alone.node_copy(before)
-
-    alone.output(alone.node_copy(node, twin))
+    alone.output(alone.node_copy(node, lambda before: given.get(before) or alone.node_copy(before)))
     return copy.deepcopy(fx.GraphModule(walk.net, alone))
