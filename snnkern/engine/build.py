@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from snnkern.backends.events import MOST, Layer, Pool, Slot, Synapse
-from snnkern.engine.axes import Axes, plain, same
+from snnkern.backends.events import MOST, Axis, Layer, Pool, Slot, Synapse
+from snnkern.engine.axes import Axes, composed, plain, same
 from snnkern.engine.plan import Step
 from snnkern.engine.values import Map, Part, UnsupportedError, joined
 from snnkern.neurons import Neuron
@@ -96,17 +96,20 @@ class Builder:
         bias = None if bias is None else bias.reshape(-1).expand(x.channels).contiguous()
         self.steps.append(Layer(name, target, synapses, bias, tuple(currents), **neuron))
 
-    def settled(self, x: Map) -> Map:
-        """The map with its sums over windows as slots of their own, where bytes can hold them."""
-        parts = []
-        for part in x.parts:
-            source = self.slots[part.source]
-            if not part.window or source.bound * part.rows.kernel * part.cols.kernel > MOST:
-                parts.append(part)
-                continue
-            target = self.pool(f'{source.name}.sum', part.source, 'sum', (part.rows, part.cols))
-            parts.append(replace(part, source=target, rows=same(part.rows.out), cols=same(part.cols.out)))
-        return replace(x, parts=tuple(parts))
+    def ready(self, x: Map, rows: Axis, cols: Axis) -> Map:
+        """The map as a layer of these axes can read it: sums over windows that several of its taps would add up, and
+        crops that it would look beyond, become slots of their own, where bytes can hold them."""
+        several = rows.kernel * cols.kernel > 1
+        return replace(x, parts=tuple(self._ready(part, rows, cols, several) for part in x.parts))
+
+    def _ready(self, part: Part, rows: Axis, cols: Axis, several: bool) -> Part:
+        together = composed(rows, part.rows) and composed(cols, part.cols)
+        source = self.slots[part.source]
+        cells = part.rows.kernel * part.cols.kernel
+        if part.weight.dim() > 1 or (together and not (part.window and several)) or source.bound * cells > MOST:
+            return part
+        target = self.pool(f'{source.name}.sum', part.source, 'sum', (part.rows, part.cols))
+        return replace(part, source=target, rows=same(part.rows.out), cols=same(part.cols.out))
 
     def pool(self, name: str, source: int, mode: str, axes: Axes) -> int:
         """A pool of all channels of a slot; the slot that it writes."""

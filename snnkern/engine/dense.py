@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 
 from snnkern.convert import graph
 from snnkern.convert.coding import PoissonInput
-from snnkern.convert.layers import Timed
+from snnkern.convert.layers import Spiking, Timed
 from snnkern.engine.plan import Dense, PlanError
 from snnkern.engine.values import Map, UnsupportedError
 from snnkern.nn.state import Stateful
@@ -50,28 +50,23 @@ class Folded(Timed):
 
 def dense(walk: 'Walk', node: fx.Node, why: str) -> Map:
     """A step in torch for a call, and what it gives. Raises PlanError where even that cannot be."""
-    names = [before for before in node.all_input_nodes if before.op != 'get_attr']
+    inputs = [before for before in node.all_input_nodes if before.op != 'get_attr']
     try:
-        sources = tuple(walk.made.hold(f'{n.name}.currents', walk.mapped(walk.values[n])) for n in names)
-        samples = [walk.sample(n) for n in names]
-        sample = walk.sample(node)
-        target = walk.made.slot(node.name, 'currents', sample)
+        sources = tuple(walk.made.hold(f'{n.name}.currents', walk.mapped(walk.values[n])) for n in inputs)
+        samples, apart = [walk.sample(n) for n in inputs], [walk.apart(n) for n in inputs]
+        target = walk.made.slot(node.name, 'currents', walk.sample(node))
     except UnsupportedError as error:
         raise PlanError(f'{graph.where(walk.net, node)} can be run neither by events nor in torch: {error}') from error
-    apart = [len(walk.shape(n)) - len(shape) == 2 for n, shape in zip(names, samples, strict=True)]
-    out, coded = len(walk.shape(node)) - len(sample) == 2, isinstance(walk.module(node), PoissonInput)
-    call = Folded(_alone(walk, node, names), samples, apart, out, coded)
+    module = walk.module(node)
+    once = isinstance(module, PoissonInput) or (isinstance(module, Spiking) and module.constant_input)
+    call = Folded(_alone(walk, node, inputs), samples, apart, walk.apart(node), once)
     walk.made.steps.append(Dense(graph.describe(walk.net, node), target, sources, call, why))
     return walk.made.map(target)
 
 
-def _alone(walk: 'Walk', node: fx.Node, inputs: list[fx.Node]) -> fx.GraphModule:
+def _alone(walk: 'Walk', node: fx.Node, inputs: list[fx.Node]) -> nn.Module:
     """One call as a graph of its own, with modules of its own."""
     alone = fx.Graph()
-    named = {before: alone.placeholder(before.name) for before in inputs}
-
-    def twin(before: fx.Node) -> fx.Node:
-        return named[before] if before in named else alone.node_copy(before)
-
-    alone.output(alone.node_copy(node, twin))
+    given = {before: alone.placeholder(before.name) for before in inputs}
+    alone.output(alone.node_copy(node, lambda before: given.get(before) or alone.node_copy(before)))
     return copy.deepcopy(fx.GraphModule(walk.net, alone))

@@ -41,8 +41,8 @@ class Sized(fx.Proxy):
         """Of the tensor."""
         real = self._real.shape
         lead = next((i for i in range(1, len(real)) if math.prod(real[:i]) == self.tracer.samples), len(real))
-        own = self.tracer.create_proxy('call_function', getattr, (self, 'shape'), {})
-        return *(own[i] for i in range(lead)), *real[lead:]
+        lengths = (self.tracer.create_proxy('call_method', 'size', (self, i), {}) for i in range(lead))
+        return *lengths, *real[lead:]
 
     def size(self, dim: int | None = None) -> Any:
         """As a tensor's."""
@@ -78,9 +78,10 @@ class Tracer(fx.Tracer):
         if self.running:
             return forward(*args, **kwargs)
         if not isinstance(m, SeqToANNContainer):
-            if m not in self.submodule_paths:  # made within a forward
-                self.submodule_paths[m] = f'made_{len(self.submodule_paths)}'
-                self.root.add_module(self.submodule_paths[m], m)
+            paths = self.submodule_paths
+            if paths is not None and m not in paths:  # made within a forward
+                paths[m] = f'made_{len(paths)}'
+                self.root.add_module(paths[m], m)
             return super().call_module(m, forward, args, kwargs)
         (x,) = args
         return nn.Sequential.forward(m, x.flatten(0, 1)).unflatten(0, tuple(x.shape[:2]))
@@ -127,6 +128,7 @@ def traced(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, dict[fx.N
         raise PlanError(f'torch.fx cannot trace {type(model).__name__}: {error}') from error
     reset(twin)
     names = {node.name: value for node, value in tracer.real.items()}  # a GraphModule copies its graph
+    net.graph.eliminate_dead_code()  # what nobody reads need not be computed
     for node in net.graph.nodes:
         node.stack_trace = re.sub(OWN_FRAME, '', node.stack_trace or '')
     return net, {n: pytree.tree_map(shape_of, names[n.name]) for n in net.graph.nodes if n.name in names}

@@ -1,12 +1,17 @@
 """What stands before and behind the steps of a plan: both run once a call."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from snnkern import _arguments as arguments
 from snnkern.backends.events import MOST
+from snnkern.engine.plan import Output
+
+if TYPE_CHECKING:
+    from snnkern.engine.walk import Walk
 
 # What inputs are: [B, ...]; or [T, B, ...], the same at every step, counts of events, or anything.
 KINDS = ('given', 'constant', 'counts', 'currents')
@@ -40,8 +45,6 @@ class Stem(nn.Module):
                     'x must be the same at every step, as the example was that the network was planned for'
                 )
             return x[:1]
-        if self.kind == 'counts' and not counts(x):
-            raise ValueError(f'x must be whole numbers of magnitude <= {MOST}, as the example was, got others')
         return x
 
 
@@ -50,16 +53,12 @@ def steady(x: Tensor) -> bool:
     return len(x) == 1 or arguments.repeated(x) or torch.equal(x[1:], x[:-1])
 
 
-def counts(x: Tensor) -> bool:
-    """Whether x is whole numbers that a slot of counts can hold."""
-    return bool((x == x.round()).all()) and bool((x.abs() <= MOST).all())
-
-
 def kind_of(x: Tensor) -> str:
     """What an example [T, B, ...] is: one of KINDS."""
     if len(x) > 1 and steady(x):
         return 'constant'
-    return 'counts' if counts(x) and 2 * int(x.count_nonzero()) <= x.numel() else 'currents'
+    whole = bool((x == x.round()).all()) and bool((x.abs() <= MOST).all())
+    return 'counts' if whole and 2 * int(x.count_nonzero()) <= x.numel() else 'currents'
 
 
 class Tail(nn.Module):
@@ -72,3 +71,21 @@ class Tail(nn.Module):
     def forward(self, means: tuple[Tensor, ...]) -> Any:
         """What the network returns."""
         return self.net(*means)
+
+
+def stem(walk: 'Walk', kind: str) -> tuple[Stem, tuple[int, ...]]:
+    """The stem of a walk, and the slots that it fills. kind: of the inputs, one of KINDS."""
+    walk.stem.output(tuple(walk.given.values()))
+    constants = [value.contiguous() for value in walk.made.constants.values()]
+    return Stem(fx.GraphModule(walk.net, walk.stem), constants, kind), (*walk.given, *walk.made.constants)
+
+
+def ended(walk: 'Walk') -> tuple[Any, Tail | None]:
+    """The outputs of a plan, and its tail if it needs one."""
+    nodes, form = pytree.tree_flatten(walk.run())
+    ends = [walk.ended(node) for node in nodes]
+    outputs = tuple(map(Output, walk.means.values()))
+    if ends == [*walk.means]:
+        return pytree.tree_unflatten(outputs, form), None
+    walk.tail.output(pytree.tree_unflatten(ends, form))
+    return outputs, Tail(fx.GraphModule(walk.net, walk.tail))

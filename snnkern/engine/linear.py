@@ -40,7 +40,7 @@ def conv(walk: 'Walk', x: Map, out: tuple[int, ...], weight: Tensor, bias: Tenso
         padding = [gap * (k - 1) // 2 if padding == 'same' else 0 for gap, k in zip(gaps, kernel, strict=True)]
     sizes = (x.height, x.width), out[1:], kernel, strides, pair(padding), gaps
     rows, cols = (Axis(*numbers) for numbers in zip(*sizes, strict=True))
-    return _ready(walk, x, kernel).linear(weight.detach().float(), rows, cols, groups, bias)
+    return walk.made.ready(x, rows, cols).linear(weight.detach().float(), rows, cols, groups, bias)
 
 
 def conv_module(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
@@ -67,7 +67,7 @@ def conv_transpose(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
     how = module.stride, module.padding, module.dilation
     sizes = (x.height, x.width), out, kernel, *map(pair, how)  # type: ignore[arg-type]
     rows, cols = (transposed(*numbers) for numbers in zip(*sizes, strict=True))
-    return _ready(walk, x, kernel).linear(weight.flip(-2, -1), rows, cols, module.groups, module.bias)
+    return walk.made.ready(x, rows, cols).linear(weight.flip(-2, -1), rows, cols, module.groups, module.bias)
 
 
 def linear(walk: 'Walk', x: Map, weight: Tensor, bias: Tensor | None) -> Map:
@@ -76,7 +76,7 @@ def linear(walk: 'Walk', x: Map, weight: Tensor, bias: Tensor | None) -> Map:
     size = x.height, x.width
     rows, cols = (Axis(n, 1, n) for n in size)
     wide = weight.detach().float().view(len(weight), x.channels, *size)
-    return replace(_ready(walk, x, size).linear(wide, rows, cols, bias=bias), flat=True)
+    return replace(walk.made.ready(x, rows, cols).linear(wide, rows, cols, bias=bias), flat=True)
 
 
 def linear_module(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
@@ -90,11 +90,6 @@ def linear_call(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
     return linear(walk, x, _fixed(weight), None if bias is None else _fixed(bias))
 
 
-def _ready(walk: 'Walk', x: Map, kernel: Sequence[int]) -> Map:
-    """The map as a kernel is to read it: one of more than a cell reads windows' sums, once computed."""
-    return walk.made.settled(x) if max(kernel) > 1 else x
-
-
 def norm(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
     return normed(x, walk.module(node))
 
@@ -105,20 +100,6 @@ def normed(x: Map, module: Any) -> Map:
         raise UnsupportedError('it normalises the features of flattened maps')
     a, b = line(module)
     return x.scaled(a.view(-1, 1, 1)).shifted(b.view(-1, 1, 1))
-
-
-class Line(nn.Module):
-    """a * x + b of each channel, of samples [C] or [C, H, W]."""
-
-    def __init__(self, a: Tensor, b: Tensor) -> None:
-        super().__init__()
-        self.register_buffer('a', a)
-        self.register_buffer('b', b)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., C, H, W], or up to two leading dimensions and [C]."""
-        a, b = self.get_buffer('a'), self.get_buffer('b')
-        return x * a.view(-1, 1, 1) + b.view(-1, 1, 1) if x.dim() > 3 else x * a + b
 
 
 def line(module: Any) -> tuple[Tensor, Tensor]:
@@ -190,7 +171,8 @@ def nearest(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
     out = walk.sample(node)[1:]
     if mode != 'nearest' or out[0] % x.height or out[1] % x.width:
         raise UnsupportedError(f'mode {mode!r} from {(x.height, x.width)} to {tuple(out)} does not repeat cells')
-    return x.summed(*(Axis(n, m, rate=m // n) for n, m in zip((x.height, x.width), out, strict=True)))
+    axes = [Axis(n, m, rate=m // n) for n, m in zip((x.height, x.width), out, strict=True)]
+    return walk.made.ready(x, *axes).summed(*axes)
 
 
 def difference(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
@@ -203,8 +185,8 @@ def difference(walk: 'Walk', node: fx.Node, x: Map, args: list[Any]) -> Map:
     if x.height % outs[0] or x.width % outs[1]:
         raise UnsupportedError('its windows do not fill the map')
     means = x.summed(*axes).scaled(torch.tensor(-1.0 / k**2))
-    back = (Axis(out, n, rate=n // out) for n, out in zip((x.height, x.width), outs, strict=True))
-    return x.plus(walk.made.settled(means).summed(*back))
+    back = [Axis(out, n, rate=n // out) for n, out in zip((x.height, x.width), outs, strict=True)]
+    return x.plus(walk.made.ready(means, *back).summed(*back))
 
 
 def _rank(x: Map, dims: int) -> None:

@@ -8,12 +8,13 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from snnkern._checks import whole
+from snnkern.backends.events import Pool
 from snnkern.convert.layers import Timed
 from snnkern.convert.network import SNN
 from snnkern.engine.direct import shape_of, traced
-from snnkern.engine.ends import Stem, Tail, kind_of
-from snnkern.engine.plan import Output, Plan, PlanError
-from snnkern.engine.walk import Early, Late, Size, Walk
+from snnkern.engine.ends import ended, kind_of, stem
+from snnkern.engine.plan import Dense, Plan, PlanError
+from snnkern.engine.walk import Walk
 
 ROWS = 3  # samples of the example that a trial runs on: few, and no size that a network may have by itself
 
@@ -126,19 +127,11 @@ def observed(net: fx.GraphModule, inputs: list[Tensor]) -> dict[fx.Node, Any]:
 
 
 def finished(walk: Walk, shapes: tuple[tuple[int, ...], ...], kind: str = 'given') -> Plan:
-    """The plan of a walk."""
-    leaves, form = pytree.tree_flatten(walk.run())
-    if any(isinstance(leaf, Early | Size) for leaf in leaves) and not walk.made.steps:
+    """The plan of a walk. kind: of the inputs, one of `ends.KINDS`."""
+    outputs, tail = ended(walk)
+    if not any(
+        isinstance(step, Dense) or step.neuron is not None for step in walk.made.steps if not isinstance(step, Pool)
+    ):
         raise PlanError('the network has no neurons')
-    ends = []
-    for i, leaf in enumerate(leaves):
-        ends.append(leaf.node if isinstance(leaf, Late) else walk.mean(walk.mapped(leaf), f'output_{i}'))
-    walk.tail.output(pytree.tree_unflatten(ends, form))
-    outputs = tuple(map(Output, walk.means.values()))
-    slots, constants = [*walk.given], [*walk.made.constants]
-    walk.stem.output(tuple(walk.given.values()))
-    made = Stem(fx.GraphModule(walk.net, walk.stem), [walk.made.constants[slot] for slot in constants], kind)
-    plain = ends == list(walk.means)
-    tail = None if plain else Tail(fx.GraphModule(walk.net, walk.tail))
-    named = pytree.tree_unflatten(list(outputs), form) if plain else outputs
-    return Plan(walk.made.slots, walk.made.steps, made, (*slots, *constants), named, shapes, kind != 'given', tail)
+    first, inputs = stem(walk, kind)
+    return Plan(walk.made.slots, walk.made.steps, first, inputs, outputs, shapes, kind != 'given', tail)

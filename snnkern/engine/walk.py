@@ -1,21 +1,20 @@
 """From a graph of calls to a program: what each node is, as a map, as part of the stem, or as part of the tail."""
 
-import math
-from dataclasses import dataclass
+import operator
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from snnkern import nn as layers
 from snnkern.backends.events import MOST
 from snnkern.convert import graph
-from snnkern.convert.affine import name_of
 from snnkern.convert.coding import PoissonInput
 from snnkern.convert.layers import Analogue, OverTime, Timed
 from snnkern.engine import linear, ops, spiking
 from snnkern.engine.build import Builder
 from snnkern.engine.dense import dense
+from snnkern.engine.nodes import Early, Late, Nodes, Size, attribute, called
 from snnkern.engine.plan import PlanError
 from snnkern.engine.values import Map, Padded, UnsupportedError
 
@@ -23,32 +22,10 @@ ADDS = ('add', 'iadd')
 SIZES = ('getattr', 'size', 'dim', 'len', 'numel')
 
 
-@dataclass(frozen=True)
-class Early:
-    """What depends on no spikes: a node of the stem."""
-
-    node: fx.Node
-
-
-@dataclass(frozen=True)
-class Late:
-    """What comes behind the means over time: a node of the tail."""
-
-    node: fx.Node
-
-
-@dataclass(frozen=True)
-class Size:
-    """Numbers that come from the shape of a map, as they are for the example."""
-
-    value: Any
-
-
-class Walk:
+class Walk(Nodes):
     """The program of a graph, made node by node.
 
-    net: whose graph it is. known: for each node the shape of what it gives for an example, its value if that is no
-    tensor. samples: T * B of that example. strict: whether to refuse what is not run by events. linear: whether calls
+    net, known, samples: see `Nodes`. strict: whether to refuse what is not run by events. linear: whether calls
     behind the last neurons that are no `Analogue` layers are linear, and may be computed from means. varying: whether
     the inputs differ from step to step.
     """
@@ -56,7 +33,7 @@ class Walk:
     def __init__(
         self, net: fx.GraphModule, known: dict[fx.Node, Any], samples: int, strict: bool, linear: bool, varying: bool
     ) -> None:
-        self.net, self.known, self.samples = net, known, samples
+        super().__init__(net, known, samples)
         self.strict, self.linear, self.varying = strict, linear, varying
         self.made = Builder()
         self.values: dict[fx.Node, Any] = {}
@@ -64,13 +41,14 @@ class Walk:
         self.given: dict[int, fx.Node] = {}  # slots that the stem fills, and its nodes
         self.currents: dict[fx.Node, int] = {}  # nodes of the stem, and their slots
         self.means: dict[fx.Node, int] = {}  # placeholders of the tail, and their slots
+        self.ends: dict[fx.Node, fx.Node] = {}  # maps, and their means in the tail
         self.before = self._before_neurons()
 
     def run(self) -> Any:
-        """Walk all nodes; the output, as a pytree of values."""
+        """Walk all nodes; the output, as a pytree of nodes."""
         for node in self.net.graph.nodes:
             if node.op == 'output':
-                return fx.node.map_arg(node.args[0], self.values.__getitem__)
+                return node.args[0]
             if node not in self.values:
                 self.values[node] = self._visit(node)
         raise AssertionError('a graph has an output')
@@ -83,14 +61,6 @@ class Walk:
                 found.add(node)
         return found
 
-    def module(self, node: fx.Node) -> nn.Module | None:
-        """The module that a node calls."""
-        return graph.module_of(self.net, node)
-
-    def name(self, node: fx.Node) -> str:
-        """The function or method that a node calls."""
-        return '' if node.op == 'call_module' else name_of(node)
-
     def kwargs(self, node: fx.Node) -> dict[str, Any]:
         """Arguments by name."""
         return fx.node.map_arg(dict(node.kwargs), self._plain)
@@ -98,28 +68,6 @@ class Walk:
     def _plain(self, node: fx.Node) -> Any:
         value = self.values[node]
         return value.value if isinstance(value, Size) else value
-
-    def shape(self, node: Any) -> tuple[int, ...]:
-        """Of a node's tensor for the example, with time and batch."""
-        return tuple(self.known[node])
-
-    def sample(self, node: Any) -> tuple[int, ...]:
-        """The same without time and batch. Raises UnsupportedError if it has no such shape."""
-        return self.sample_of(self.known[node])
-
-    def sample_of(self, shape: Any) -> tuple[int, ...]:
-        """A shape without time and batch."""
-        if not isinstance(shape, torch.Size):
-            raise UnsupportedError('it gives something other than a tensor')
-        lead = next((i for i in range(1, len(shape) + 1) if math.prod(shape[:i]) == self.samples), None)
-        if lead is None:
-            raise UnsupportedError(f'it mixes inputs: shape {tuple(shape)} for {self.samples} samples')
-        return tuple(shape[lead:])
-
-    def place(self, node: Any, dim: int) -> int:
-        """A dimension of a node's tensor as one of a sample's; negative for time and batch."""
-        shape = self.shape(node)
-        return dim % len(shape) - (len(shape) - len(self.sample(node)))
 
     def mapped(self, value: Any) -> Map:
         """A value as a map: what comes from the stem becomes a slot of currents."""
@@ -157,15 +105,16 @@ class Walk:
             return where.node_copy(node)
         if kind is Early or isinstance(value, Size):
             raise UnsupportedError('it computes with the size of a batch')
-        self.values[node] = Late(self.mean(self.mapped(value), node.name))
-        return self.values[node].node
+        if node not in self.ends:
+            self.ends[node] = self.mean(self.mapped(value), self.label(node))
+        return self.ends[node]
 
     def late(self, node: fx.Node) -> Late:
         """The same call in the tail, on means over time."""
         module = self.module(node)
         if ops.CALLS.get(self.name(node)) is ops.reshape:  # its numbers may be those of a batch
             before = self._twin(graph.source(node), self.tail, Late)
-            return Late(self.tail.call_method('reshape', (before, (-1, *self.sample(node)))))
+            return Late(self._reshaped(before, self.sample(node)))
         if isinstance(module, OverTime):
             return Late(self._twin(graph.source(node), self.tail, Late))
         twin = self.tail.node_copy(node, lambda n: self._twin(n, self.tail, Late))
@@ -175,12 +124,26 @@ class Walk:
 
     def mean(self, value: Map, name: str) -> fx.Node:
         """Its mean over time, for the tail."""
-        nodes = []
-        for slot in self.made.rest(name, value):
-            nodes.append(self.tail.placeholder(f'mean_{len(self.means)}'))
-            self.means[nodes[-1]] = slot
+        nodes, shape = [], value.kept
+        for number in self.made.rest(name, value):
+            slot = self.made.slots[number]
+            node = self.tail.placeholder(f'mean_{len(self.means)}')
+            self.means[node] = number
+            nodes.append(node if slot.flat == (len(shape) == 1) else self._reshaped(node, (slot.channels, *shape[1:])))
         node = nodes[0] if len(nodes) == 1 else self.tail.call_function(torch.cat, (nodes, 1))
-        return self.tail.call_method('flatten', (node, 1)) if value.flat and value.kept != value.shape else node
+        return node if shape == value.shape else self._reshaped(node, value.shape)
+
+    def _reshaped(self, node: fx.Node, sample: tuple[int, ...]) -> fx.Node:
+        return self.tail.call_method('reshape', (node, (-1, *sample)))
+
+    def ended(self, node: Any) -> fx.Node:
+        """What the network returns, in the tail."""
+        if not isinstance(node, fx.Node):
+            raise PlanError(f'the network returns {node!r} beside its tensors')
+        try:
+            return self._twin(node, self.tail, Late)
+        except UnsupportedError as error:
+            raise PlanError(f'{graph.where(self.net, node)} is no output of an engine: {error}') from error
 
     def _visit(self, node: fx.Node) -> Any:
         values = [self.values[before] for before in node.all_input_nodes]
@@ -195,7 +158,7 @@ class Walk:
     def _made(self, node: fx.Node, values: list[Any]) -> Any:
         module, signals = self.module(node), [v for v in values if isinstance(v, Map | Padded)]
         if node.op == 'get_attr':
-            return _attribute(self.net, str(node.target))
+            return attribute(self.net, str(node.target))
         if isinstance(module, spiking.NEURONS):
             return self._neurons(node, module, values)
         if isinstance(module, OverTime):
@@ -209,7 +172,8 @@ class Walk:
         if isinstance(module, Analogue) and not module.per_step and node not in self.before:
             return self.late(node)
         if isinstance(module, Timed):
-            raise UnsupportedError('it is not linear')
+            each = isinstance(module, Analogue) and module.per_step
+            raise UnsupportedError('it is applied to every step (readout="original")' if each else 'it is not linear')
         if self.name(node) in SIZES and not isinstance(self.known[node], torch.Size):
             return Size(self.known[node])
         return self._linear(node, module, signals[0])
@@ -217,12 +181,19 @@ class Walk:
     def _neurons(self, node: fx.Node, module: nn.Module, values: list[Any]) -> Any:
         normed = isinstance(module, layers.BatchNormNeuron) and module.scale is None
         if normed and isinstance(values[0], Early):  # what is the same at every step is normalised once
-            name = f'norm_{node.name}'
-            self.net.add_submodule(name, linear.Line(*linear.line(module)))
-            twin = self.stem.call_module(name, (values[0].node,))
-            twin.meta['known'] = values[0].node.meta['known']
-            values, normed = [Early(twin), *values[1:]], False
+            values, normed = [self._normed(node, module, values[0].node), *values[1:]], False
         return spiking.neurons(self, node, [self.mapped(value) for value in values], normed)
+
+    def _normed(self, node: fx.Node, norm: nn.Module, x: fx.Node) -> Early:
+        """BatchNorm in the stem."""
+        rows = (1,) * (len(self.sample_of(x.meta['known'])) - 1)
+        for call, value in zip((operator.mul, operator.add), linear.line(norm), strict=True):
+            name = f'{call.__name__}_{node.name}'
+            self.net.register_buffer(name, value.view(-1, *rows))
+            twin = self.stem.call_function(call, (x, self.stem.get_attr(name)))
+            twin.meta['known'] = x.meta['known']
+            x = twin
+        return Early(x)
 
     def _without_signals(self, node: fx.Node, values: list[Any]) -> Any:
         if self.name(node) == 'getitem' and isinstance(values[0], tuple):
@@ -232,7 +203,7 @@ class Walk:
             return self.early(node)
         if any(isinstance(value, Size) for value in values):
             return Size(self.known[node])
-        return _called(node, fx.node.map_arg(node.args, self._plain), self.kwargs(node))
+        return called(node, fx.node.map_arg(node.args, self._plain), self.kwargs(node))
 
     def _linear(self, node: fx.Node, module: nn.Module | None, x: Map | Padded) -> Any:
         handler = (
@@ -263,24 +234,8 @@ class Walk:
         if not isinstance(value, Map) or len(node.users) < 2 or not any(part.dense for part in value.parts):
             return value
         adding = (self.name(user) in ADDS or _reads_sums(self.module(user)) for user in node.users)
-        return self.made.rested(node.name, value) if all(adding) else value
+        return self.made.rested(self.label(node), value) if all(adding) else value
 
 
 def _reads_sums(module: nn.Module | None) -> bool:
     return isinstance(module, spiking.NEURONS) and not isinstance(module, layers.BatchNormNeuron)
-
-
-def _attribute(net: nn.Module, path: str) -> Any:
-    owner, _, name = path.rpartition('.')
-    value = getattr(net.get_submodule(owner), name)
-    return value.detach() if isinstance(value, Tensor) else value
-
-
-def _called(node: fx.Node, args: Any, kwargs: Any) -> Any:
-    """A call of constants."""
-    target: Any = node.target
-    if node.op == 'call_method':
-        return getattr(args[0], target)(*args[1:], **kwargs)
-    if node.op == 'call_function':
-        return target(*args, **kwargs)
-    raise UnsupportedError('it takes no signal')
