@@ -86,7 +86,7 @@ class Engine:
         """The answer after each step: (1, out), (2, out), ..., (T, out), each the mean so far, [B, ...].
 
         chunk: how many steps are computed together; 1 computes no step before it is asked for. The steps have states of
-        their own, so that other calls may come in between. x, T, errors: as for a call. Raises ValueError for chunk < 1, and
+        their own, so that other calls may come in between. x, T, errors: as for a call. ValueError for chunk < 1, and
         for chunk < T if a part that runs in torch may need all steps at once.
         """
         whole('chunk', chunk)
