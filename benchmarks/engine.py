@@ -1,7 +1,7 @@
 """The event engine beside everything else that runs a converted network, and beside the network itself.
 
-`python -m benchmarks.engine --data DIR --net resnet20=FILE --net lenet5=FILE --net vgg11=FILE --yolo`. DIR holds
-CIFAR-10 and MNIST (see `snnkern.data.dataset`), FILE trained weights (see `benchmarks.engine_nets`).
+`python -m benchmarks.engine --data DIR --net resnet20=FILE --net lenet5=FILE --net vgg11=FILE --yolo 8`. DIR
+holds CIFAR-10 and MNIST (see `snnkern.data.dataset`), FILE trained weights (see `benchmarks.engine_nets`).
 
 First, for each network, in a process of its own: accuracy on the test images of the network, of SNNs converted for each
 asked T and for the smallest T that is within half a point of the network, and of their engines, which must give the
@@ -75,7 +75,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--net', action='append', default=[], metavar='NAME=FILE', help=f'one of {", ".join(DATA)}; may be repeated'
     )
-    parser.add_argument('--yolo', action='store_true', help='also Tiny-YOLO, with random weights')
+    parser.add_argument('--yolo', type=numbers, default=[], help='T, by commas, of Tiny-YOLO with random weights')
     parser.add_argument('--size', type=int, default=416, help='pixels of an edge of its image (default: 416)')
     parser.add_argument('--width', type=int, default=16, help='channels of its first layer (default: 16)')
     parser.add_argument('--images', type=int, default=1000, help='test images of the gate (default: 1000)')
@@ -103,7 +103,7 @@ def child(a: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     about = {'about': surroundings(a.allocator), 'load': round(os.getloadavg()[0], 1)}
     if a.part == 'yolo':
-        return {**about, **yolo(a.timesteps, a.width, a.size, a.seconds)}
+        return {**about, **yolo(a.yolo, a.width, a.size, a.seconds)}
     name, _, file = a.net[-1].partition('=')
     net, data = trained(name, Path(file)), Data(name, a.data, a.images)
     if a.part == 'prepare':

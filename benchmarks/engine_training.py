@@ -163,7 +163,7 @@ def table(found: dict[str, Any], threads: int) -> report.Table:
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--data', required=True, help='cifar10:DIR (see snnkern.data.dataset)')
-    parser.add_argument('--steps', type=int, default=100, help='of training before (default: 100)')
+    parser.add_argument('--steps', type=int, default=60, help='of training before (default: 60)')
     parser.add_argument('--rounds', type=int, default=5, help='interleaved rounds (default: 5)')
     parser.add_argument('--threads', type=int, default=1, help='default: 1')
     parser.add_argument('--width', type=int, default=64, help='channels of the first convolution (default: 64)')

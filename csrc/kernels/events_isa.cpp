@@ -13,6 +13,7 @@ inline namespace SNN_ISA {
 namespace {
 
 constexpr Size kTileBytes = Size{384} << 10;  // of events and currents: they share the L2 cache with weights
+constexpr Size kNearBytes = Size{24} << 10;   // of weights: they share the L1 cache with events
 constexpr Size kStepsTogether = 8;            // T is cut at multiples of it only
 
 // A step's counts of n neurons times weights, added to their currents.
@@ -143,6 +144,18 @@ class EventLayer {
     return same;
   }
 
+  struct Part {
+    Size rows, cols;
+  };
+
+  // Taps that all outputs take before the next ones: events of few steps use a weight too seldom for it to come from
+  // further away than the L1 cache.
+  static Part part_of(const EventSynapse& s, int steps, Size bytes) {
+    if (steps > 2 || s.shared || s.rows.kernel * s.cols.kernel * bytes <= kNearBytes)
+      return {s.rows.kernel, s.cols.kernel};
+    return {1, s.cols.kernel * bytes <= kNearBytes ? s.cols.kernel : 1};
+  }
+
   // The first synapse starts from the bias, others from what is there.
   void sum_events(const EventSynapse& s, const TileEvents& tile, char* lists, Size y0, Size y1, Size t0, Size t1,
                   bool begun) const {
@@ -161,24 +174,34 @@ class EventLayer {
         }
         tile.each(lists, [&](const Block& block, const Events& events) {
           const Summing sum = summing(s, block.steps);
-          const Size below = (t1 - t0) * n(), each = s.shared ? 0 : tap, width = run_.program.slots[s.source].width;
-          for (Size y = y0; y < y1;) {
-            const bool both = sum.two && y + 1 < y1;
-            const std::int32_t* look = s.rows.inputs + y * s.rows.kernel;
-            Taps at = {look,          look + s.rows.kernel, s.cols.inputs, s.rows.kernel,
-                       s.cols.kernel, tile.first_row(),     width,         tap,
-                       each};
-            Landing to = {currents_ + (y - y0) * below + (block.first - t0) * n() + channel - c0_,
-                          n(),
-                          below,
-                          t1 - block.first,
-                          begun ? nullptr : base,
-                          s.scales ? scales : nullptr,
-                          count};
-            for (Size x = 0; x < slot_.width; ++x, at.cols += s.cols.kernel, to.to += channels())
-              (both ? sum.two : sum.one)(at, events, weights, to);
-            y += both ? 2 : 1;
-          }
+          const Size below = (t1 - t0) * n(), each = s.shared ? 0 : tap;
+          const Part part = part_of(s, block.steps, tap * size);
+          for (Size ky = 0; ky < s.rows.kernel; ky += part.rows)
+            for (Size kx = 0; kx < s.cols.kernel; kx += part.cols)
+              for (Size y = y0; y < y1;) {
+                const bool both = sum.two && y + 1 < y1, more = begun || ky || kx;
+                const std::int32_t* look = s.rows.inputs + y * s.rows.kernel + ky;
+                Taps at = {look,
+                           look + s.rows.kernel,
+                           s.cols.inputs + kx,
+                           part.rows,
+                           part.cols,
+                           tile.first_row(),
+                           run_.program.slots[s.source].width,
+                           tap,
+                           each};
+                Landing to = {currents_ + (y - y0) * below + (block.first - t0) * n() + channel - c0_,
+                              n(),
+                              below,
+                              t1 - block.first,
+                              more ? nullptr : base,
+                              s.scales ? scales : nullptr,
+                              count};
+                const char* own = weights + (ky * s.cols.kernel + kx) * each * size;
+                for (Size x = 0; x < slot_.width; ++x, at.cols += s.cols.kernel, to.to += channels())
+                  (both ? sum.two : sum.one)(at, events, own, to);
+                y += both ? 2 : 1;
+              }
         });
       }
     }

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +19,8 @@ from snnkern.engine.memory import States
 from snnkern.engine.runner import DENSE, Runner, Stretch
 
 CHOICES = ('auto', 'events', 'dense')
-WORTH = 0.9  # of its predicted time a layer must take no more than this, to be run another way than so far
-ROUNDS, ENOUGH = 3, 0.01  # rounds of a measurement, but no more after so many seconds
+WORTH = 0.9  # of the predicted time of what runs so far, or usually: what another way may take at most
+ROUNDS, ENOUGH = 7, 0.1  # rounds of a layer's measurement, but no more after so many seconds
 SEVERAL, LONG = 4, 0.3  # images that costs are measured on besides one, unless one takes so many seconds
 
 
@@ -47,21 +48,24 @@ class Cost:
         if wanted == 'auto':
             choices.append(DENSE)
         least = min(choices, key=lambda choice: self.of(choice, found))
+        before = max(choices) if before is None else before  # usual are the longest blocks
         if before in choices and self.of(least, found) > WORTH * self.of(before, found):
             return before
         return least
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Seconds, the least of some rounds."""
-    found = []
+def timed(calls: Mapping[Any, Callable[[], object]]) -> dict[Any, float]:
+    """Seconds of each call, the least of some rounds in which all take turns: what disturbs one disturbs all."""
+    found = dict.fromkeys(calls, math.inf)
+    begin = time.perf_counter()
     for _ in range(ROUNDS):
-        start = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - start)
-        if sum(found) > ENOUGH:
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            found[name] = min(found[name], time.perf_counter() - start)
+        if time.perf_counter() - begin > ENOUGH:
             break
-    return min(found)
+    return found
 
 
 def measure(runner: Runner, memory: Mapping[int, Tensor], steps: int) -> list[Cost | None]:
@@ -78,13 +82,15 @@ def measure(runner: Runner, memory: Mapping[int, Tensor], steps: int) -> list[Co
         quiet = own | {s.source: torch.zeros_like(memory[s.source]) for s in step.synapses}
         share = layer_shares(step, {s.source: shares(memory[s.source], steps) for s in step.synapses})
 
-        def seconds(block: int, memory: Mapping[int, Tensor], number: int = number) -> float:
+        def call(block: int, memory: Mapping[int, Tensor], number: int = number) -> Callable[[], object]:
             stretch = Stretch((number,), (max(1, block),), block != DENSE)
-            return timed(lambda: runner.run(stretch, memory, states, steps))
+            return lambda: runner.run(stretch, memory, states, steps)
 
-        dense = seconds(DENSE, own)
-        silent = {block: seconds(block, quiet) for block in share}
-        full = {b: max(0.0, seconds(b, own) - silent[b]) / share[b] if share[b] else 0.0 for b in share}
+        calls = {(block, False): call(block, own) for block in (DENSE, *share)}
+        seconds = timed(calls | {(block, True): call(block, quiet) for block in share})
+        dense = seconds[DENSE, False]
+        silent = {block: seconds[block, True] for block in share}
+        full = {b: max(0.0, seconds[b, False] - silent[b]) / share[b] if share[b] else 0.0 for b in share}
         found.append(Cost(images, dense, silent, full))
     return found
 

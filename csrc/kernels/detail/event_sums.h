@@ -116,8 +116,11 @@ struct EventSums {
       for (int set = 0; set < kSets; ++set)
         one<First, End>(set, weights, events.offsets[e + set], events.values + (e + set) * Steps);
     }
-    if (kSets > 1)
-      for (; e < end; ++e) one<First, End>(0, weights, events.offsets[e], events.values + e * Steps);
+#pragma GCC unroll 8
+    for (int set = 0; set < kSets - 1; ++set) {  // the last few, each to a chain of its own
+      if (e + set >= end) return;
+      one<First, End>(set, weights, events.offsets[e + set], events.values + (e + set) * Steps);
+    }
   }
 
   // All rows of taps. Two outputs walk along their rows together: those of both, of the first, of the second.
@@ -158,7 +161,7 @@ struct EventSums {
 
   // channel: of the first of these sums within the block.
   SNN_HD void land(const Landing& l, Size channel) const {
-    const bool whole = l.base && !l.scales && l.steps >= Steps && l.count - channel >= W * kLanes;
+    const bool whole = !l.scales && l.steps >= Steps && l.count - channel >= W * kLanes;
 #pragma GCC unroll 2
     for (int o = 0; o < Outputs; ++o) {
       float* to = l.to + o * l.below + channel;
@@ -168,7 +171,8 @@ struct EventSums {
         for (int i = 0; i < W; ++i) {
           Vector sum = total(o, t, i);
           if (whole)
-            *reinterpret_cast<Loose*>(to + i * kLanes) = sum + vector_at(l.base + channel + i * kLanes);
+            *reinterpret_cast<Loose*>(to + i * kLanes) =
+                sum + vector_at(l.base ? l.base + channel + i * kLanes : to + i * kLanes);
           else if (t < l.steps)
             put(sum, l, to + i * kLanes, channel + i * kLanes);
         }
@@ -213,7 +217,7 @@ struct Summing {
 
 template <int Steps, int Block, class Weight>
 Summing summing() {
-  constexpr bool kBoth = Steps >= 4 && 2 * Steps * (Block / kLanes) <= kAccumulators;
+  constexpr bool kBoth = 2 * Steps * (Block / kLanes) <= kAccumulators;
   if constexpr (kBoth) return {sum_output<Steps, 1, Block, Weight>, sum_output<Steps, 2, Block, Weight>};
   return {sum_output<Steps, 1, Block, Weight>, nullptr};
 }
