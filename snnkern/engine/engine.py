@@ -39,6 +39,7 @@ class Engine:
 
     def __init__(self, plan: Plan, T: int, weights: str, threads: int | None, choice: str) -> None:
         self.plan, self.T, self.weights = plan, T, weights
+        plan.stem.to(memory_format=torch.channels_last)  # as slots lie, so that nothing is copied
         self.runner = Runner(plan, WEIGHTS[weights], threads)
         self.choices = Choices(self.runner, choice)
         self.readout = Readout(plan)
