@@ -35,9 +35,7 @@ class Stem(nn.Module):
         batch = inputs[0].shape[0 if self.kind == 'given' else 1]
         if self.kind == 'constant':
             if not all(map(steady, inputs)):
-                raise ValueError(
-                    'x must be the same at every step, as the example was for which the network is planned'
-                )
+                raise ValueError('x must be the same at every step, as the example of the plan was')
             inputs = tuple(x[:1] for x in inputs)
         fixed = (self.get_buffer(f'constant_{i}') for i in range(self.count))
         return *(x.float() for x in self.net(*inputs)), *(x.expand(batch, *x.shape) for x in fixed)
