@@ -11,9 +11,10 @@
 
 namespace snn {
 
-inline std::vector<char*> pointers(const std::vector<Address>& addresses) {
-  std::vector<char*> found;
-  for (const Address address : addresses) found.push_back(at<char>(address));
+// Addresses, and whether each is local.
+inline std::vector<EventMemory> memories(const std::vector<Address>& addresses, const std::vector<bool>& local) {
+  std::vector<EventMemory> found;
+  for (std::size_t i = 0; i < addresses.size(); ++i) found.push_back({at<char>(addresses[i]), local[i]});
   return found;
 }
 
@@ -41,7 +42,7 @@ inline void bind_events(py::module_& m) {
       .def(
           "layer",
           [](EventProgram& p, int target, const std::vector<int>& currents, Address bias, const py::bytes& neuron,
-             Address coefficients) {
+             Address coefficients, Address start, std::int64_t starts) {
             EventStep step = {target, EventPooling::none,     {}, currents, at<float>(bias), false,
                               {},     at<float>(coefficients)};
             step.fires = py::len(neuron) > 0;
@@ -49,7 +50,9 @@ inline void bind_events(py::module_& m) {
             p.steps.push_back(step);
           },
           named("target"), py::arg("currents"), named("bias"), py::arg("neuron"), named("coefficients") = 0,
-          "neuron: of pack_neuron, or no bytes: currents are the result. coefficients: [P, channels].")
+          named("start") = 0, named("starts") = 0,
+          "neuron: of pack_neuron, or no bytes: currents are the result. coefficients: [P, channels]. start:\n"
+          "potential before the first step, `starts` numbers: 1, channels, or [height, width, channels].")
       .def(
           "pool",
           [](EventProgram& p, int target, int source, int mode, const AxisNumbers& rows, const AxisNumbers& cols) {
@@ -57,7 +60,11 @@ inline void bind_events(py::module_& m) {
             look.source = source;
             look.rows = event_axis(rows);
             look.cols = event_axis(cols);
-            p.steps.push_back({target, static_cast<EventPooling>(mode), {look}, {}, nullptr, false, {}, nullptr});
+            EventStep step = {};
+            step.target = target;
+            step.pooling = static_cast<EventPooling>(mode);
+            step.synapses = {look};
+            p.steps.push_back(step);
           },
           named("target"), named("source"), named("mode"), py::arg("rows"), py::arg("cols"),
           "rows, cols: address of the inputs [out, kernel], out, kernel.")
@@ -75,15 +82,20 @@ inline void bind_events(py::module_& m) {
       .def(
           "run",
           [](const EventProgram& p, const std::vector<int>& numbers, const std::vector<Address>& buffers,
-             const std::vector<Address>& states, std::int64_t images, std::int64_t steps,
-             const std::vector<int>& blocks, std::int64_t together, int threads) {
-            const auto slots = pointers(buffers), own = pointers(states);
+             const std::vector<bool>& local, const std::vector<Address>& states, const std::vector<bool>& local_states,
+             std::int64_t images, std::int64_t steps, const std::vector<int>& blocks, std::int64_t together, bool fresh,
+             int threads) {
+            const auto slots = memories(buffers, local), own = memories(states, local_states);
             const py::gil_scoped_release released;
-            cpu::event_run({p, numbers, slots, own, blocks, images, steps, together}, threads);
+            cpu::event_run({p, numbers, slots, own, blocks, images, steps, together, fresh}, threads);
           },
-          py::arg("numbers"), py::arg("buffers"), py::arg("states"), named("images"), named("steps"), py::arg("blocks"),
-          named("together") = 1, named("threads") = 1,
-          "Runs the steps `numbers` on buffers, one of each slot; states and blocks: of `numbers`.");
+          py::arg("numbers"), py::arg("buffers"), py::arg("local"), py::arg("states"), py::arg("local_states"),
+          named("images"), named("steps"), py::arg("blocks"), named("together") = 1, named("fresh") = false,
+          named("threads") = 1,
+          "Runs the steps `numbers` on buffers, one of each slot; states and blocks: of `numbers`. local: the buffer "
+          "or\n"
+          "state is not of every image but of threads * together places, or of as many as there are images if those\n"
+          "are fewer than the threads. fresh: states start anew.");
 }
 
 }  // namespace snn

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.conversion import LOOP, SJ_MANY, SJ_STEPS
 from benchmarks.engine_calls import ENGINE, LAYERS
@@ -102,11 +103,14 @@ def training() -> Lines:
     """Milliseconds of the convolutions in a training step."""
     lines = [['input', 'dense, 1 step', 'in 4 steps', FORWARD, f'gradient of {INPUT}', f'gradient of {WEIGHT}',
               'forward by events']]  # fmt: skip
-    for of in load('engine_training')['layers'].values():
+    found = load('engine_training')
+    parts = FORWARD, INPUT, WEIGHT, EVENTS
+    for of in found['layers'].values():
         shares = [f'{of["densities"][n]:.1%}' for n in ('1', '4')]
-        ms = [number(of['ms'][part]) for part in (FORWARD, INPUT, WEIGHT, EVENTS)]
-        lines.append(['x'.join(map(str, of['shape'])), *shares, *ms])
-    return lines
+        lines.append(['x'.join(map(str, of['shape'])), *shares, *(number(of['ms'][part]) for part in parts)])
+    sums = [sum(of['ms'][part] for of in found['layers'].values()) for part in parts]
+    of_all = [f'{total:.0f} ({total / found["step"]:.0%})' for total in sums]
+    return [*lines, [f'all (of a step of {found["step"]:.0f})', '', '', *of_all]]
 
 
 TABLES = {'accuracy': accuracy, 'speed': speed, 'targets': targets, 'density': density, 'training': training}
@@ -128,8 +132,10 @@ def _panel(ax: Axes, of: dict[str, Any]) -> None:
     ax.plot(percent, [p['measured'] for p in of['points']], 'o', color=ORANGE, ms=5, label='events, measured')
     ax.set(xscale='log', yscale='log')
     ax.set_title(f'{of["channels"]} channels, {of["size"]} x {of["size"]}', fontsize=11, color=INK, loc='left')
-    ax.set_xticks([1, 2, 5, 10, 20, 50], ['1', '2', '5', '10', '20', '50'])
-    ax.set_xticks([], minor=True)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter('{x:g}')
+        axis.set_minor_locator(NullLocator())
     ax.tick_params(labelsize=9, colors=INK, length=3)
     ax.spines[['top', 'right']].set_visible(False)
 

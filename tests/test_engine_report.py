@@ -7,6 +7,7 @@ import torch
 from planned import T, compiled, images, made, plan
 
 from snnkern.backends.events import Axis, Layer, Slot, Synapse, pack
+from snnkern.engine.choice import Cost
 from snnkern.engine.density import Work, work
 from snnkern.engine.engine import Engine
 
@@ -60,6 +61,24 @@ def test_silence_causes_less_work(engine: Engine) -> None:
     found = engine.report(torch.zeros(2, 3, 8, 8))
     assert found.images == 2
     assert found.parts[2].synops < engine.report(images(2)).parts[2].synops / 2
+
+
+@compiled
+def test_times_are_predicted() -> None:
+    """By costs that are known: of twice as many images twice the time."""
+    cost = Cost(2, dense=9.0, silent={1: 1e-3, 8: 1e-3}, full={1: 0.1, 8: 0.0})
+    made = made_with(cost)
+    parts = {part.name: part for part in made.report(images(4)).parts}
+    assert parts['second'].predicted == pytest.approx(2.0)
+    assert parts['first'].predicted is None
+    assert all(part.predicted is None for part in parts.values() if part.kind != 'layer')
+
+
+def made_with(cost: Cost) -> Engine:
+    engine = made(plan(), 'events')
+    costs = [cost if known else None for known in engine.choices.costs[1]]
+    engine.choices.use({2: costs}, engine.choices.shares)
+    return engine
 
 
 @compiled

@@ -46,6 +46,18 @@ def test_calls(engine: Engine, wanted: Engine, count: int) -> None:
     assert torch.equal(engine.predict(x, T), engine(x))
 
 
+@compiled
+@pytest.mark.parametrize('count', [1, 5])
+def test_threads_change_nothing(count: int) -> None:
+    x = images(count)
+    engines = [Engine(plan(), T, 'float32', threads, 'events') for threads in (1, 2, 3)]
+    for engine in engines:
+        engine.learn(x)
+    one, *others = (engine(x) for engine in engines)
+    for out in others:
+        near(out, one)
+
+
 @pytest.mark.parametrize('chunk', [1, 3, 8])
 def test_steps_are_means_so_far(engine: Engine, chunk: int) -> None:
     x = images(3)

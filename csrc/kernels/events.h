@@ -64,6 +64,8 @@ struct EventStep {
   bool fires;
   Spec spec;
   const float* coefficients;  // [P, channels], may be null
+  const float* start;         // potential before the first step: `starts` numbers, 1, channels or those of all cells
+  std::int64_t starts;
 };
 
 struct EventProgram {
@@ -71,30 +73,47 @@ struct EventProgram {
   std::vector<EventStep> steps;
 };
 
+// What a slot or state of a run lies in. local: it is not of every image but of every place; an image that a thread is
+// done with leaves its place to the next one.
+struct EventMemory {
+  char* at;
+  bool local;
+};
+
 // One run: for `images` the steps `numbers`, in this order. buffers: of the slots; states: of `numbers`, [images,
 // height, S, width, channels] of a layer's neurons, int32 [images, height, width, channels] of a pool's source, or
-// null. blocks: steps that an event stands for, 1, 2, 4 or 8, of `numbers`. together: images that go through one step
-// one after the other, so that its weights are read once for them.
+// none. blocks: steps that an event stands for, 1, 2, 4 or 8, of `numbers`. together: images that go through one step
+// one after the other, so that its weights are read once for them; there are as many places for each thread, or one for
+// each image if those are fewer than the threads. fresh: neurons and pools start, whatever is in their states.
 struct EventRun {
   const EventProgram& program;
   const std::vector<int>& numbers;
-  const std::vector<char*>& buffers;
-  const std::vector<char*>& states;
+  const std::vector<EventMemory>& buffers;
+  const std::vector<EventMemory>& states;
   const std::vector<int>& blocks;
   std::int64_t images, T, together;
-
-  // The slot of an image.
-  template <class V>
-  SNN_HD V* of(int slot, std::int64_t image) const {
-    const EventSlot& s = program.slots[slot];
-    return reinterpret_cast<V*>(buffers[slot]) + image * s.times(T) * s.cells();
-  }
+  bool fresh;
 };
 
-// The share `part` of `parts` that one thread takes of step `index` of a run, for one image.
+// The share `part` of `parts` that one thread takes of step `index` of a run, for one image at its place.
 struct EventShare {
-  std::int64_t index, image;
+  std::int64_t index, image, place;
   int part, parts;
+
+  // The slot of the image.
+  template <class V>
+  SNN_HD V* of(const EventRun& run, int slot) const {
+    const EventSlot& s = run.program.slots[slot];
+    const EventMemory& memory = run.buffers[slot];
+    return reinterpret_cast<V*>(memory.at) + (memory.local ? place : image) * s.times(run.T) * s.cells();
+  }
+
+  // Its state, of so many cells; null if there is none.
+  template <class V>
+  SNN_HD V* state(const EventRun& run, std::int64_t cells) const {
+    const EventMemory& memory = run.states[index];
+    return memory.at ? reinterpret_cast<V*>(memory.at) + (memory.local ? place : image) * cells : nullptr;
+  }
 };
 
 // Memory of the calling thread, aligned to cache lines, until its next call. Not inline: what a header defines for all

@@ -1,5 +1,6 @@
 // Event-driven programs on the CPU: which thread does what.
 #include <algorithm>
+#include <atomic>
 #include <memory>
 
 #include "kernels/events.h"
@@ -52,18 +53,23 @@ void event_run(const EventRun& run, int threads) {
   const auto step = kernels().event_step;
   const std::int64_t count = run.numbers.size();
   if (run.images >= used) {
-    const std::int64_t groups = (run.images + run.together - 1) / run.together;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(used) if (used > 1)
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const std::int64_t first = g * run.together, end = std::min(run.images, first + run.together);
+    std::atomic<std::int64_t> next{0};
+#pragma omp parallel num_threads(used) if (used > 1)
+    for (;;) {
+      // Fewer at a time towards the end, so that no thread waits for long.
+      std::int64_t first = next.load(), end;
+      do end = first + std::clamp<std::int64_t>((run.images - first) / (2 * used), 1, run.together);
+      while (first < run.images && !next.compare_exchange_weak(first, end));
+      if (first >= run.images) break;
       for (std::int64_t i = 0; i < count; ++i)
-        for (std::int64_t image = first; image < end; ++image) step(run, {i, image, 0, 1});
+        for (std::int64_t image = first; image < end; ++image)
+          step(run, {i, image, thread_number() * run.together + image - first, 0, 1});
     }
     return;
   }
 #pragma omp parallel num_threads(used)
   for (std::int64_t i = 0; i < count; ++i) {
-    for (std::int64_t image = 0; image < run.images; ++image) step(run, {i, image, thread_number(), used});
+    for (std::int64_t image = 0; image < run.images; ++image) step(run, {i, image, image, thread_number(), used});
 #pragma omp barrier
   }
 }

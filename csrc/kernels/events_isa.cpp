@@ -47,12 +47,11 @@ class EventLayer {
       : run_(run),
         step_(run.program.steps[run.numbers[share.index]]),
         slot_(run.program.slots[step_.target]),
-        image_(share.image),
+        share_(share),
         T_(run.T),
         together_(run.blocks[share.index]),
-        states_(reinterpret_cast<float*>(run.states[share.index])),
-        S_(step_.fires ? step_.spec.states() : 0) {
-    if (states_) states_ += image_ * S_ * slot_.cells();
+        S_(step_.fires ? step_.spec.states() : 0),
+        states_(share.state<float>(run, S_ * slot_.cells())) {
     split(share);
   }
 
@@ -162,7 +161,7 @@ class EventLayer {
     const Size taps = s.shared ? 1 : s.rows.kernel * s.cols.kernel, tap = s.inputs * s.block;
     const Size size = s.type == Weights::f32 ? 4 : s.type == Weights::bf16 ? 2 : 1;
     for (Size g = 0; g < s.groups; ++g) {
-      tile.list(lists, image_, g);
+      tile.list(lists, share_, g);
       for (Size b = c0_ / s.block; b < s.blocks() && b * s.block < c1_; ++b) {
         const Size channel = g * s.outputs + b * s.block;
         const char* weights = static_cast<const char*>(s.weights) + (g * s.blocks() + b) * taps * tap * size;
@@ -216,7 +215,7 @@ class EventLayer {
     const EventSlot& from = run_.program.slots[s.source];
     const Size begin = s.to > c0_ ? s.to : c0_, end = least(s.to + s.outputs, c1_);
     if (begin >= end) return;
-    const std::int32_t* words = run_.of<const std::int32_t>(s.source, image_) + s.first + begin - s.to;
+    const std::int32_t* words = share_.of<const std::int32_t>(run_, s.source) + s.first + begin - s.to;
     const auto* weights = static_cast<const float*>(s.weights) + begin - s.to;
     for (Size x = 0; x < slot_.width; ++x)
       for (Size ky = 0; ky < s.rows.kernel; ++ky)
@@ -233,7 +232,7 @@ class EventLayer {
 
   void add_currents(int number, Size y, Size t0, Size t1, float* rows) const {
     const EventSlot& from = run_.program.slots[number];
-    const auto* base = run_.of<const float>(number, image_) + y * from.row() + c0_;
+    const auto* base = share_.of<const float>(run_, number) + y * from.row() + c0_;
     for (Size t = t0; t < t1; ++t) {
       const float* step = base + (from.held == Held::currents ? t : 0) * from.cells();
       float* to = rows + (t - t0) * n();
@@ -246,7 +245,7 @@ class EventLayer {
   }
 
   void store(Size y, Size t0, Size t1, const float* rows) const {
-    auto* base = run_.of<float>(step_.target, image_) + y * slot_.row() + c0_;
+    auto* base = share_.of<float>(run_, step_.target) + y * slot_.row() + c0_;
     for (Size t = t0; t < t1; ++t)
       for (Size x = 0; x < slot_.width; ++x)
         copy(base + t * slot_.cells() + x * slot_.channels, rows + ((t - t0) * slot_.width + x) * channels(),
@@ -258,9 +257,10 @@ class EventLayer {
     const bool whole = channels() == slot_.channels;
     float* states = states_ + y * S_ * slot_.row();
     float* own = whole ? states : own_states_;
+    if (run_.fresh && t0 == 0) start(y, states);
     if (!whole) move_states<false>(states);
     if (EventFire::is(step_.spec, !step_.coefficients)) {
-      auto* words = run_.of<std::int32_t>(step_.target, image_) + t0 / 4 * slot_.cells() + y * slot_.row();
+      auto* words = share_.of<std::int32_t>(run_, step_.target) + t0 / 4 * slot_.cells() + y * slot_.row();
       auto* to = whole ? words : reinterpret_cast<std::int32_t*>(spikes_);
       const Size apart = whole ? slot_.cells() : n();
       EventFire(step_.spec).run(rows, still ? 0 : n(), t1 - t0, own, own + n(), to, apart, n());
@@ -280,6 +280,16 @@ class EventLayer {
       emit(y, t0, t1);
     }
     if (!whole) move_states<true>(states);
+  }
+
+  // A row's states before the first step, of the channels of this share.
+  void start(Size y, float* states) const {
+    for (Size i = 0; i < S_ * slot_.width; ++i) {
+      const bool potential = i < slot_.width;
+      const Size cell = step_.starts > slot_.channels ? (y * slot_.width + i) * slot_.channels : 0;
+      for (Size c = c0_; c < c1_; ++c)
+        states[i * slot_.channels + c] = potential ? step_.start[step_.starts > 1 ? cell + c : 0] : 0.f;
+    }
   }
 
   // Words of a share of the channels, to the image's.
@@ -309,7 +319,7 @@ class EventLayer {
   }
 
   void emit(Size y, Size t0, Size t1) {
-    auto* base = run_.of<std::int32_t>(step_.target, image_) + y * slot_.row();
+    auto* base = share_.of<std::int32_t>(run_, step_.target) + y * slot_.row();
     const Size m = n(), together = channels() == slot_.channels ? m : channels();
     for (Size i = 0; i < m; ++i) currents_[i] = 0.f;  // its row is used up: steps that are not there
     for (Size t = t0; t < t1; t += 4) {
@@ -325,10 +335,11 @@ class EventLayer {
   const EventRun& run_;
   const EventStep& step_;
   const EventSlot& slot_;
-  const Size image_, T_;
+  const EventShare& share_;
+  const Size T_;
   const int together_;
-  float* states_;
   const Size S_;
+  float* states_;
   Size y0_, y1_, c0_, c1_;
   float *currents_, *spikes_, *own_states_, *numbers_;
 };

@@ -154,8 +154,8 @@ class Choices:
         return {s.source: shares(memory[s.source], steps) for layer in layers for s in layer.synapses}
 
     def see(self, memory: Mapping[int, Tensor], steps: int) -> bool:
-        """Look at what a call left in the slots; whether another choice is better by now."""
-        found = self.look(memory, steps)
+        """Look at what some images of a call left in the slots; whether another choice is better by now."""
+        found = self.look({number: part[:SEVERAL] for number, part in memory.items()}, steps)
         if any(len(found[slot]) < len(self.shares[slot]) for slot in found):
             return False  # a chunk of fewer steps than were measured says nothing of their blocks
         changed = False

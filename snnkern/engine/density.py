@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from snnkern.backends.events import BLOCKS, STEPS, Axis, Layer, Slot, Synapse
+from snnkern.backends.events import BLOCKS, Axis, Layer, Slot, Synapse
 from snnkern.backends.reference.events import decode
 
 NARROW = {1: torch.int8, 2: torch.int16, 4: torch.int32}
@@ -15,10 +15,12 @@ NARROW = {1: torch.int8, 2: torch.int16, 4: torch.int32}
 
 def share(words: Tensor, steps: int, block: int) -> float:
     """The share of channels in which anything is, of all blocks of so many steps: of counts [B, K, H, W, C]."""
+    blocks = words[:, 0].numel() * -(-steps // block)
     if block in NARROW:
-        return float((words.view(NARROW[block]) != 0).sum()) / (words[:, 0].numel() * -(-steps // block))
-    pairs = [part.any(1) for part in (words != 0).split(block // STEPS, 1)]
-    return float(sum(part.sum() for part in pairs)) / (words[:, 0].numel() * len(pairs))
+        return float(torch.count_nonzero(words.view(NARROW[block]))) / blocks
+    first, second = words[:, ::2], words[:, 1::2]
+    pairs = second.shape[1]
+    return float(torch.count_nonzero(first[:, :pairs] | second) + torch.count_nonzero(first[:, pairs:])) / blocks
 
 
 def shares(words: Tensor, steps: int) -> dict[int, float]:

@@ -39,6 +39,7 @@ class Engine:
 
     def __init__(self, plan: Plan, T: int, weights: str, threads: int | None, choice: str) -> None:
         self.plan, self.T, self.weights = plan, T, weights
+        plan.stem.to(memory_format=torch.channels_last)  # as slots lie, so that nothing is copied
         self.runner = Runner(plan, WEIGHTS[weights], threads)
         self.choices = Choices(self.runner, choice)
         self.readout = Readout(plan)
@@ -86,9 +87,12 @@ class Engine:
         """The answer after each step: (1, out), (2, out), ..., (T, out), each the mean so far, [B, ...].
 
         chunk: how many steps are computed together; 1 computes no step before it is asked for. The steps have states of
-        their own, so that other calls may come in between. x, T, errors: as for a call; ValueError for chunk < 1.
+        their own, so that other calls may come in between. x, T, errors: as for a call. ValueError for chunk < 1, and
+        for chunk < T if a part that runs in torch may need all steps at once.
         """
         whole('chunk', chunk)
+        if chunk < self.T:
+            self._causal()
         given, count = self._checked(x, T)
         running = Running(self.readout)
         session = Session(self.runner.twin(), count)
@@ -114,8 +118,10 @@ class Engine:
     def stream(self) -> Stream:
         """The network for input that comes step by step, with a state of its own.
 
+        Raises ValueError if a part that runs in torch may need all steps at once.
         Example: `stream = engine.stream()`, then `out = stream.step(frame)` for each frame [B, ...].
         """
+        self._causal()
         return Stream(self)
 
     def memory(self, batch: int) -> Memory:
@@ -154,7 +160,8 @@ class Engine:
         """
         given, count = self._checked(example, None)
         count = min(count, MOST)
-        order = schedule.choose(self.plan, 0, self.T, count, 1, self.memory_limit)
+        chunk = self.T if self.runner.ahead else None
+        order = schedule.choose(self.plan, 0, self.T, count, 1, self.memory_limit, chunk)
         self.example = tuple(inputs.images(self.plan, given, 0, order.images))
         dense = self.runner.stretches([DENSE] * len(self.runner.steps))
         session = Session(self.runner, order.images)
@@ -173,7 +180,8 @@ class Engine:
         if key not in self._ready:
             threads = self.runner.native_threads
             weights = precision.weight_bytes(self.runner)
-            order = schedule.choose(self.plan, weights, self.T, images, threads, self.memory_limit, self.chunk)
+            chunk = self.T if self.runner.ahead else self.chunk
+            order = schedule.choose(self.plan, weights, self.T, images, threads, self.memory_limit, chunk)
             self._ready[key] = order, self.choices.stretches(order.images, order.chunk)
         return self._ready[key]
 
@@ -181,6 +189,10 @@ class Engine:
         if T is not None and T != self.T:
             raise ValueError(f'T must be {self.T}, for which the engine was compiled, got {T}')
         return inputs.checked(self.plan, x, self.T)
+
+    def _causal(self) -> None:
+        if self.runner.ahead:
+            raise ValueError(f'steps cannot run one by one: {self.runner.ahead[0]} may need all {self.T} at once')
 
     def _groups(self, given: tuple[Tensor, ...], count: int) -> Iterator[tuple[Sequence[Tensor], int]]:
         """The inputs in groups that fit the memory, and how many images each is."""

@@ -63,9 +63,11 @@ def written(call: nn.Module, tensors: dict[str, Tensor], prefix: str) -> dict[st
     modules: dict[str, Any] = {}
     nodes = []
     for node in net.graph.nodes:
-        target: Any = node.target
-        if node.op == 'call_function':
-            target = NAMES.get(node.target)
+        op, target, args = node.op, node.target, node.args
+        if target is getattr and args[1:] == ('shape',):  # another name in a file would be any attribute
+            op, target, args = 'call_method', 'size', args[:1]
+        elif node.op == 'call_function':
+            target = NAMES.get(target)
         elif node.op == 'call_method' and target not in METHODS:
             target = None
         elif node.op == 'call_module':
@@ -74,8 +76,7 @@ def written(call: nn.Module, tensors: dict[str, Tensor], prefix: str) -> dict[st
             tensors[f'{prefix}.{target}'] = _attribute(net, target)
         if target is None:
             raise ValueError(f'{prefix} cannot be saved: it calls {node.target}, which is no known call of torch')
-        arguments = _plain(node.args, prefix), _plain(dict(node.kwargs), prefix)
-        nodes.append([node.op, node.name, target, *arguments])
+        nodes.append([op, node.name, target, _plain(args, prefix), _plain(dict(node.kwargs), prefix)])
     for name in modules:
         for key, value in net.get_submodule(name).state_dict().items():
             tensors[f'{prefix}.{name}.{key}'] = value

@@ -30,8 +30,8 @@ class Part:
     kind: "stem", "layer", "pool" or "dense". way: "events", "torch" (dense) or "once" (before the first neuron); block:
     steps that an event stands for. density: share of its additions that spikes cause. events: channels of its inputs in
     a step that are not silent; spikes, synops: spikes and additions, a burst of k counts k; macs: of dense steps. All
-    are of one image and all steps. milliseconds: of all images. error: of its currents by rounded weights, relative.
-    why: it is not run by events.
+    are of one image and all steps. milliseconds: of all images; predicted: by what was measured in `compile`, at the
+    density that was seen last. error: of its currents by rounded weights, relative. why: it is not run by events.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Part:
     synops: float = 0.0
     macs: float = 0.0
     error: float | None = None
+    predicted: float | None = None
     why: str = ''
 
 
@@ -142,7 +143,7 @@ def report(engine: 'Engine', x: Any) -> Report:
         engine.runner.native_threads,
         order.chunk,
         order.together,
-        (Part('stem', 'stem', 'once', 1e3 * seconds[0]), *(_part(engine, *one) for one in steps)),
+        (Part('stem', 'stem', 'once', 1e3 * seconds[0]), *(_part(engine, order.images, *one) for one in steps)),
         tuple(engine.choices.changes),
         tuple(engine.plan.notes),
     )
@@ -172,7 +173,7 @@ def _measured(
     return seconds, works
 
 
-def _part(engine: 'Engine', step: Step, way: Stretch, work: density.Work, seconds: float) -> Part:
+def _part(engine: 'Engine', images: int, step: Step, way: Stretch, work: density.Work, seconds: float) -> Part:
     if isinstance(step, Dense):
         return Part(step.name, 'dense', 'torch', 1e3 * seconds, why=step.why)
     runs = 'events' if way.compiled else 'torch'
@@ -190,7 +191,20 @@ def _part(engine: 'Engine', step: Step, way: Stretch, work: density.Work, second
         work.synops,
         work.macs,
         engine.errors.get(step.name),
+        _predicted(engine, way, images),
     )
+
+
+def _predicted(engine: 'Engine', way: Stretch, images: int) -> float | None:
+    """Milliseconds of a layer, by its costs."""
+    choices, (number,) = engine.choices, way.numbers
+    count = choices.nearest(images)
+    cost, step = choices.costs[count][number], engine.runner.steps[number]
+    if cost is None or not isinstance(step, Layer):
+        return None
+    found = density.layer_shares(step, choices.shares)
+    choice = way.blocks[0] if way.compiled else DENSE
+    return 1e3 * cost.of(choice, found) * images / count if choice == DENSE or choice in found else None
 
 
 def explain(engine: 'Engine') -> str:

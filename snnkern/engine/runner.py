@@ -14,6 +14,7 @@ from snnkern.backends.native import events
 from snnkern.backends.reference.events import Program
 from snnkern.convert.layers import Timed
 from snnkern.engine import slots
+from snnkern.engine.dense import Folded
 from snnkern.engine.memory import event_steps
 from snnkern.engine.plan import Dense, Plan
 from snnkern.nn.state import Stateful
@@ -119,9 +120,22 @@ class Runner:
             module.reset()
 
     @cached_property
+    def ahead(self) -> list[str]:
+        """Names of the dense steps that may need all steps of a call at once, so that no chunk of them can run."""
+        return [step.name for step in self.plan.steps if isinstance(step, Dense) and looks_ahead(step)]
+
+    @cached_property
     def stateful(self) -> list[Any]:
         """The modules of dense steps that carry state."""
         return [m for step in self.plan.steps if isinstance(step, Dense) for m in stateful(step.call)]
+
+
+def looks_ahead(step: Dense) -> bool:
+    """Whether a part may need all steps of a call at once: it sees time, and carries nothing from call to call."""
+    own = [module for module in stateful(step.call) if module is not step.call]
+    if any(isinstance(module, Timed) and not module.causal for module in own):
+        return True
+    return isinstance(step.call, Folded) and any(step.call.apart) and not own
 
 
 def stateful(call: nn.Module) -> list[Any]:

@@ -10,6 +10,7 @@ namespace {
 using namespace snn;
 
 constexpr int kLargest = 3;  // count of an input
+constexpr int kThreads = 4;  // the driver's most
 
 // What outputs look at, in memory of its own.
 EventAxis look(Draw& draw, Memory& memory, Size size, Size kernel, Size stride, Size& out) {
@@ -73,7 +74,9 @@ Case events(Draw& draw, Memory& memory) {
   const bool fires = draw.chance(0.8);
   out.held = fires ? Held::counts : Held::currents;
   out.channels = draw.of<Size>({2, 10, 34, 64});
-  EventStep layer{1, EventPooling::none, {draw_synapse(draw, memory, in, out)}, {}, nullptr, fires, {}, nullptr};
+  EventStep layer{
+      1, EventPooling::none, {draw_synapse(draw, memory, in, out)}, {}, nullptr, fires, {}, nullptr, memory.floats(1),
+      1};
   if (draw.chance(0.5)) layer.bias = memory.floats(out.channels);
   layer.spec.fire = draw.chance(0.5) ? FireId::Burst : FireId::SignedMemory;
   layer.spec.reset = ResetId::Soft;
@@ -81,7 +84,8 @@ Case events(Draw& draw, Memory& memory) {
   layer.spec.fire_values[1] = kLargest;
   if (layer.spec.fire == FireId::SignedMemory) layer.spec.fire_values[4] = 1;
   std::fill(std::begin(layer.spec.rows), std::end(layer.spec.rows), -1);
-  EventStep pool{2, static_cast<EventPooling>(draw.whole(0, 3)), {EventSynapse{}}, {}, nullptr, false, {}, nullptr};
+  EventStep pool{
+      2, static_cast<EventPooling>(draw.whole(0, 3)), {EventSynapse{}}, {}, nullptr, false, {}, nullptr, nullptr, 0};
   pooled = out;
   EventSynapse& window = pool.synapses[0];
   window.source = 1;
@@ -90,18 +94,29 @@ Case events(Draw& draw, Memory& memory) {
   window.cols = look(draw, memory, out.width, kernel, draw.whole(1, 3), pooled.width);
   program->slots = {in, out, pooled};
   program->steps = {layer, pool};
-  const auto size = [&](const EventSlot& slot) { return 4 * images * slot.times(T) * slot.cells(); };
-  const Size states = 4 * images * out.cells() * layer.spec.states(), running = 4 * images * out.cells();
-  const std::vector<char*> buffers = {draw_counts(draw, memory, in, images, T), memory.written<char>(size(out)),
-                                      fires ? memory.written<char>(size(pooled)) : nullptr};
-  const std::vector<char*> own = {fires ? memory.written<char>(states) : nullptr,
-                                  fires ? memory.written<char>(running) : nullptr};
+  const auto size = [&](const EventSlot& slot) { return 4 * slot.times(T) * slot.cells(); };
+  // What all images have, or what threads have a place for.
+  const Size together = draw.whole(1, 2), places = kThreads * together;
+  const bool local = draw.chance(0.4), fresh = local || draw.chance(0.5);
+  // What is local is whatever thread's: no result.
+  const auto inner = [&](Size bytes) {
+    return EventMemory{local ? memory.bytes(bytes * places).begin() : memory.written<char>(bytes * images), local};
+  };
+  const EventMemory none = {nullptr, false};
+  const bool counting = fires && pool.pooling != EventPooling::max && pool.pooling != EventPooling::sum;
+  const std::vector<EventMemory> buffers = {
+      {draw_counts(draw, memory, in, images, T), false},
+      fires ? inner(size(out)) : EventMemory{memory.written<char>(images * size(out)), false},
+      fires ? EventMemory{memory.written<char>(images * size(pooled)), false} : none};
+  const std::vector<EventMemory> states = {fires ? inner(4 * out.cells() * layer.spec.states()) : none,
+                                           counting ? inner(4 * out.cells()) : none};
   const std::vector<int> numbers = fires ? std::vector<int>{0, 1} : std::vector<int>{0};
   const std::vector<int> blocks(2, draw.of<int>({1, 2, 4, 8}));
-  const auto call = [=](int threads, bool together) {
-    for (int i = 0; i < 2; ++i)
-      if (own[i]) std::fill(own[i], own[i] + (i ? running : states), '\0');
-    cpu::event_run({*program, numbers, buffers, own, blocks, images, T, together ? 2 : 1}, threads);
+  const Size sizes[] = {images * 4 * out.cells() * layer.spec.states(), images * 4 * out.cells()};
+  const auto call = [=, sizes = std::vector<Size>(sizes, sizes + 2)](int threads, bool) {
+    for (int i = 0; i < 2 && !fresh; ++i)
+      if (states[i].at) std::fill(states[i].at, states[i].at + sizes[i], '\0');
+    cpu::event_run({*program, numbers, buffers, states, blocks, images, T, together, fresh}, threads);
   };
   return {"events, images " + std::to_string(images) + ", T " + std::to_string(T) + ", channels " +
               std::to_string(in.channels) + ", " + std::to_string(out.channels),

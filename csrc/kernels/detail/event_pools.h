@@ -66,20 +66,23 @@ class EventPool {
         from_(run.program.slots[map_.source]),
         to_(run.program.slots[step_.target]),
         T_(run.T),
-        words_(run.of<const std::int32_t>(map_.source, share.image)),
-        out_(run.of<std::int32_t>(step_.target, share.image)),
-        running_(reinterpret_cast<std::int32_t*>(run.states[share.index])) {
-    if (running_) running_ += share.image * from_.cells();
-  }
+        words_(share.of<const std::int32_t>(run, map_.source)),
+        out_(share.of<std::int32_t>(run, step_.target)),
+        running_(share.state<std::int32_t>(run, from_.cells())),
+        fresh_(run.fresh) {}
 
   void rows(Size y0, Size y1) {
     const bool plain = step_.pooling == EventPooling::max || step_.pooling == EventPooling::sum;
+    if (y0 == y1) return;
+    const Size first = y0 ? map_.rows.at(y0, 0) : 0, end = y1 < to_.height ? map_.rows.at(y1, 0) : from_.height;
+    const Size own = (end - first) * from_.row();
+    if (fresh_ && !plain)
+      for (Size i = 0; i < own; ++i) running_[first * from_.row() + i] = 0;
     for (Size y = y0; y < y1; ++y)
       for (Size x = 0; x < to_.width; ++x) plain ? fold(y, x) : compare(y, x);
-    if (plain || y0 == y1) return;
-    const Size first = y0 ? map_.rows.at(y0, 0) : 0, end = y1 < to_.height ? map_.rows.at(y1, 0) : from_.height;
+    if (plain) return;
     for (Size t = 0; t < T_; ++t)
-      count_words(running_ + first * from_.row(), words(t) + first * from_.row(), t % 4, (end - first) * from_.row());
+      count_words(running_ + first * from_.row(), words(t) + first * from_.row(), t % 4, own);
   }
 
   // Whether no cell belongs to windows of two rows, nor lies in front of them.
@@ -160,6 +163,7 @@ class EventPool {
   const Size T_;
   const std::int32_t* words_;
   std::int32_t *out_, *running_;
+  const bool fresh_;
 };
 
 }  // namespace SNN_ISA

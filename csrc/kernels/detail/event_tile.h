@@ -49,9 +49,9 @@ class TileEvents {
   }
 
   // Lists the events of an image in a group's channels.
-  void list(char* memory, Size image, Size group) const {
+  void list(char* memory, const EventShare& share, Size group) const {
     const std::int32_t* words =
-        run_.of<const std::int32_t>(s_.source, image) + first_ * from_.row() + s_.first + group * s_.inputs;
+        share.of<const std::int32_t>(run_, s_.source) + first_ * from_.row() + s_.first + group * s_.inputs;
     auto* scratch = reinterpret_cast<std::int32_t*>(memory);
     each(memory, [&](const Block& block, const Events& events) {
       const std::int32_t* low = words + block.first / 4 * from_.cells();

@@ -62,17 +62,27 @@ class Program:
         blocks: Sequence[int],
         threads: int,
         together: int = 1,
+        images: int | None = None,
+        fresh: bool = False,
     ) -> None:
         """Run the steps `numbers` in this order, on the memory of their slots and states (see `events`).
 
         buffers: by slot; states: by step. steps: T. blocks: how many steps an event stands for, for each of numbers:
         1, 2, 4 or 8, which changes time alone. together: how many images a thread takes through one step before the
         next: its weights are then read once for them. Of fewer images than threads each is shared out.
+
+        images: None: of every slot; memory of slots and states that is of fewer images than these, threads * together
+        of them (at most one for each image), is used again for the next ones, which goes easy on the cache: what is
+        left there is of some images. fresh: states start anew.
         """
-        images = next(iter(buffers.values())).shape[0]
-        slots = [at(buffers.get(slot)) for slot in range(self.slots)]
-        own = [at(states.get(number)) for number in numbers]
-        self.native.run(numbers, slots, own, images, steps, blocks, together, threads)
+        images = max(len(buffer) for buffer in buffers.values()) if images is None else images
+        slots = [buffers.get(slot) for slot in range(self.slots)]
+        own = [states.get(number) for number in numbers]
+        addresses = [[at(t) for t in some] for some in (slots, own)]
+        local = [[t is not None and len(t) < images for t in some] for some in (slots, own)]
+        self.native.run(
+            numbers, addresses[0], local[0], addresses[1], local[1], images, steps, blocks, together, fresh, threads
+        )
 
     def _keep(self, tensor: Tensor) -> int:
         """The address of a tensor that lives as long as the program."""
@@ -91,7 +101,9 @@ class Program:
             values = [layer.coefficients[name].float().expand(channels) for name in names]
             coefficients = self._keep(torch.stack(values))
         bias = 0 if layer.bias is None else self._keep(layer.bias.float())
-        self.native.layer(layer.target, layer.currents, bias, rows, coefficients)
+        v0 = torch.as_tensor(layer.v0).float()
+        start = v0.permute(1, 2, 0) if v0.dim() == 3 else v0
+        self.native.layer(layer.target, layer.currents, bias, rows, coefficients, self._keep(start), v0.numel())
         for synapse in layer.synapses:
             self._synapse(synapse)
 
