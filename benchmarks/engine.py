@@ -116,7 +116,8 @@ def measured(words: Sequence[str], a: argparse.Namespace, given: str) -> dict[st
     """Accuracy of a network, and its times by the number of threads if the engine gives the right answers."""
     with TemporaryDirectory() as folder:
         words = [*words, '--net', given, '--folder', folder]
-        found = in_process([*words, '--part', 'prepare'], a, max(a.threads), 'benchmarks.engine')
+        sleeping = argparse.Namespace(**{**vars(a), 'passive': True})  # nothing is timed, and others may be at work
+        found = in_process([*words, '--part', 'prepare'], sleeping, max(a.threads), 'benchmarks.engine')
         report.show(engine_tables.accuracy(found))
         record: dict[str, Any] = {'accuracy': found, 'speed': {}}
         if all(of['passed'] for of in found['by T'].values()):
