@@ -30,6 +30,10 @@ SNN_LOOP add_floats(float* __restrict__ to, const float* __restrict__ from, Size
   for (Size i = 0; i < n; ++i) to[i] += from[i];
 }
 
+SNN_LOOP fill_floats(float* to, float value, Size n) {
+  for (Size i = 0; i < n; ++i) to[i] = value;
+}
+
 // Four rows of n counts as words; null: zeros.
 SNN_LOOP pack_words(std::int32_t* __restrict__ words, const float* const* rows, Size n) {
   const float* __restrict__ a = rows[0], * __restrict__ b = rows[1], * __restrict__ c = rows[2], * __restrict__ d = rows[3];
@@ -285,10 +289,14 @@ class EventLayer {
   // A row's states before the first step, of the channels of this share.
   void start(Size y, float* states) const {
     for (Size i = 0; i < S_ * slot_.width; ++i) {
+      float* to = states + i * slot_.channels;
       const bool potential = i < slot_.width;
-      const Size cell = step_.starts > slot_.channels ? (y * slot_.width + i) * slot_.channels : 0;
-      for (Size c = c0_; c < c1_; ++c)
-        states[i * slot_.channels + c] = potential ? step_.start[step_.starts > 1 ? cell + c : 0] : 0.f;
+      if (potential && step_.starts > 1) {
+        const Size cell = step_.starts > slot_.channels ? y * slot_.width + i : 0;
+        copy(to + c0_, step_.start + cell * slot_.channels + c0_, channels());
+      } else {
+        fill_floats(to + c0_, potential ? *step_.start : 0.f, channels());
+      }
     }
   }
 

@@ -19,7 +19,7 @@ from snnkern.engine.memory import States
 from snnkern.engine.runner import DENSE, Runner, Stretch
 
 CHOICES = ('auto', 'events', 'dense')
-WORTH = 0.9  # of the predicted time of what runs so far, or usually: what another way may take at most
+SURE, WORTH = 0.97, 0.9  # of the predicted time of what runs usually, or so far: what another way may take at most
 ROUNDS, ENOUGH = 7, 0.1  # rounds of a layer's measurement, but no more after so many seconds
 SEVERAL, LONG = 4, 0.3  # images that costs are measured on besides one, unless one takes so many seconds
 
@@ -48,9 +48,9 @@ class Cost:
         if wanted == 'auto':
             choices.append(DENSE)
         least = min(choices, key=lambda choice: self.of(choice, found))
-        before = max(choices) if before is None else before  # usual are the longest blocks
-        if before in choices and self.of(least, found) > WORTH * self.of(before, found):
-            return before
+        usual, worth = (max(choices), SURE) if before is None else (before, WORTH)  # usual are the longest blocks
+        if usual in choices and self.of(least, found) > worth * self.of(usual, found):
+            return usual
         return least
 
 

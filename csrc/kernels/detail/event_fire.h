@@ -25,13 +25,14 @@ SNN_HD Vector floor_of(Vector a) {
 #endif
 
 struct EventFire {
-  float theta, inverse, most, constant;
+  float theta, inverse, most;
   bool takes_back;
 
   // Whether this is such a neuron.
   static bool is(const Spec& spec, bool own_numbers) {
     const float* fire = spec.fire_values;
     if (!own_numbers || spec.charge != ChargeId::IF || spec.reset != ResetId::Soft || !(fire[0] > 0.f)) return false;
+    if (spec.charge_values[kConstant] != 0.f) return false;
     switch (spec.fire) {
       case FireId::Binary: return fire[2] == 0.f;
       case FireId::Burst: return true;
@@ -44,12 +45,11 @@ struct EventFire {
       : theta(spec.fire_values[0]),
         inverse(1.f / theta),
         most(spec.fire == FireId::Binary ? 1.f : spec.fire_values[1]),
-        constant(spec.charge_values[kConstant]),
         takes_back(spec.fire == FireId::SignedMemory) {}
 
   // One step of some neurons: their counts.
   SNN_HD Vector step(Vector x, Vector& v, Vector& m) const {
-    v += x + constant;
+    v += x;
     const Vector least = takes_back ? larger(-m, -most - Vector{}) : Vector{};
     const Vector bounded = larger(smaller(floor_of(v * inverse), most - Vector{}), least);
     const Vector s = v == v ? bounded : Vector{};  // no spikes of NaN
