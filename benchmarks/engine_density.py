@@ -64,7 +64,9 @@ class Subject:
         self.channels, self.size = channels, size
         self.plan = layer(channels, size)
         self.runner = Runner(self.plan, threads=threads)
-        self.states = States(self.plan, 1).of
+        states = States(self.plan, 1)
+        states.reset()
+        self.states = states.of
         cost = choice.measure(self.runner, self.memory(SEEN), T)[0]
         assert cost is not None, self.runner.refusal
         self.cost = cost

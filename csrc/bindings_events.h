@@ -43,8 +43,14 @@ inline void bind_events(py::module_& m) {
           "layer",
           [](EventProgram& p, int target, const std::vector<int>& currents, Address bias, const py::bytes& neuron,
              Address coefficients, Address start, std::int64_t starts) {
-            EventStep step = {target, EventPooling::none,     {}, currents, at<float>(bias), false,
-                              {},     at<float>(coefficients)};
+            EventStep step = {};
+            step.target = target;
+            step.pooling = EventPooling::none;
+            step.currents = currents;
+            step.bias = at<float>(bias);
+            step.coefficients = at<float>(coefficients);
+            step.start = at<float>(start);
+            step.starts = starts;
             step.fires = py::len(neuron) > 0;
             if (step.fires) step.spec = unpack(neuron);
             p.steps.push_back(step);

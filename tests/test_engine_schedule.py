@@ -16,6 +16,7 @@ NEAR = 1.3  # of the least time what is chosen may take
 
 @compiled
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(('images', 'T'), [(1, 32), (8, 8)])
 def test_chosen_order_is_nearly_the_fastest(images: int, T: int) -> None:
     torch.manual_seed(0)

@@ -71,7 +71,9 @@ def timed(calls: Mapping[Any, Callable[[], object]]) -> dict[Any, float]:
 def measure(runner: Runner, memory: Mapping[int, Tensor], steps: int) -> list[Cost | None]:
     """What each step of the program costs; None of one that has no choice. memory: of a run on an example."""
     images = len(next(iter(memory.values())))
-    states = States(runner.plan, images).of
+    kept = States(runner.plan, images)
+    kept.reset()
+    states = kept.of
     found: list[Cost | None] = []
     for number, step in enumerate(runner.steps):
         if not isinstance(step, Layer) or not step.synapses or runner.compiled is None:

@@ -21,7 +21,7 @@ class Stem(nn.Module):
     """What fills the first slots.
 
     net: gives a tuple of tensors. constants: what other slots hold for any input, [C, H, W] each. kind: one of KINDS,
-    of the inputs. Raises ValueError for inputs of another kind.
+    of the inputs. Raises ValueError for inputs that are not the same at every step, if they are "constant".
     """
 
     def __init__(self, net: nn.Module, constants: list[Tensor], kind: str) -> None:
@@ -33,19 +33,12 @@ class Stem(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What fills the slots of `Plan.inputs`."""
         batch = inputs[0].shape[0 if self.kind == 'given' else 1]
-        if self.kind != 'given':
-            inputs = tuple(self._checked(x) for x in inputs)
+        if self.kind == 'constant':
+            if not all(map(steady, inputs)):
+                raise ValueError('x must be the same at every step, as the example of the plan was')
+            inputs = tuple(x[:1] for x in inputs)
         fixed = (self.get_buffer(f'constant_{i}') for i in range(self.count))
         return *(x.float() for x in self.net(*inputs)), *(x.expand(batch, *x.shape) for x in fixed)
-
-    def _checked(self, x: Tensor) -> Tensor:
-        if self.kind == 'constant':
-            if not steady(x):
-                raise ValueError(
-                    'x must be the same at every step, as the example was that the network was planned for'
-                )
-            return x[:1]
-        return x
 
 
 def steady(x: Tensor) -> bool:

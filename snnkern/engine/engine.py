@@ -128,8 +128,9 @@ class Engine:
         """Bytes that a call with so many inputs holds. Raises ValueError for batch < 1."""
         whole('batch', batch)
         order = self.order(batch)
-        slots = slot_bytes(self.plan.slots, order.images, order.chunk)
-        return Memory(slots, state_bytes(self.plan, order.images), precision.weight_bytes(self.runner), order.images)
+        slots = slot_bytes(self.plan, order.images, order.chunk, order.places)
+        states, weights = state_bytes(self.plan, order.places), precision.weight_bytes(self.runner)
+        return Memory(slots, states, weights, order.images, order.places)
 
     def report(self, x: Any = None) -> 'report.Report':
         """What each layer does and how dense its spikes are; print it for a table.
@@ -181,8 +182,12 @@ class Engine:
             threads = self.runner.native_threads
             weights = precision.weight_bytes(self.runner)
             chunk = self.T if self.runner.ahead else self.chunk
-            order = schedule.choose(self.plan, weights, self.T, images, threads, self.memory_limit, chunk)
-            self._ready[key] = order, self.choices.stretches(order.images, order.chunk)
+            stretches = self.choices.stretches(images, self.T)
+            alone = len(stretches) == 1 and stretches[0].compiled
+            order = schedule.choose(self.plan, weights, self.T, images, threads, self.memory_limit, chunk, alone)
+            if order.places == order.images:  # else memory is such that only these may run
+                stretches = self.choices.stretches(order.images, order.chunk)
+            self._ready[key] = order, stretches
         return self._ready[key]
 
     def _checked(self, x: Any, T: int | None) -> tuple[tuple[Tensor, ...], int]:
@@ -205,10 +210,10 @@ class Engine:
         """All steps of a group, chunk by chunk: the memory of the slots, and how many steps it is."""
         order, stretches = self._prepared(count)
         session = self._sessions.get(count)
-        if session is None:
+        if session is None or session.places != order.places:
             if len(self._sessions) == KEPT:
                 del self._sessions[next(iter(self._sessions))]
-            session = self._sessions[count] = Session(self.runner, count)
+            session = self._sessions[count] = Session(self.runner, count, order.places)
         yield from session.all(given, self.T, order.chunk, stretches, order.together)
         self.calls += 1
         if self.calls % OFTEN == 0 or self.calls.bit_count() == 1:

@@ -156,6 +156,7 @@ def _measured(
     plan, runner = engine.plan, engine.runner.twin()
     session = Session(runner, order.images)
     session.begin()
+    session.states.reset()
     seconds = [0.0] * (1 + len(ways))
     works = [density.Work()] * len(ways)
     for start in range(0, engine.T, order.chunk):

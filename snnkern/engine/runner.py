@@ -90,13 +90,18 @@ class Runner:
         steps: int,
         start: int = 0,
         together: int = 1,
+        images: int | None = None,
     ) -> None:
-        """Run some steps. memory: of slots; states: by number of the step; start: how many steps were before."""
+        """Run some steps. memory: of slots; states: by number of the step; start: how many steps were before.
+
+        images: None: of all memory; see the native program.
+        """
         if stretch.dense is not None:
             run_dense(stretch.dense, self.plan, memory, steps, start)
             return
         program: Any = self.compiled if stretch.compiled else self.torch
-        program.run(stretch.numbers, memory, states, steps, stretch.blocks, self.native_threads, together)
+        more = (images, start == 0) if stretch.compiled else ()
+        program.run(stretch.numbers, memory, states, steps, stretch.blocks, self.native_threads, together, *more)
 
     @property
     def native_threads(self) -> int:

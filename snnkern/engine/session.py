@@ -15,19 +15,20 @@ from snnkern.engine.runner import Runner, Stretch
 class Session:
     """The states of some images between calls of `advance`; `begin` starts anew.
 
-    Memory is kept for the next run, for each number of steps that was asked for.
+    Memory is kept for the next run, for each number of steps that was asked for. places: None, or for how many images
+    there is memory between the layers, and for states; fewer than all only where one native call runs all steps.
     """
 
-    def __init__(self, runner: Runner, images: int) -> None:
+    def __init__(self, runner: Runner, images: int, places: int | None = None) -> None:
         self.runner, self.images, self.plan = runner, images, runner.plan
-        self.states = States(self.plan, images)
+        self.places = images if places is None else places
+        self.states = States(self.plan, self.places)
         self.memory: dict[int, dict[int, Tensor]] = {}
         self.constant: dict[int, Tensor] = {}
         self.done = 0
 
     def begin(self) -> None:
         """Forget what was."""
-        self.states.reset()
         self.runner.reset()
         self.constant = {}
         self.done = 0
@@ -50,8 +51,10 @@ class Session:
         same at every step.
         """
         memory = self.feed(given, steps)
+        if not self.done and not all(stretch.compiled for stretch in stretches):
+            self.states.reset()
         for stretch in stretches:
-            self.runner.run(stretch, memory, self.states.of, steps, self.done, together)
+            self.runner.run(stretch, memory, self.states.of, steps, self.done, together, self.images)
         self.done += steps
         return memory
 
@@ -59,7 +62,7 @@ class Session:
         """The memory for some steps, with what the stem computes from the inputs in it."""
         memory = self.memory.get(steps)
         if memory is None:
-            memory = self.memory[steps] = buffers(self.plan, self.images, steps)
+            memory = self.memory[steps] = buffers(self.plan, self.images, steps, self.places)
         if given is not None:
             for number, value in zip(self.plan.inputs, self.plan.stem(*given), strict=True):
                 slot = self.plan.slots[number]

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/detail/event_lists.h"
 #include "kernels/events.h"
@@ -33,8 +34,13 @@ SNN_LOOP count_words(std::int32_t* __restrict__ running, const std::int32_t* __r
     running[i] += static_cast<std::int32_t>(static_cast<std::uint32_t>(words[i]) << shift) >> 24;
 }
 
-SNN_LOOP raise(std::int32_t* __restrict__ top, const std::int32_t* __restrict__ running, Size n) {
-  for (Size i = 0; i < n; ++i) top[i] = running[i] > top[i] ? running[i] : top[i];
+// The largest of running counts. begin: of these alone.
+SNN_LOOP raise(std::int32_t* __restrict__ top, const std::int32_t* __restrict__ running, bool begin, Size n) {
+  const std::int32_t least = begin ? INT32_MIN : 0, kept = begin ? 0 : -1;
+  for (Size i = 0; i < n; ++i) {
+    const std::int32_t before = (top[i] & kept) | least;
+    top[i] = running[i] > before ? running[i] : before;
+  }
 }
 
 // The cell with the largest running count, of equal ones the most spikes of the step.
@@ -78,8 +84,7 @@ class EventPool {
     const Size own = (end - first) * from_.row();
     if (fresh_ && !plain)
       for (Size i = 0; i < own; ++i) running_[first * from_.row() + i] = 0;
-    for (Size y = y0; y < y1; ++y)
-      for (Size x = 0; x < to_.width; ++x) plain ? fold(y, x) : compare(y, x);
+    for (Size y = y0; y < y1; ++y) plain ? fold(y) : compare(y);
     if (plain) return;
     for (Size t = 0; t < T_; ++t)
       count_words(running_ + first * from_.row(), words(t) + first * from_.row(), t % 4, own);
@@ -96,66 +101,59 @@ class EventPool {
  private:
   const std::int32_t* words(Size t) const { return words_ + t / 4 * from_.cells(); }
 
-  // f(cell) for the cells of a window, their place in the source.
-  template <class F>
-  void window(Size y, Size x, F&& f) const {
-    for (Size ky = 0; ky < map_.rows.kernel; ++ky)
-      for (Size kx = 0; kx < map_.cols.kernel; ++kx) {
-        const Size row = map_.rows.at(y, ky), column = map_.cols.at(x, kx);
-        if (row >= 0 && column >= 0) f(row * from_.row() + column * from_.channels);
-      }
-  }
+  Size taps() const { return map_.rows.kernel * map_.cols.kernel; }
 
-  void fold(Size y, Size x) {
-    const auto run = step_.pooling == EventPooling::max ? fold_bytes<true> : fold_bytes<false>;
-    for (Size t = 0; t < T_; t += 4) {
-      std::int32_t* to = out_ + t / 4 * to_.cells() + y * to_.row() + x * to_.channels;
-      bool begin = true;
-      window(y, x, [&](Size cell) {
-        run(reinterpret_cast<std::int8_t*>(to), reinterpret_cast<const std::int8_t*>(words(t) + cell), 4 * to_.channels,
-            begin);
-        begin = false;
-      });
+  // What tap k of all windows of a row sees of one plane of the source, one behind the other; `none` where nothing is.
+  void gather(const std::int32_t* plane, Size y, Size k, std::int32_t none, std::int32_t* to) const {
+    const Size row = map_.rows.at(y, k / map_.cols.kernel), n = to_.channels;
+    for (Size x = 0; x < to_.width; ++x) {
+      const Size column = map_.cols.at(x, k % map_.cols.kernel);
+      const bool there = row >= 0 && column >= 0;
+      const std::int32_t* from = plane + row * from_.row() + column * n;
+      for (Size i = 0; i < n; ++i) to[x * n + i] = there ? from[i] : none;
     }
   }
 
-  void compare(Size y, Size x) {
-    const Size n = to_.channels, cells = map_.rows.kernel * map_.cols.kernel;
-    auto* running = reinterpret_cast<std::int32_t*>(event_scratch(sizeof(std::int32_t) * n * (cells + 2)));
-    std::int32_t *top = running + cells * n, *before = top + n;
-    Size k = 0;
-    window(y, x, [&](Size cell) {
-      for (Size i = 0; i < n; ++i) running[k * n + i] = running_[cell + i];
-      k ? raise(before, running + k * n, n) : copy_counts(before, running, n);
-      ++k;
-    });
+  void fold(Size y) {
+    const bool largest = step_.pooling == EventPooling::max;
+    const auto run = largest ? fold_bytes<true> : fold_bytes<false>;
+    const auto lowest = static_cast<std::int32_t>(0x80808080u);
+    const Size n = to_.row();
+    auto* seen = reinterpret_cast<std::int32_t*>(event_scratch(sizeof(std::int32_t) * n));
+    for (Size t = 0; t < T_; t += 4) {
+      std::int32_t* to = out_ + t / 4 * to_.cells() + y * n;
+      for (Size k = 0; k < taps(); ++k) {
+        gather(words(t), y, k, largest ? lowest : 0, seen);
+        run(reinterpret_cast<std::int8_t*>(to), reinterpret_cast<const std::int8_t*>(seen), 4 * n, k == 0);
+      }
+    }
+  }
+
+  void compare(Size y) {
+    const Size n = to_.row(), cells = taps();
+    auto* running = reinterpret_cast<std::int32_t*>(event_scratch(sizeof(std::int32_t) * n * (2 * cells + 2)));
+    std::int32_t *seen = running + cells * n, *top = seen + cells * n, *before = top + n;
+    for (Size k = 0; k < cells; ++k) {
+      gather(running_, y, k, kNothing, running + k * n);
+      raise(before, running + k * n, k == 0, n);
+    }
     const bool lateral = step_.pooling == EventPooling::lateral;
     for (Size t = 0; t < T_; ++t) {
-      std::int32_t* to = out_ + t / 4 * to_.cells() + y * to_.row() + x * n;
-      if (t % 4 == 0)
-        for (Size i = 0; i < n; ++i) to[i] = 0;
-      k = 0;
-      window(y, x, [&](Size cell) {
-        std::int32_t* own = running + k * n;
-        count_words(own, words(t) + cell, t % 4, n);
-        if (lateral) {
-          k ? raise(top, own, n) : copy_counts(top, own, n);
-        } else if (k) {
-          win(top, before, own, words(t) + cell, t % 4, n);
-        } else {
-          copy_counts(top, own, n);
-          for (Size i = 0; i < n; ++i) before[i] = count_of(words(t)[cell + i], t % 4);
-        }
-        ++k;
-      });
-      put_step(to, lateral ? top : before, lateral ? before : nullptr, t % 4, n);
-      if (lateral) copy_counts(before, top, n);
+      const int step = static_cast<int>(t % 4);
+      std::int32_t* to = out_ + t / 4 * to_.cells() + y * n;
+      for (Size i = 0; i < n && !step; ++i) to[i] = 0;
+      for (Size i = 0; i < n && !lateral; ++i) top[i] = kNothing, before[i] = INT32_MIN;
+      for (Size k = 0; k < cells; ++k) {
+        if (!step) gather(words(t), y, k, 0, seen + k * n);
+        count_words(running + k * n, seen + k * n, step, n);
+        lateral ? raise(top, running + k * n, k == 0, n) : win(top, before, running + k * n, seen + k * n, step, n);
+      }
+      put_step(to, lateral ? top : before, lateral ? before : nullptr, step, n);
+      if (lateral) std::swap(top, before);
     }
   }
 
-  static void copy_counts(std::int32_t* to, const std::int32_t* from, Size n) {
-    for (Size i = 0; i < n; ++i) to[i] = from[i];
-  }
+  static constexpr std::int32_t kNothing = -(1 << 30);  // below every running count
 
   const EventStep& step_;
   const EventSynapse& map_;

@@ -36,7 +36,8 @@ class Program:
         module = DEVICES['cpu'].load()
         if not isinstance(module, ModuleType):
             raise RuntimeError(module)
-        self.weights, self.kept = weights, []
+        self.weights = weights
+        self.kept: list[Tensor] = []
         self.native = module.EventProgram()
         for slot in slots:
             self.native.slot(HELD.index(slot.kind), slot.height, slot.width, slot.channels)
