@@ -1,5 +1,6 @@
 // snnkern._cpu: raw pointers, sizes, thread count. Checks nothing: snnkern/backends/native does.
 #include "bindings_encode.h"
+#include "bindings_event_grad.h"
 #include "bindings_events.h"
 #include "bindings_moments.h"
 #include "bindings_multistep.h"
@@ -48,6 +49,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_moments(m, Unlocked<cpu::moments>::run, threads);
   bind_add_line(m, Unlocked<cpu::add_line>::run, threads);
   bind_encode(m, Unlocked<cpu::poisson>::run, threads);
+  bind_event_grad(m);
   bind_events(m);
   bind_pack(m, Unlocked<cpu::pack>::run, Unlocked<cpu::unpack>::run, threads);
   bind_pool(m, Unlocked<cpu::pool_fwd>::run, Unlocked<cpu::pool_bwd>::run, threads);

@@ -33,7 +33,8 @@ endif()
 file(GLOB CPU_SOURCES CONFIGURE_DEPENDS ${SNN_CSRC}/kernels/*_cpu.cpp)
 file(GLOB ISA_SOURCES CONFIGURE_DEPENDS ${SNN_CSRC}/kernels/*_isa.cpp)
 # Sums over events come in no order that a reference has: there a multiply-add is as good, and half of the time.
-set_source_files_properties(${SNN_CSRC}/kernels/events_isa.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
+set_source_files_properties(${SNN_CSRC}/kernels/events_isa.cpp ${SNN_CSRC}/kernels/event_grad_isa.cpp
+                            PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
 add_library(cpu_kernels INTERFACE)
 target_sources(cpu_kernels INTERFACE ${CPU_SOURCES})
 target_link_libraries(cpu_kernels INTERFACE cpu_options)

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/encode.h"
+#include "kernels/event_grad.h"
 #include "kernels/events.h"
 #include "kernels/moments.h"
 #include "kernels/multistep.h"
@@ -21,6 +22,8 @@ void poisson(const PoissonArgs& args, int threads);
 void pack(const PackArgs& args, int threads);
 void unpack(const PackArgs& args, int threads);
 void event_run(const EventRun& run, int threads);
+void event_pack(const EventPackArgs& args, int threads);
+void event_grad(const EventGradArgs& args, int threads);
 void pool_fwd(const PoolForwardArgs& args, int threads);
 void pool_bwd(const PoolBackwardArgs& args, int threads);
 

@@ -10,6 +10,7 @@ from snnkern.nn.plastic import Plastic
 from snnkern.nn.pool import AvgPool2d, LateralPool2d, MaxPool2d, SpikeMaxPool2d
 from snnkern.nn.rates import Rates
 from snnkern.nn.special import AdaptiveLIF, Burst, IntegerLIF, Leaky, SignedIF, Synaptic
+from snnkern.nn.spike_conv import SpikeConv2d, spike_convolutions
 from snnkern.nn.state import reset
 
 __all__ = [
@@ -35,7 +36,9 @@ __all__ = [
     'Rates',
     'SeqToANNContainer',
     'SignedIF',
+    'SpikeConv2d',
     'SpikeMaxPool2d',
     'Synaptic',
     'reset',
+    'spike_convolutions',
 ]

@@ -27,6 +27,8 @@ Case unpacked(Draw& draw, Memory& memory);
 Case pool_forward(Draw& draw, Memory& memory);
 Case pool_backward(Draw& draw, Memory& memory);
 Case events(Draw& draw, Memory& memory);
+Case spikes_packed(Draw& draw, Memory& memory);
+Case weight_gradient(Draw& draw, Memory& memory);
 
 // Sizes around those of vectors, tiles and blocks.
 struct Shape {

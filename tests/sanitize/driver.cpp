@@ -14,8 +14,8 @@ namespace check {
 namespace {
 
 using Maker = Case (*)(Draw&, Memory&);
-constexpr Maker kMakers[] = {forward, backward, moments,      line,          poisson,
-                             packed,  unpacked, pool_forward, pool_backward, events};
+constexpr Maker kMakers[] = {forward,  backward,     moments,       line,   poisson,       packed,
+                             unpacked, pool_forward, pool_backward, events, spikes_packed, weight_gradient};
 constexpr int kMost = 4;
 constexpr int kFirst = 0x55, kSecond = 0xff;
 

@@ -123,4 +123,43 @@ Case events(Draw& draw, Memory& memory) {
           false, call};
 }
 
+Case spikes_packed(Draw& draw, Memory& memory) {
+  const Size steps = draw.of<Size>({1, 2, 4}), n = draw.of<Size>({1, 15, 17, 300, 4097, 70001});
+  float* x = memory.floats(steps * n, -2, 3);
+  for (Size i = 0; i < steps * n; ++i) x[i] = static_cast<float>(static_cast<int>(x[i]));
+  if (draw.chance(0.3)) x[draw.whole(0, steps * n - 1)] = draw.of<float>({0.5f, 128.f, 1e30f});
+  auto* words = memory.written<std::int32_t>(n);
+  auto* found = memory.written<std::int64_t>(2);
+  const auto call = [=](int threads, bool) {
+    std::fill(words, words + n, 0);  // of what holds no spikes it is left as it was
+    found[0] = found[1] = 0;
+    cpu::event_pack({steps, n, x, words, found, found + 1}, threads);
+  };
+  return {"packed spikes, steps " + std::to_string(steps) + ", n " + std::to_string(n), true, call};
+}
+
+Case weight_gradient(Draw& draw, Memory& memory) {
+  const auto window = [&] {
+    EventWindow w{draw.whole(1, 9), 0, draw.whole(1, 4), draw.whole(1, 3), draw.whole(0, 3), draw.whole(1, 2)};
+    w.size = std::max(w.size, (w.kernel - 1) * w.dilation + 1 - 2 * w.padding);
+    w.out = (w.size + 2 * w.padding - (w.kernel - 1) * w.dilation - 1) / w.stride + 1;
+    return w;
+  };
+  EventGradArgs args{};
+  args.steps = draw.of<Size>({1, 2, 4});
+  args.images = draw.of<Size>({1, 2, 7, 40});
+  args.inputs = draw.of<Size>({1, 3, 16, 35});
+  args.outputs = draw.of<Size>({1, 10, 32, 70});
+  args.rows = window();
+  args.cols = window();
+  const EventSlot in{Held::counts, args.rows.size, args.cols.size, args.inputs};
+  args.words = reinterpret_cast<std::int32_t*>(draw_counts(draw, memory, in, args.images, args.steps));
+  args.grad = memory.floats(args.steps * args.images * args.rows.out * args.cols.out * args.outputs);
+  args.weight = memory.written<float>(args.inputs * args.rows.kernel * args.cols.kernel * args.outputs);
+  const auto call = [=](int threads, bool) { cpu::event_grad(args, threads); };
+  return {"weight gradient, images " + std::to_string(args.images) + ", channels " + std::to_string(args.inputs) +
+              ", " + std::to_string(args.outputs),
+          false, call};
+}
+
 }  // namespace check

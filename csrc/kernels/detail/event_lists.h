@@ -47,7 +47,7 @@ std::int32_t cut(std::int32_t word, int shift) {
 template <int Steps>
 Size compact(const std::int32_t* low, const std::int32_t* high, Size count, int shift, std::uint32_t* channels,
              std::int32_t* words) {
-  constexpr int kWords = Steps == 8 ? 2 : 1;
+  [[maybe_unused]] constexpr int kWords = Steps == 8 ? 2 : 1;
   Size n = 0, c = 0;
 #if defined(__AVX512F__)
   const __m512i ramp = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
