@@ -11,7 +11,9 @@ import snnkern.nn
 from snnkern.backends.native.device import DEVICES
 from snnkern.models.spiking.vgg import SpikingVGG
 from snnkern.nn import SpikeConv2d, reset, spike_convolutions
+from snnkern.ops import spike_conv
 
+densest = spike_conv.densest
 native = DEVICES['cpu'].load()
 pytestmark = pytest.mark.skipif(isinstance(native, str), reason=str(native))
 
@@ -43,6 +45,12 @@ def check(plain, events, x):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * float(1 + expected.abs().max()))
 
 
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Events run on tensors as small as those of a test, too."""
+    monkeypatch.setattr(spike_conv, 'densest', lambda x, weight, window: 0.5)
+
+
 @pytest.fixture(params=native.instruction_sets() if not isinstance(native, str) else [])
 def isa(request):
     before = native.instruction_set()
@@ -51,9 +59,10 @@ def isa(request):
     native.choose_instruction_set(before)
 
 
+PLACES = [(1, 0, 1), (1, (1, 2), 2), ((2, 3), 1, 1), (3, 0, 2)]  # stride, padding, dilation
 WINDOWS = [
     {'kernel_size': kernel, 'stride': stride, 'padding': padding, 'dilation': dilation}
-    for kernel, stride, padding, dilation in product((1, 3, (2, 5)), (1, (2, 3)), (0, (1, 2)), (1, 2))
+    for kernel, (stride, padding, dilation) in product((1, 3, (2, 5)), PLACES)
 ]
 
 
@@ -64,9 +73,8 @@ def test_windows(isa, window):
     assert events.last.startswith('events: '), events.last
 
 
-@pytest.mark.parametrize('channels', [(1, 1), (16, 32), (17, 33), (40, 70)])
-@pytest.mark.parametrize('N', [1, 2, 3, 12])
-def test_channels(isa, channels, N):
+@pytest.mark.parametrize(('N', 'channels'), [(1, (1, 1)), (2, (16, 32)), (3, (17, 33)), (12, (40, 70))], ids=str)
+def test_channels(isa, N, channels):
     plain, events = pair(*channels, 3, padding='same', bias=False)
     x = spikes(N, channels[0], 7, 6, most=127).to(memory_format=torch.channels_last)
     x[0, 0, 0, :2] = torch.tensor([127.0, -127.0])
@@ -93,8 +101,7 @@ def test_threads():
 FALLBACKS = {
     'not all are whole numbers': (pair(3, 4, 3), torch.rand(4, 3, 9, 9)),
     'whole numbers of -127 to 127': (pair(3, 4, 3), torch.full((4, 3, 9, 9), 128.0)),
-    'and events pay up to 25.0%': (pair(3, 4, 3), torch.ones(4, 3, 9, 9)),
-    'and events pay up to 6.2%': (pair(3, 4, 3, stride=2), spikes(4, 3, 40, 40, share=0.2)),
+    '100.0% of its input are spikes, and events pay up to 50.0%': (pair(3, 4, 3), torch.ones(4, 3, 9, 9)),
     'no groups, it has 2': (pair(4, 4, 3, groups=2), torch.zeros(4, 4, 9, 9)),
     "no padding mode 'circular'": (pair(3, 4, 3, padding=1, padding_mode='circular'), torch.zeros(4, 3, 9, 9)),
     'no uneven padding': (pair(3, 4, 2, padding='same'), torch.zeros(4, 3, 9, 9)),
@@ -104,6 +111,7 @@ FALLBACKS = {
 }
 
 
+@pytest.mark.filterwarnings('ignore:Using padding=')  # torch's own
 @pytest.mark.parametrize('why', FALLBACKS)
 def test_left_to_torch(why):
     (plain, events), x = FALLBACKS[why]
@@ -111,6 +119,18 @@ def test_left_to_torch(why):
     assert events.explain().startswith('torch: ')
     assert why in events.explain()
     assert why in repr(events)
+
+
+def test_where_events_pay(monkeypatch):
+    monkeypatch.setattr(spike_conv, 'densest', densest)
+    x = spikes(16, 64, 16, 16)
+    (_, large), (_, strided), (_, small) = pair(64, 64, 3), pair(64, 128, 3, stride=2), pair(64, 64, 1)
+    found = [densest(x, conv.weight, conv._window()) for conv in (large, strided, small)]
+    assert 0.3 < found[0] < 0.5
+    assert 0 < found[1] < found[0] / 2
+    assert found[2] == densest(x[:1, :, :4, :4], large.weight, large._window()) == 0
+    small(x)
+    assert small.explain() == 'torch: it is too small for events to pay'
 
 
 def test_nan_is_no_spike():

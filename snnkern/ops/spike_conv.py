@@ -12,7 +12,9 @@ from snnkern.backends.native import convolutions as native
 from snnkern.backends.native.convolutions import Packed
 from snnkern.ops._library import plain
 
-DENSEST = 0.25  # share of spikes up to which events are faster, of a convolution of stride 1
+# Forward and the gradient of a weight by events take, measured beside torch's, FIXED + PASSES / multiplications of an
+# input element + GROWTH * stride * density of the time; and a call takes as long as LEAST multiplications.
+FIXED, PASSES, GROWTH, LEAST = 0.1, 130, 1.7, 3e7
 Pair = tuple[int, int]
 
 
@@ -39,7 +41,7 @@ class SpikeConv2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, packed: Packed, window: Window) -> Tensor:
         ctx.save_for_backward(packed.words, weight)
-        ctx.shape, ctx.packed, ctx.window, ctx.axes = x.shape, packed._replace(words=None), window, window.axes(x)
+        ctx.shape, ctx.counted, ctx.window, ctx.axes = x.shape, packed[1:], window, window.axes(x)
         return native.forward(packed, weight, bias, *ctx.axes)
 
     @staticmethod
@@ -55,7 +57,7 @@ class SpikeConv2d(torch.autograd.Function):
             how = stride, padding, dilation, False, (0, 0), 1, (True, False, False)
             grad_x = torch.ops.aten.convolution_backward(grad, x, weight, None, *how)[0]
         if want_weight:
-            grad_weight = native.weight_grad(ctx.packed._replace(words=words), grad, *ctx.axes)
+            grad_weight = native.weight_grad(Packed(words, *ctx.counted), grad, *ctx.axes)
         return grad_x, grad_weight, grad.sum((0, 2, 3)) if want_bias else None, None, None
 
 
@@ -75,17 +77,25 @@ def refusal(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
     return native.refusal() if forced in (None, 'native') else f'backend {forced} has no such kernels'
 
 
-def spike_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> tuple[Tensor | None, str]:
-    """The convolution by events, or None where that is no good, and why; for what has no refusal.
+def densest(x: Tensor, weight: Tensor, window: Window) -> float:
+    """Share of spikes in x up to which events are no slower than torch; 0: they never pay."""
+    stride = window.stride[0] * window.stride[1]
+    each = weight[:, 0].numel() / stride
+    if x.numel() * each < LEAST:
+        return 0.0
+    return max(0.0, 1 - FIXED - PASSES / each) / (GROWTH * stride**0.5)
 
-    A window with strides looks at fewer taps of each spike, which torch gains from and events do not.
-    """
+
+def spike_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> tuple[Tensor | None, str]:
+    """The convolution by events, or None where that is no good, and why; for what has no refusal."""
     if min(axis.out for axis in window.axes(x)) < 1:
         return None, 'its input is smaller than the window'
+    most = densest(x, weight, window)
+    if most == 0:
+        return None, 'it is too small for events to pay'
     packed = native.pack(x.detach())
     if packed.invalid:
         return None, f'its input is no spikes: not all are whole numbers of -{MOST} to {MOST}'
-    most = DENSEST / (window.stride[0] * window.stride[1])
     if packed.density > most:
         return None, f'{packed.density:.1%} of its input are spikes, and events pay up to {most:.1%}'
     out: Tensor = SpikeConv2d.apply(x, weight, bias, packed, window)
