@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.conversion import LOOP, SJ_MANY, SJ_STEPS
 from benchmarks.engine_calls import ENGINE, LAYERS
-from benchmarks.engine_training import EVENTS, FORWARD, INPUT, WEIGHT
+from benchmarks.engine_training import BY_EVENTS, EVENTS, FORWARD, INPUT, PACKING, PLAIN, WEIGHT, WEIGHT_EVENTS, gain
 from benchmarks.report import number
 from docs.panels import BLUE, GREY, INK, ORANGE
 
@@ -20,6 +20,7 @@ RESULTS = FOLDER.parent / 'benchmarks' / 'results'
 PAGE, PICTURE = FOLDER / 'engine.md', FOLDER / 'engine.png'
 YOLO = 'Tiny-YOLO'
 BEGIN, END = '<!-- {}: written by python -m docs.engine -->\n', '<!-- end -->\n'
+BY = 'by events'  # the column before says what
 Lines = list[list[str]]
 
 
@@ -100,20 +101,29 @@ def density() -> Lines:
 
 
 def training() -> Lines:
-    """Milliseconds of the convolutions in a training step."""
-    lines = [['input', 'dense, 1 step', 'in 4 steps', FORWARD, f'gradient of {INPUT}', f'gradient of {WEIGHT}',
-              'forward by events']]  # fmt: skip
-    found = load('engine_training')
-    parts = FORWARD, INPUT, WEIGHT, EVENTS
+    """Milliseconds of the convolutions in a training step on one thread."""
+    found = load('engine_training')['threads']['1']
+    parts = {FORWARD: FORWARD, EVENTS: EVENTS, WEIGHT: f'gradient of {WEIGHT}', WEIGHT_EVENTS: BY, PACKING: PACKING,
+             INPUT: f'gradient of {INPUT}'}  # fmt: skip
+    lines = [['input', 'dense, 1 step', 'in 4 steps', *parts.values()]]
     for of in found['layers'].values():
         shares = [f'{of["densities"][n]:.1%}' for n in ('1', '4')]
         lines.append(['x'.join(map(str, of['shape'])), *shares, *(number(of['ms'][part]) for part in parts)])
     sums = [sum(of['ms'][part] for of in found['layers'].values()) for part in parts]
-    of_all = [f'{total:.0f} ({total / found["step"]:.0%})' for total in sums]
-    return [*lines, [f'all (of a step of {found["step"]:.0f})', '', '', *of_all]]
+    return [*lines, ['all', '', '', *(f'{total:.0f}' for total in sums)]]
 
 
-TABLES = {'accuracy': accuracy, 'speed': speed, 'targets': targets, 'density': density, 'training': training}
+def steps() -> Lines:
+    """Milliseconds of whole training steps."""
+    lines = [['threads', PLAIN, BY_EVENTS, 'gain', 'gain of CPU time']]
+    for threads, found in load('engine_training')['threads'].items():
+        gains = [f'{gain(times):.2f}x' for times in (found, found['cpu'])]
+        lines.append([threads, f'{found[PLAIN]:.0f}', f'{found[BY_EVENTS]:.0f}', *gains])
+    return lines
+
+
+TABLES = {'accuracy': accuracy, 'speed': speed, 'targets': targets, 'density': density, 'training': training,
+          'steps': steps}  # fmt: skip
 
 
 def filled(text: str) -> str:

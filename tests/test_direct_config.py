@@ -34,6 +34,7 @@ def test_changes_take_the_place_of_values(tmp_path):
         ('model = "mlp"\ndata = "mnist"\ncoding = "saccade"', "T: coding 'saccade' has 8 steps, got 4"),
         ('model = "mlp"\ndata = "mnist"\nlearning_rate = nan', 'learning_rate: expected a number >= 0, got nan'),
         ('model = "mlp"\ndata = "mnist"\nlearning_rate = 0', 'learning_rate: expected a positive number'),
+        ('model = "mlp"\ndata = "mnist"\nevent_convolutions = 1', 'event_convolutions: expected true or false, got 1'),
         ('model = "mlp"\ndata = "mnist"\ninit = 3', 'init: expected a path, got 3'),
         ('model = "mlp"\ndata = "mnist"\noptions = { slope = inf }', 'options: expected finite numbers'),
         (

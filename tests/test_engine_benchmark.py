@@ -172,31 +172,29 @@ def step(part, monkeypatch):
 
 def test_training_step(part, step) -> None:
     training = part('engine_training')
+    before = torch.get_num_threads()
     found = training.measured(step, '', 0, 1, 1)
+    torch.set_num_threads(before)
     assert len(found['layers']) == 6
+    assert len(found['ran']) == 7
     assert all(0 < layer['densities'][1] <= layer['densities'][4] < 1 for layer in found['layers'].values())
     json.dumps(found)
-    _, head, rows = training.table(found, 1)
+    title, head, rows = training.table(found, 1)
+    assert f'{found["step"] / found["step by events"]:.2f}x, ' in title
     assert {len(row) for row in rows} == {len(head)}
 
 
-def test_currents_by_events_are_compared(part, step) -> None:
+def test_results_by_events_are_compared(part, step, monkeypatch) -> None:
     training = part('engine_training')
-    conv, x = next(iter(training.spiking_inputs(training.learn(step)).values()))
-    layer = training.Convolution(conv, x, step.T, 1)
+    learnt = training.learn(step)
+    layer = training.Convolution(*next(iter(training.spiking_inputs(learnt).values())), step.T)
     layer.check()
-    layer.words.zero_()
+    layer.packed.words.zero_()
     with pytest.raises(AssertionError, match='of their norm apart'):
         layer.check()
-
-
-def test_bounds(part) -> None:
-    ms = {'forward': 20.0, 'input': 10.0, 'weight': 30.0, 'events': 5.0}
-    slow = {'forward': 1.0, 'input': 1.0, 'weight': 1.0, 'events': 9.0}
-    found = part('engine_training').bounds({'step': 100.0, 'layers': {'a': {'ms': ms}, 'b': {'ms': slow}}})
-    assert found['forward'] == pytest.approx(0.21)
-    assert found['for nothing'] == pytest.approx(1 / (1 - 0.21 - 0.31))
-    assert found['as measured'] == pytest.approx(1 / (1 - 0.15 - 0.25))
+    monkeypatch.setattr(training, 'spike_convolutions', lambda net: torch.nn.init.ones_(next(net.parameters())))
+    with pytest.raises(AssertionError, match='gradients of a step are'):
+        training.by_events(step, learnt)
 
 
 def test_cases_of_the_suite(part, monkeypatch) -> None:

@@ -48,7 +48,7 @@ class Config:
     after `warmup` (share of all steps, rising), or "constant". clip: largest norm of the gradient; 0: any.
     augment: of images in bytes, "affine" (digits), "shift-flip" (CIFAR) or "none"; other data have their own options.
     epochs, batch: passes and samples a step (of all processes together). seed: of everything random. init: a file of
-    weights to start from, as far as names and shapes fit.
+    weights to start from, as far as names and shapes fit. event_convolutions: `nn.spike_convolutions` of the network.
 
     Raises ValueError, naming the key, for a value that is no such. Example: `Config('mlp', 'mnist', T=25, epochs=2)`.
     """
@@ -78,6 +78,7 @@ class Config:
     batch: int = 128
     seed: int = 0
     init: str | None = None
+    event_convolutions: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -98,6 +99,8 @@ class Config:
                     raise ValueError(f'{item.name}: expected a number >= 0, got {value!r}')
             elif item.type in KINDS and not isinstance(value, KINDS[item.type]):
                 raise ValueError(f'{item.name}: expected a {KINDS[item.type].__name__}, got {value!r}')
+        if not isinstance(self.event_convolutions, bool):
+            raise ValueError(f'event_convolutions: expected true or false, got {self.event_convolutions!r}')
         if not isinstance(self.init, str | None):
             raise ValueError(f'init: expected a path, got {self.init!r}')
         for name in ('options', 'data_options', 'coding_options'):

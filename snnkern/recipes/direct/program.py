@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import snnkern
 from snnkern.data import ImageSplit, SampleSet, samples
 from snnkern.models.boxes import head_of
-from snnkern.nn import reset
+from snnkern.nn import reset, spike_convolutions
 from snnkern.recipes import files, machine, training
 from snnkern.recipes.direct import checkpoint, runtime, saved
 from snnkern.recipes.direct.config import Config
@@ -77,7 +77,7 @@ def network(config: Config, data: SampleSet, inputs: Inputs) -> nn.Module:
             count = min(CALIBRATION, max(1, VALUES // math.prod(data.shape)), len(data.train))
             x, _ = data.train.batch(range(count))
             calibrate(inputs(x)[0])
-    return net
+    return spike_convolutions(net) if config.event_convolutions else net
 
 
 def _sizes(data: SampleSet) -> Tensor:
