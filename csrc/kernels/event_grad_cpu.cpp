@@ -1,10 +1,9 @@
 // Convolutions of spikes in training on the CPU: which thread does what.
-#include "kernels/event_grad.h"
-
 #include <algorithm>
 
 #include "kernels/cpu.h"
 #include "kernels/dispatch.h"
+#include "kernels/event_grad.h"
 
 namespace snn::cpu {
 namespace {
@@ -42,8 +41,7 @@ void event_grad(const EventGradArgs& args, int threads) {
   const int used = static_cast<int>(std::max<std::int64_t>(most, 1));
   const auto grad = kernels().event_grad;
 #pragma omp parallel for num_threads(used) if (used > 1)
-  for (int part = 0; part < used; ++part)
-    grad(args, args.inputs * part / used, args.inputs * (part + 1) / used);
+  for (int part = 0; part < used; ++part) grad(args, args.inputs * part / used, args.inputs * (part + 1) / used);
 }
 
 }  // namespace snn::cpu

@@ -142,8 +142,7 @@ class EventGrad {
     for (Size image = first; image < end; ++image)
       for (Size t = 0; t < args_.steps; ++t) {
         float* map = map_ + ((image - first) * args_.steps + t) * cells_ * kBlock;
-        const float* from =
-            args_.grad + (t * args_.images + image) * rows_.out * cols_.out * args_.outputs + output;
+        const float* from = args_.grad + (t * args_.images + image) * rows_.out * cols_.out * args_.outputs + output;
         for (Size y = 0; y < rows_.out; ++y)
           for (Size x = 0; x < cols_.out; ++x, from += args_.outputs) {
             const Size row = rows_.of_output(y), col = cols_.of_output(x);
