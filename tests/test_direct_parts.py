@@ -8,7 +8,8 @@ from torch import nn
 
 from snnkern import encode, losses
 from snnkern.data import ImageSplit, SampleSet, samples
-from snnkern.recipes.direct import config
+from snnkern.nn import SpikeConv2d
+from snnkern.recipes.direct import config, program
 from snnkern.recipes.direct.config import Config
 from snnkern.recipes.direct.loop import factor, optimizer_of
 from snnkern.recipes.direct.objective import Inputs, Objective
@@ -138,3 +139,12 @@ def test_losses_of_masks():
     for loss in ('count', 'one-hot'):
         with pytest.raises(ValueError, match=f"loss: of masks expected one of cross-entropy, tet, got '{loss}'"):
             Objective(dataclasses.replace(SMALL, loss=loss), data, nn.Identity())
+
+
+@pytest.mark.parametrize('wanted', [False, True])
+def test_convolutions_by_events_if_wanted(wanted):
+    chosen = config.read('mnist-conv', {'event_convolutions': wanted})
+    data = program.read(chosen)
+    net = program.network(chosen, data, Inputs(chosen, data.mean, data.std))
+    found = [type(module) for module in net.modules() if isinstance(module, nn.Conv2d)]
+    assert found == [SpikeConv2d if wanted else nn.Conv2d] * 2
