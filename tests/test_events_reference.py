@@ -51,26 +51,34 @@ def currents(synapse: Synapse, x: Tensor, channels: int) -> Tensor:
     return out.permute(1, 0, 4, 2, 3)
 
 
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def drawn(*shape: int) -> Tensor:
+    """Weights, the same in every process."""
+    return torch.randn(*shape, generator=GENERATOR)
+
+
 SYNAPSES = {
-    'conv': Synapse(0, torch.randn(5, 4, 3, 3), Axis(7, 7, 3, 1, 1), Axis(6, 6, 3, 1, 1)),
-    'strided': Synapse(0, torch.randn(5, 4, 3, 3), Axis(7, 4, 3, 2, 1), Axis(6, 3, 3, 2, 1)),
-    'dilated': Synapse(0, torch.randn(5, 4, 3, 2), Axis(7, 7, 3, 1, 2, 2), Axis(6, 5, 2)),
-    'uneven padding': Synapse(0, torch.randn(5, 4, 3, 3), Axis(7, 8, 3, 1, 1), Axis(6, 3, 3, 2, 0)),
-    'cropped': Synapse(0, torch.randn(5, 4, 1, 1), Axis(7, 3, 1, 2, -1), Axis(6, 3, 1, 2)),
-    'grouped': Synapse(0, torch.randn(6, 2, 3, 3), Axis(7, 7, 3, 1, 1), Axis(6, 6, 3, 1, 1), groups=2),
-    'depthwise': Synapse(0, torch.randn(3, 3, 3), Axis(7, 7, 3, 1, 1), Axis(6, 6, 3, 1, 1), first=1, to=2),
-    'shared': Synapse(0, torch.randn(5, 4, 1, 1), Axis(7, 1, 7), Axis(6, 1, 6), shared=True),
-    'linear': Synapse(0, torch.randn(5, 4, 7, 6), Axis(7, 1, 7), Axis(6, 1, 6)),
-    'some channels': Synapse(0, torch.randn(5, 2, 3, 3), Axis(7, 5, 3), Axis(6, 4, 3), first=1),
-    'upsampled': Synapse(0, torch.randn(5, 4, 3, 3), Axis(7, 14, 3, 1, 1, 1, 2), Axis(6, 18, 3, 1, 1, 1, 3)),
+    'conv': Synapse(0, drawn(5, 4, 3, 3), Axis(7, 7, 3, 1, 1), Axis(6, 6, 3, 1, 1)),
+    'strided': Synapse(0, drawn(5, 4, 3, 3), Axis(7, 4, 3, 2, 1), Axis(6, 3, 3, 2, 1)),
+    'dilated': Synapse(0, drawn(5, 4, 3, 2), Axis(7, 7, 3, 1, 2, 2), Axis(6, 5, 2)),
+    'uneven padding': Synapse(0, drawn(5, 4, 3, 3), Axis(7, 8, 3, 1, 1), Axis(6, 3, 3, 2, 0)),
+    'cropped': Synapse(0, drawn(5, 4, 1, 1), Axis(7, 3, 1, 2, -1), Axis(6, 3, 1, 2)),
+    'grouped': Synapse(0, drawn(6, 2, 3, 3), Axis(7, 7, 3, 1, 1), Axis(6, 6, 3, 1, 1), groups=2),
+    'depthwise': Synapse(0, drawn(3, 3, 3), Axis(7, 7, 3, 1, 1), Axis(6, 6, 3, 1, 1), first=1, to=2),
+    'shared': Synapse(0, drawn(5, 4, 1, 1), Axis(7, 1, 7), Axis(6, 1, 6), shared=True),
+    'linear': Synapse(0, drawn(5, 4, 7, 6), Axis(7, 1, 7), Axis(6, 1, 6)),
+    'some channels': Synapse(0, drawn(5, 2, 3, 3), Axis(7, 5, 3), Axis(6, 4, 3), first=1),
+    'upsampled': Synapse(0, drawn(5, 4, 3, 3), Axis(7, 14, 3, 1, 1, 1, 2), Axis(6, 18, 3, 1, 1, 1, 3)),
     'transposed': Synapse(
-        0, torch.randn(5, 4, 3, 3), Axis(7, 14, 3, 1, 1, 1, 2, True), Axis(6, 11, 3, 1, 1, 1, 2, True)
+        0, drawn(5, 4, 3, 3), Axis(7, 14, 3, 1, 1, 1, 2, True), Axis(6, 11, 3, 1, 1, 1, 2, True)
     ),
     'transposed, grouped': Synapse(
-        0, torch.randn(6, 2, 2, 2), Axis(7, 14, 2, 1, 1, 1, 2, True), Axis(6, 12, 2, 1, 1, 1, 2, True), groups=2
+        0, drawn(6, 2, 2, 2), Axis(7, 14, 2, 1, 1, 1, 2, True), Axis(6, 12, 2, 1, 1, 1, 2, True), groups=2
     ),
     'zeros between, strided': Synapse(
-        0, torch.randn(5, 4, 3, 3), Axis(7, 7, 3, 2, 1, 1, 2, True), Axis(6, 6, 3, 2, 1, 1, 2, True)
+        0, drawn(5, 4, 3, 3), Axis(7, 7, 3, 2, 1, 1, 2, True), Axis(6, 6, 3, 2, 1, 1, 2, True)
     ),
 }  # fmt: skip
 

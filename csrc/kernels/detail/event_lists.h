@@ -57,7 +57,7 @@ Size compact(const std::int32_t* low, const std::int32_t* high, Size count, int 
   for (; c < count; c += 16) {
     const __mmask16 there = count - c >= 16 ? 0xffff : static_cast<__mmask16>((1u << (count - c)) - 1);
     __m512i a = _mm512_maskz_loadu_epi32(there, low + c), b = a;
-    if (Steps < 4) a = _mm512_and_si512(_mm512_srl_epi32(a, _mm_cvtsi32_si128(shift)), kept);
+    if (Steps < 4) a = _mm512_and_si512(_mm512_maskz_srl_epi32(0xffff, a, _mm_cvtsi32_si128(shift)), kept);
     if (Steps == 8) b = _mm512_maskz_loadu_epi32(there, high + c);
     const __m512i any = Steps == 8 ? _mm512_or_si512(a, b) : a;
     const __mmask16 spiked = _mm512_test_epi32_mask(any, any);
