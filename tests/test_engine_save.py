@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from snnkern.engine import load, save
 from snnkern.engine.ends import Tail
+from snnkern.engine.engine import Engine
 from snnkern.engine.plan import Output
 
 
@@ -142,6 +143,73 @@ def test_broken_files(tmp_path: Path, stored: tuple[dict[str, Any], dict[str, Te
     safetensors.torch.save_file(tensors, file, {save.KEY: json.dumps(changed(found, path, value))})
     with pytest.raises(ValueError, match='is broken'):
         load(file)
+
+
+def stem(found: dict[str, Any], op: str) -> list[Any]:
+    """The first node of this kind in the stem."""
+    return next(node for node in found['plan']['stem']['net']['nodes'] if node[0] == op)
+
+
+def renamed(found: dict[str, Any], tensors: dict[str, Tensor], place: str, text: str) -> dict[str, Tensor]:
+    """Write a text in the place of a name, in the JSON; the tensors that go with it."""
+    net = found['plan']['stem']['net']
+    if place == 'argument':
+        stem(found, 'call_module')[4] = {'dict': {text: 1}}
+    elif place == 'node':
+        old = stem(found, 'call_module')[1]
+        net['nodes'] = json.loads(json.dumps(net['nodes']).replace(json.dumps(old), json.dumps(text)))
+    elif place == 'module':
+        old, stem(found, 'call_module')[2] = stem(found, 'call_module')[2], text
+        net['modules'][text] = net['modules'].pop(old)
+        return {name.replace(f'stem.{old}.', f'stem.{text}.'): t for name, t in tensors.items()}
+    elif place == 'operation':
+        stem(found, 'call_method')[0] = text
+    else:
+        stem(found, {'input': 'placeholder', 'method': 'call_method'}[place])[2] = text
+    return tensors
+
+
+PLACES = ('input', 'module', 'argument', 'node', 'method', 'operation')
+PIECES = ('"', "'", '(', ')', ',', '=', ':', ';', '#', '\n', '\\', '{', ' ', '.', '__', 'x', 'os', 'lambda', '1')
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_no_name_is_run(
+    tmp_path: Path, stored: tuple[dict[str, Any], dict[str, Tensor]], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fx would write all of these into Python source."""
+    torch.manual_seed(0)
+    file, mark = tmp_path / 'net.safetensors', tmp_path / 'mark'
+    evil = f"open({str(mark)!r}, 'w')"
+    texts = [f'x={evil}', f'a"),{evil},("', f'x={evil},y', f'x\n    {evil}', f'({evil}).x', '__class__', 'class', '']
+    texts += [''.join(PIECES[i] for i in torch.randint(len(PIECES), (6,))) for _ in range(20)]
+    wanted = load_stored(file, *stored)(images(2))
+    monkeypatch.setattr('builtins.exec', lambda *_: pytest.fail('code was run'))
+    refused = 0
+    for text in texts:
+        found = json.loads(json.dumps(stored[0]))
+        tensors = renamed(found, stored[1], place, text)
+        try:
+            engine = load_stored(file, found, tensors)
+        except ValueError:
+            refused += 1
+        else:  # a name that is as good as another
+            assert place == 'argument' or torch.equal(engine(images(2)), wanted)
+        assert not mark.exists()
+    assert refused >= 5
+
+
+def load_stored(file: Path, found: dict[str, Any], tensors: dict[str, Tensor]) -> Engine:
+    safetensors.torch.save_file(tensors, file, {save.KEY: json.dumps(found)})
+    return load(file)
+
+
+def test_saved_once_more(tmp_path: Path) -> None:
+    engine = made(plan(tail=nn.Softmax(1), dense=Doubled().eval()), 'events')
+    first, second = tmp_path / 'first.safetensors', tmp_path / 'second.safetensors'
+    engine.save(first)
+    load(first).save(second)
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_other_files(tmp_path: Path, stored: tuple[dict[str, Any], dict[str, Tensor]]) -> None:

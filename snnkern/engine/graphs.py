@@ -1,7 +1,8 @@
 """Calls of torch as data, so that parts of a network that run in torch can be saved without code."""
 
 import operator
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -55,10 +56,75 @@ _METHODS = (
     'sub sum tanh transpose unflatten unsqueeze view'
 )
 METHODS = frozenset(_METHODS.split())
+OPS = ('placeholder', 'get_attr', 'call_function', 'call_method', 'call_module', 'output')
+NAME = re.compile(r'[\w -]+(\.[\w -]+)*')  # names of modules need be no identifiers
+
+
+class Calls(nn.Module):
+    """Calls of torch as a file holds them, one after another. Nothing becomes Python source, as in fx, which would run
+    whatever a name of the file says.
+
+    found, tensors, prefix: of `written`, the tensors of any module. Raises KeyError, RuntimeError, TypeError or
+    ValueError if they are something else. Example: `Calls({'nodes': nodes, 'modules': {}}, tensors, 'stem')(x)`.
+    """
+
+    def __init__(self, found: dict[str, Any], tensors: dict[str, Tensor], prefix: str) -> None:
+        super().__init__()
+        self.nodes, self.modules_found = found['nodes'], found['modules']
+        self.unneeded = _unneeded(self.nodes)
+        self.places = {name: i for i, name in enumerate(self.modules_found)}
+        self.layers = nn.ModuleList(
+            _layer(kind, arguments, tensors, f'{prefix}.{name}')
+            for name, (kind, arguments) in self.modules_found.items()
+        )
+        self.constants = dict[str, str]()
+        for op, _, target, args, kwargs in self.nodes:
+            _check(op, target, args, kwargs, self.places)
+            if op == 'get_attr' and target not in self.constants:
+                self.constants[target] = f'constant_{len(self.constants)}'
+                self.register_buffer(self.constants[target], tensors[f'{prefix}.{target}'])
+        self.eval()
+
+    def forward(self, *inputs: Any) -> Any:
+        """What the calls give for these inputs. Raises TypeError for fewer inputs than are asked for."""
+        given = iter(inputs)
+        values: dict[str, Any] = {}
+        for (op, name, target, args, kwargs), unneeded in zip(self.nodes, self.unneeded, strict=True):
+            values[name] = self._called(op, target, _filled(args, values), _filled(kwargs, values), given)
+            if op == 'output':
+                break
+            for old in unneeded:
+                del values[old]
+        return values[name]
+
+    def _called(self, op: str, target: str, args: Any, kwargs: dict[str, Any], given: Iterator[Any]) -> Any:
+        if op == 'placeholder':
+            try:
+                return next(given, *args)
+            except StopIteration:
+                raise TypeError(f'input {target} is missing') from None
+        if op == 'output':
+            return args[0]
+        if op == 'get_attr':
+            return self.get_buffer(self.constants[target])
+        if op == 'call_module':
+            return self.layers[self.places[target]](*args, **kwargs)
+        return (FUNCTIONS[target] if op == 'call_function' else getattr(Tensor, target))(*args, **kwargs)
+
+    def written(self, tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
+        """What it was read from; its tensors go into `tensors`."""
+        for name, place in self.places.items():
+            for key, value in self.layers[place].state_dict().items():
+                tensors[f'{prefix}.{name}.{key}'] = value
+        for target, buffer in self.constants.items():
+            tensors[f'{prefix}.{target}'] = self.get_buffer(buffer)
+        return {'nodes': self.nodes, 'modules': self.modules_found}
 
 
 def written(call: nn.Module, tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
     """A module as JSON; its tensors go into `tensors`. Raises ValueError that names a call that is no known one."""
+    if isinstance(call, Calls):
+        return call.written(tensors, prefix)
     net = call if isinstance(call, fx.GraphModule) else _traced(call, prefix)
     modules: dict[str, Any] = {}
     nodes = []
@@ -68,7 +134,7 @@ def written(call: nn.Module, tensors: dict[str, Tensor], prefix: str) -> dict[st
             op, target, args = 'call_method', 'size', args[:1]
         elif node.op == 'call_function':
             target = NAMES.get(target)
-        elif node.op == 'call_method' and target not in METHODS:
+        elif (node.op == 'call_method' and target not in METHODS) or not NAME.fullmatch(str(target)):
             target = None
         elif node.op == 'call_module':
             modules[target] = _module(net.get_submodule(target), f'{prefix}: {target}')
@@ -83,25 +149,50 @@ def written(call: nn.Module, tensors: dict[str, Tensor], prefix: str) -> dict[st
     return {'nodes': nodes, 'modules': modules}
 
 
-def read(found: dict[str, Any], tensors: dict[str, Tensor], prefix: str) -> fx.GraphModule:
-    """What `written` wrote. Raises KeyError, TypeError or ValueError if it is something else."""
-    root = nn.Module()
-    for name, (kind, arguments) in found['modules'].items():
+def _check(op: Any, target: Any, args: Any, kwargs: Any, modules: Collection[str]) -> None:
+    """Raise ValueError unless it is a call that may be made."""
+    known: dict[str, Collection[str]] = {'call_function': FUNCTIONS, 'call_method': METHODS, 'call_module': modules}
+    if op not in OPS:
+        raise ValueError(f'{op!r} is no kind of call')
+    if target not in known.get(op, (target,)) or not NAME.fullmatch(target):
+        raise ValueError(f'{target!r} is nothing that {op} knows')
+    if [*args] != ['tuple'] or [*kwargs] != ['dict'] or not all(map(str.isidentifier, kwargs['dict'])):
+        raise ValueError(f'the arguments of {target} are {args!r} and {kwargs!r}')
+
+
+def _unneeded(nodes: list[Any]) -> list[list[str]]:
+    """The values that nobody reads after each node. Raises ValueError for nodes that are in no order."""
+    last: dict[str, int] = {}
+    for i, (op, name, _, *arguments) in enumerate(nodes):
+        for used in _used(arguments):
+            if used not in last:
+                raise ValueError(f'{name!r} reads {used!r}, which is not there')
+            last[used] = i
+        if name in last or not name.isidentifier():
+            raise ValueError(f'{name!r} is no name for a call, or that of two')
+        if (op == 'output') != (i == len(nodes) - 1):
+            raise ValueError('what calls return must be their last one, and is not')
+        last[name] = i
+    if not nodes:
+        raise ValueError('there are no calls')
+    return [[name for name, at in last.items() if at == i] for i in range(len(nodes))]
+
+
+def _used(value: Any) -> Iterator[str]:
+    """The names of the nodes in JSON."""
+    if isinstance(value, dict) and [*value] == ['node']:
+        yield value['node']
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _used(part)
+
+
+def _layer(kind: str, arguments: Any, tensors: dict[str, Tensor], path: str) -> nn.Module:
+    """A module with its tensors; what it says of its size takes no memory."""
+    with torch.device('meta'):
         module = {known.__name__: known for known in MODULES}[kind](**_filled(arguments, {}))
-        own = f'{prefix}.{name}.'
-        module.load_state_dict({key.removeprefix(own): t for key, t in tensors.items() if key.startswith(own)})
-        _put(root, name, module)
-    graph = fx.Graph()
-    nodes: dict[str, fx.Node] = {}
-    for op, name, target, args, kwargs in found['nodes']:
-        called: Any = FUNCTIONS[target] if op == 'call_function' else target
-        if op == 'call_method' and target not in METHODS:
-            raise ValueError(f'{target} is no known method')
-        if op == 'get_attr':
-            _put(root, target, nn.Buffer(tensors[f'{prefix}.{target}']))
-        nodes[name] = graph.create_node(op, called, _filled(args, nodes), _filled(kwargs, nodes), name)
-    graph.lint()
-    return fx.GraphModule(root, graph).eval()
+    module.load_state_dict({key: tensors[f'{path}.{key}'] for key in module.state_dict()}, assign=True)
+    return module
 
 
 def _traced(call: nn.Module, prefix: str) -> fx.GraphModule:
@@ -125,16 +216,6 @@ def _attribute(net: nn.Module, target: str) -> Tensor:
     return getattr(net.get_submodule('.'.join(path)), name)
 
 
-def _put(root: nn.Module, path: str, value: Any) -> None:
-    """Set what a dotted path names, with modules on the way."""
-    *names, last = path.split('.')
-    for name in names:
-        if not hasattr(root, name):
-            root.add_module(name, nn.Module())
-        root = root.get_submodule(name)
-    setattr(root, last, value)
-
-
 def _plain(value: Any, where: str) -> Any:
     """Arguments as JSON."""
     if isinstance(value, fx.Node):
@@ -154,21 +235,21 @@ def _plain(value: Any, where: str) -> Any:
     raise ValueError(f'{where} cannot be saved: {value!r} is an argument of a call')
 
 
-def _filled(value: Any, nodes: dict[str, fx.Node]) -> Any:
-    """JSON as arguments."""
+def _filled(value: Any, values: dict[str, Any]) -> Any:
+    """JSON as arguments. values: of nodes."""
     if isinstance(value, list):
-        return [_filled(part, nodes) for part in value]
+        return [_filled(part, values) for part in value]
     if not isinstance(value, dict):
         return value
     ((kind, inside),) = value.items()
     if kind == 'node':
-        return nodes[inside]
+        return values[inside]
     if kind == 'tuple':
-        return tuple(_filled(inside, nodes))
+        return tuple(_filled(inside, values))
     if kind == 'dict':
-        return {key: _filled(part, nodes) for key, part in inside.items()}
+        return {key: _filled(part, values) for key, part in inside.items()}
     if kind == 'slice':
-        return slice(*_filled(inside, nodes))
+        return slice(*_filled(inside, values))
     if kind == 'ellipsis':
         return ...
     raise ValueError(f'{kind} is no kind of argument')

@@ -131,11 +131,11 @@ def _read_plan(found: dict[str, Any], tensors: dict[str, Tensor]) -> Plan:
     if found['stem']['kind'] not in KINDS:
         raise ValueError(f'inputs are {found["stem"]["kind"]!r}')
     stem = Stem(
-        graphs.read(found['stem']['net'], tensors, 'stem'),
+        graphs.Calls(found['stem']['net'], tensors, 'stem'),
         [_float(tensors[f'constant {i}']) for i in range(found['stem']['constants'])],
         found['stem']['kind'],
     )
-    tail = None if found['tail'] is None else Tail(graphs.read(found['tail'], tensors, 'tail'))
+    tail = None if found['tail'] is None else Tail(graphs.Calls(found['tail'], tensors, 'tail'))
     plan = Plan(
         [_read_slot(slot, f'slot {i}', tensors) for i, slot in enumerate(found['slots'])],
         [_read_step(step, f'step {i}', tensors) for i, step in enumerate(found['steps'])],
@@ -174,7 +174,7 @@ def _folded(step: Dense, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
 
 
 def _read_folded(found: dict[str, Any], name: str, tensors: dict[str, Tensor]) -> nn.Module:
-    net, form = graphs.read(found['net'], tensors, name), found['form']
+    net, form = graphs.Calls(found['net'], tensors, name), found['form']
     if form is None:
         return net
     samples = [tuple(map(int, sample)) for sample in form['samples']]
