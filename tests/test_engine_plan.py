@@ -234,8 +234,8 @@ def test_shuffled_channels_are_named():
     planned(net, images(), strict=False)
 
 
-@pytest.mark.parametrize('example', [torch.rand(3), torch.ones(2, 1, 32, 32, dtype=torch.int32), 'x'])
+@pytest.mark.parametrize('example', [torch.rand(3), torch.rand(2, 1, 32, 32).double(), torch.rand(2, 3, 32, 32), 'x'])
 def test_bad_examples(example):
     snn = convert(LeNet5().eval(), torch.rand(2, 1, 32, 32), 'plain_if')
-    with pytest.raises(ValueError, match='example must be floating-point tensors'):
+    with pytest.raises(ValueError, match='example must be'):
         plan(snn, example, T)

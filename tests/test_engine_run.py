@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from planned import T, compiled, images, made, near, plan
 from torch import Tensor, nn
 
+import snnkern
+from snnkern import engine as engines
 from snnkern.backends.events import pack
 from snnkern.engine import schedule
 from snnkern.engine.choice import Cost
@@ -262,3 +265,29 @@ def test_little_is_done_besides(engine: Engine) -> None:
         found.append(time.perf_counter() - begun)
     torch.set_num_threads(before)
     assert min(found) < 2e-3
+
+
+def test_features_that_lie_apart() -> None:
+    """Inputs and parts of layers that are views of something else."""
+    net = nn.Sequential(nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 5)).eval()
+    x = torch.rand(32, 64)
+    snn = snnkern.convert(net, x[:, ::2].contiguous(), timesteps=4)
+    made_of = engines.compile(snn, x[:8, ::2], 4)
+    for given in (x[:, ::2], x.t().contiguous().t()[:, :32], x[:1, :32].expand(9, 32)):
+        torch.testing.assert_close(made_of(given), snn(given.contiguous(), T=4), atol=1e-5, rtol=1e-5)
+
+
+def test_calls_of_several_threads_wait() -> None:
+    of = made(plan(), 'events')
+    given = [images(3) * scale for scale in (0.5, 1.0, 2.0)]
+    wanted = [of(x) for x in given]
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(10):
+            assert all(torch.equal(a, b) for a, b in zip(pool.map(of, given), wanted, strict=True))
+
+
+def test_settings_are_checked() -> None:
+    of = made(plan(), 'events')
+    for name, value in (('chunk', -1), ('chunk', 'a'), ('memory_limit', 0), ('memory_limit', None)):
+        with pytest.raises((TypeError, ValueError), match=name):
+            setattr(of, name, value)

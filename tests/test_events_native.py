@@ -1,5 +1,8 @@
 """Native event-driven programs against the same programs in torch, on every instruction set."""
 
+import os
+import subprocess
+import sys
 from itertools import product
 
 import pytest
@@ -108,6 +111,54 @@ def test_neurons(neuron: Neuron, size: tuple[int, int, int], own: bool, isa: str
         ever = flipped.any(0).permute(0, 2, 3, 1).unsqueeze(2).expand(states[0].shape)
         assert flipped.float().mean() < 1e-3
         torch.testing.assert_close(now[0][~ever], states[0][~ever], rtol=1e-5, atol=3e-5)
+
+
+@pytest.mark.parametrize('order', [(0, 1), (1, 0)], ids=str)
+def test_groups_beside_all_channels(order: tuple[int, int], isa: str) -> None:
+    """A layer that has both is shared out by rows, or not at all."""
+    axes, one = Axis(6, 6, 3, 1, 1), Axis(6, 6)
+    both_kinds = (
+        Synapse(0, torch.randn(128, 16, 3, 3), axes, axes, groups=4),
+        Synapse(0, torch.randn(128, 64, 1, 1), one, one),
+    )
+    slots = [Slot('in', 'counts', 64, 6, 6), Slot('out', 'currents', 128, 6, 6)]
+    layer = Layer('layer', 1, tuple(kinds[i] for i in order), torch.randn(128))
+    given = {0: pack(drawn(8, 1, 64, 6, 6))}
+    for threads in (1, 2, 4):
+        (wanted, _), (found, _) = both([layer], slots, given, 8, threads=threads)
+        assert (found[1] - wanted[1]).abs().max() <= 1e-5 * wanted[1].abs().max()
+
+
+def test_potentials_of_any_size(isa: str) -> None:
+    """Far above the threshold, at its multiples, and infinite."""
+    thetas = (torch.rand(200) + 0.01).tolist()
+    for theta in thetas:
+        x = torch.tensor([theta, 2 * theta, 3e9, torch.inf, -3e9, 0.0, torch.nan]).view(1, 1, 1, 1, 7)
+        slots = [Slot('in', 'constant', 7), Slot('out', 'counts', 7)]
+        layer = Layer('layer', 1, (), None, (0,), Neuron(IF(), Burst(theta, 7), Soft()))
+        (wanted, _), (found, _) = both([layer], slots, {0: x}, 1)
+        assert torch.equal(found[1], wanted[1])
+
+
+THREADS = """
+import torch
+from snnkern.backends.events import Axis, Layer, Slot, Synapse, pack
+from snnkern.backends.native.events import Program
+axis = Axis(32, 32, 3, 1, 1)
+slots = [Slot('in', 'counts', 16, 32, 32), Slot('out', 'currents', 16, 32, 32)]
+program = Program(slots, [Layer('l', 1, (Synapse(0, torch.ones(16, 16, 3, 3), axis, axis),))])
+words, found = pack(torch.ones(8, 1, 16, 32, 32)), []
+for threads in (1, 4):
+    found.append(torch.full(slots[1].shape(1, 8), torch.nan))
+    program.run([0], {0: words, 1: found[-1]}, {}, 8, [8], threads)
+assert torch.equal(*found)
+"""
+
+
+@pytest.mark.parametrize('limit', ['1', '2'])
+def test_fewer_threads_than_asked_for(limit: str) -> None:
+    """OpenMP may give fewer: all is computed."""
+    subprocess.run([sys.executable, '-c', THREADS], env={**os.environ, 'OMP_THREAD_LIMIT': limit}, check=True)
 
 
 @pytest.mark.parametrize('mode', POOLS)

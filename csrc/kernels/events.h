@@ -36,7 +36,7 @@ struct EventAxis {
 
 enum class Weights : int { f32, bf16, i8 };
 
-// Outputs of a group whose weights stand together: [groups, blocks, taps, inputs, kBlock], kBlock of `block`. Weights
+// Outputs of a group whose weights stand together: [groups, blocks, taps, inputs, block], block 16 or 32. Weights
 // of type i8 are times scales [groups * outputs]. Channelwise: float [taps, outputs], output channel to + i reads
 // channel first + i of the source. taps: those that have weights of their own, 1 if all share them.
 struct EventSynapse {
@@ -51,10 +51,10 @@ struct EventSynapse {
   SNN_HD std::int64_t blocks() const { return (outputs + block - 1) / block; }
 };
 
-// mode: as POOLS in snnkern/backends/events.py.
+// As POOLS in snnkern/backends/events.py.
 enum class EventPooling : int { lateral, gated, max, sum, none };
 
-// A layer (pooling is none) or a pool. neuron: null bytes of a layer that gives currents have fires = false.
+// A layer (pooling is none) or a pool. fires: else a layer gives currents.
 struct EventStep {
   int target;
   EventPooling pooling;

@@ -1,6 +1,7 @@
 // Event-driven programs on the CPU: which thread does what.
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <memory>
 
 #include "kernels/events.h"
@@ -38,6 +39,35 @@ int thread_number() {
 #endif
 }
 
+// Threads of this region: they may be fewer than were asked for.
+int team() {
+#if defined(_OPENMP)
+  return omp_get_num_threads();
+#else
+  return 1;
+#endif
+}
+
+// The first exception of a region, which none may leave: threads go on, since others wait for them.
+class Failure {
+ public:
+  template <class F>
+  void guard(F&& f) {
+    try {
+      f();
+    } catch (...) {
+#pragma omp critical(snn_event_failure)
+      if (!first_) first_ = std::current_exception();
+    }
+  }
+  void raise() const {
+    if (first_) std::rethrow_exception(first_);
+  }
+
+ private:
+  std::exception_ptr first_;
+};
+
 // Element-steps of a run, as `useful` counts them; a convolution takes some ten times as long as a neuron.
 std::int64_t work_of(const EventRun& run) {
   constexpr std::int64_t kWeight = 16;
@@ -52,26 +82,32 @@ void event_run(const EventRun& run, int threads) {
   const int used = useful(work_of(run), threads);
   const auto step = kernels().event_step;
   const std::int64_t count = run.numbers.size();
+  Failure failure;
   if (run.images >= used) {
     std::atomic<std::int64_t> next{0};
 #pragma omp parallel num_threads(used) if (used > 1)
     for (;;) {
       // Fewer at a time towards the end, so that no thread waits for long.
       std::int64_t first = next.load(), end;
-      do end = first + std::clamp<std::int64_t>((run.images - first) / (2 * used), 1, run.together);
+      do end = first + std::clamp<std::int64_t>((run.images - first) / used, 1, run.together);
       while (first < run.images && !next.compare_exchange_weak(first, end));
       if (first >= run.images) break;
-      for (std::int64_t i = 0; i < count; ++i)
-        for (std::int64_t image = first; image < end; ++image)
-          step(run, {i, image, thread_number() * run.together + image - first, 0, 1});
+      failure.guard([&] {
+        for (std::int64_t i = 0; i < count; ++i)
+          for (std::int64_t image = first; image < end; ++image)
+            step(run, {i, image, thread_number() * run.together + image - first, 0, 1});
+      });
     }
-    return;
+    return failure.raise();
   }
 #pragma omp parallel num_threads(used)
   for (std::int64_t i = 0; i < count; ++i) {
-    for (std::int64_t image = 0; image < run.images; ++image) step(run, {i, image, image, thread_number(), used});
+    failure.guard([&] {
+      for (std::int64_t image = 0; image < run.images; ++image) step(run, {i, image, image, thread_number(), team()});
+    });
 #pragma omp barrier
   }
+  failure.raise();
 }
 
 }  // namespace cpu

@@ -19,11 +19,7 @@ constexpr Size kStepsTogether = 8;            // T is cut at multiples of it onl
 // A step's counts of n neurons times weights, added to their currents.
 SNN_LOOP add_counts(float* __restrict__ to, const std::int32_t* __restrict__ words, const float* __restrict__ weights,
                     int step, Size n) {
-  const int shift = 24 - 8 * step;
-  for (Size i = 0; i < n; ++i) {
-    const std::int32_t count = static_cast<std::int32_t>(static_cast<std::uint32_t>(words[i]) << shift) >> 24;
-    to[i] += weights[i] * static_cast<float>(count);
-  }
+  for (Size i = 0; i < n; ++i) to[i] += weights[i] * static_cast<float>(count_of(words[i], step));
 }
 
 SNN_LOOP add_floats(float* __restrict__ to, const float* __restrict__ from, Size n) {
@@ -79,7 +75,10 @@ class EventLayer {
     if (share.parts == 1) return;
     Size grain = 0;  // channels that belong together; 0: they are not shared out
     for (const EventSynapse& s : step_.synapses)
-      if (!s.channelwise) grain = s.groups == 1 ? s.block : slot_.channels;
+      if (!s.channelwise) {
+        const Size own = s.groups == 1 ? s.block : slot_.channels;
+        grain = own > grain ? own : grain;
+      }
     const Size blocks = grain ? (slot_.channels + grain - 1) / grain : 0;
     if (slot_.height >= 4 * share.parts || blocks < share.parts) {
       y0_ = slot_.height * share.part / share.parts;
@@ -359,7 +358,7 @@ void event_step(const EventRun& run, const EventShare& share) {
   if (step.pooling == EventPooling::none) return EventLayer(run, share).all();
   EventPool pool(run, share);
   const Size height = run.program.slots[step.target].height;
-  if (share.parts > 1 && !pool.apart()) return share.part ? void() : pool.rows(0, height);
+  if (share.parts > 1 && pool.counts() && !pool.apart()) return share.part ? void() : pool.rows(0, height);
   pool.rows(height * share.part / share.parts, height * (share.part + 1) / share.parts);
 }
 

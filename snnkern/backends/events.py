@@ -159,9 +159,11 @@ class Pool:
 def pack(counts: Tensor) -> Tensor:
     """Words [B, K, H, W, C] of counts [T, B, C, H, W], whole numbers from -127 to 127."""
     K = -(-len(counts) // STEPS)
-    steps = counts.new_zeros(K * STEPS, *counts.shape[1:], dtype=torch.int8)
-    steps[: len(counts)] = counts
-    return steps.unflatten(0, (K, STEPS)).permute(2, 0, 4, 5, 3, 1).contiguous().view(torch.int32).squeeze(-1)
+    _, B, C, H, W = counts.shape
+    bytes_ = torch.zeros(B, K, H, W, C, STEPS, dtype=torch.int8)
+    for t, step in enumerate(counts):
+        bytes_[:, t // STEPS, ..., t % STEPS] = step.permute(0, 2, 3, 1)
+    return bytes_.view(torch.int32).squeeze(-1)
 
 
 def unpack(words: Tensor, steps: int) -> Tensor:

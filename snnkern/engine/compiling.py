@@ -33,6 +33,8 @@ def compile(
     arguments that are not as described. Example:
     `engine = snnkern.engine.compile(snn, x[:8], T=8)`, then `engine(x).argmax(1)`.
     """
+    if not isinstance(snn, nn.Module):
+        raise TypeError(f'snn must be a converted network or a module of snnkern.nn layers, got {type(snn).__name__}')
     whole('T', T)
     if threads is not None:
         whole('threads', threads)

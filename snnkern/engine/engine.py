@@ -1,5 +1,6 @@
 """The engine: a planned network with memory, choices and an order, ready to be called."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from snnkern.engine.session import Readout, Running, Session
 from snnkern.engine.stream import Stream
 
 LIMIT = 256 * 2**20
-KEPT = 4  # numbers of images whose memory is kept
 MOST = 8  # images of an example that are looked at
 OFTEN = 64  # calls between two looks at what came
 WEIGHTS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'int8': torch.int8}
@@ -29,11 +29,12 @@ class Engine:
     """A network that computes where spikes are; `snnkern.engine.compile` makes it.
 
     plan: what runs. T: steps of a call. weights: "float32", "bfloat16" or "int8", of event-driven layers. choices:
-    which layers those are. memory_limit: bytes that slots and states may take (256 MiB); batches are cut so that they
-    fit, but one image always runs. chunk: steps that are computed together; None: as many as move least memory. errors:
-    of the currents of each layer on the example, relative to their root mean square, by rounded weights.
+    which layers those are. memory_limit: bytes that slots and states of a call may take (256 MiB); batches are cut so
+    that they fit, but one image always runs. Memory of earlier calls with other numbers of images is kept while all of
+    it fits, too. chunk: steps that are computed together; None: as many as move least memory. errors: of the currents
+    of each layer on the example, relative to their root mean square, by rounded weights.
 
-    It is inference alone, without gradients, on a CPU; one thread at a time may call it. Example:
+    It is inference alone, without gradients, on a CPU; calls of several threads wait for each other. Example:
     `engine(x).argmax(1)`.
     """
 
@@ -45,11 +46,33 @@ class Engine:
         self.readout = Readout(plan)
         self.example: tuple[Tensor, ...] | None = None
         self.errors: dict[str, float] = {}
-        self.memory_limit = LIMIT
-        self.chunk: int | None = None
+        self._limit = LIMIT
+        self._chunk: int | None = None
+        self._alone = threading.Lock()
         self.calls = 0
         self._sessions: dict[int, Session] = {}
         self._ready: dict[Any, tuple[schedule.Schedule, list[Stretch]]] = {}
+
+    @property
+    def memory_limit(self) -> int:
+        """See the class."""
+        return self._limit
+
+    @memory_limit.setter
+    def memory_limit(self, value: int) -> None:
+        whole('memory_limit', value)
+        self._limit = value
+
+    @property
+    def chunk(self) -> int | None:
+        """See the class."""
+        return self._chunk
+
+    @chunk.setter
+    def chunk(self, value: int | None) -> None:
+        if value is not None:
+            whole('chunk', value)
+        self._chunk = value
 
     @torch.no_grad()
     def __call__(self, x: Any, T: int | None = None) -> Any:
@@ -59,19 +82,19 @@ class Engine:
         tuple if there are several. T: None, or the T of `compile`: another one is an error. Raises TypeError for
         another dtype, ValueError for another T or shape, no images, and values that are not finite.
         """
-        groups = [self._means(*group) for group in self._groups(*self._checked(x, T))]
+        with self._alone:
+            groups = [self._means(*group) for group in self._groups(*self._checked(x, T))]
         return self.readout.answer(groups[0] if len(groups) == 1 else _joined(groups, 0))
 
-    def predict(self, x: Any, T: int | None = None) -> Any:
-        """As a call: any number of inputs, which run in as many groups as `memory_limit` asks for."""
-        return self(x, T)
+    predict = __call__  # as converted networks have it
 
     @torch.no_grad()
     def sequence(self, x: Any, T: int | None = None) -> Any:
         """The outputs of all steps [T, B, ...], whose mean a call returns. x, T, errors: as for a call."""
         groups = []
-        for group in self._groups(*self._checked(x, T)):
-            groups.append(_joined([self.readout.series(memory, steps) for memory, steps in self._run(*group)], 0))
+        with self._alone:
+            for group in self._groups(*self._checked(x, T)):
+                groups.append(_joined([self.readout.series(memory, steps) for memory, steps in self._run(*group)], 0))
         series = _joined(groups, 1)
         if self.plan.tail is None:
             return self.readout.plain(series)
@@ -87,8 +110,9 @@ class Engine:
         """The answer after each step: (1, out), (2, out), ..., (T, out), each the mean so far, [B, ...].
 
         chunk: how many steps are computed together; 1 computes no step before it is asked for. The steps have states of
-        their own, so that other calls may come in between. x, T, errors: as for a call. ValueError for chunk < 1, and
-        for chunk < T if a part that runs in torch may need all steps at once.
+        their own, so that other calls may come in between, and memory for all images at once, whatever `memory_limit`
+        says. x, T, errors: as for a call, at the first step. ValueError for chunk < 1, and for chunk < T if a part that
+        runs in torch may need all steps at once.
         """
         whole('chunk', chunk)
         if chunk < self.T:
@@ -108,12 +132,16 @@ class Engine:
         computed one by one until all inputs of the batch are sure. Raises ValueError for outputs other than [B, K].
         Source: Li et al., SEENN, NeurIPS 2023. Example: `logits, steps = engine.predict_confident(x, 0.95)`.
         """
-        early = Early(confidence)
-        for t, out in self.steps(x, T):
-            early.add(t, out)
-            if early.done:
-                break
-        return early.out, early.steps
+        found = []
+        for given, _ in self._groups(*self._checked(x, T)):
+            early = Early(confidence)
+            for t, out in self.steps(given):
+                early.add(t, out)
+                if early.done:
+                    break
+            found.append((early.out, early.steps))
+        logits, steps = _joined(found, 0)
+        return logits, steps
 
     def stream(self) -> Stream:
         """The network for input that comes step by step, with a state of its own.
@@ -211,14 +239,20 @@ class Engine:
         order, stretches = self._prepared(count)
         session = self._sessions.get(count)
         if session is None or session.places != order.places:
-            if len(self._sessions) == KEPT:
+            self._sessions.pop(count, None)
+            session = Session(self.runner, count, order.places)
+            session.bytes = self.memory(count).held
+            while self._sessions and self._held() + session.bytes > self.memory_limit:
                 del self._sessions[next(iter(self._sessions))]
-            session = self._sessions[count] = Session(self.runner, count, order.places)
+            self._sessions[count] = session
         yield from session.all(given, self.T, order.chunk, stretches, order.together)
         self.calls += 1
         if self.calls % OFTEN == 0 or self.calls.bit_count() == 1:
             if self.choices.see(session.memory[order.chunk], order.chunk):
                 self._ready.clear()
+
+    def _held(self) -> int:
+        return sum(session.bytes for session in self._sessions.values())
 
     def _means(self, given: Sequence[Tensor], count: int) -> list[Tensor]:
         totals: list[Tensor] = []

@@ -28,7 +28,12 @@ class Memory:
     @property
     def total(self) -> int:
         """All of it."""
-        return self.slots + self.states + self.weights
+        return self.held + self.weights
+
+    @property
+    def held(self) -> int:
+        """What belongs to the batch."""
+        return self.slots + self.states
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""

@@ -43,7 +43,11 @@ def _converted(snn: SNN, example: Any, strict: bool) -> Plan:
         if isinstance(module, Timed):
             module.clock.steps, module.clock.start = 1, 0
             module.reset()
-    known = observed(net, [_rows(x, 0) for x in inputs])
+    try:
+        known = observed(net, [_rows(x, 0) for x in inputs])
+    except (RuntimeError, IndexError, TypeError) as error:
+        shapes = [tuple(x.shape) for x in inputs]
+        raise ValueError(f'example must be inputs that the network takes, got {shapes}: {error}') from error
     walk = Walk(net, known, ROWS, strict, linear=True, varying=False)
     for node in net.graph.nodes:
         if node.op == 'placeholder':
@@ -52,9 +56,13 @@ def _converted(snn: SNN, example: Any, strict: bool) -> Plan:
 
 
 def _trained(model: nn.Module, example: Any, T: int, strict: bool) -> Plan:
+    if not any(type(module).__module__.startswith('snnkern.') for module in model.modules()):
+        raise PlanError(f'{type(model).__name__} is no spiking network: convert it, or give one of snnkern.nn layers')
     if not isinstance(example, Tensor) or example.dim() < 3 or len(example) != T or not example.numel():
         got = f'shape {tuple(example.shape)}' if isinstance(example, Tensor) else type(example).__name__
         raise ValueError(f'example must be a tensor [T, B, ...] with T = {T}, got {got}')
+    if example.dtype != torch.float32 or example.device.type != 'cpu':
+        raise ValueError(f'example must be float32 on the CPU, got {example.dtype} on {example.device}')
     kind = kind_of(example)
     few = _rows(example.float(), 1)
     # One step will do, but for layers that know how many there are.
@@ -73,9 +81,10 @@ def _trained(model: nn.Module, example: Any, T: int, strict: bool) -> Plan:
 def _tensors(example: Any) -> tuple[Tensor, ...]:
     inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
     for x in inputs:
-        if not isinstance(x, Tensor) or not x.dtype.is_floating_point or x.dim() < 2 or not x.numel():
-            got = f'{x.dtype} {tuple(x.shape)}' if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f'example must be floating-point tensors [B, ...], got {got}')
+        known = isinstance(x, Tensor) and x.dtype == torch.float32 and x.device.type == 'cpu'
+        if not known or x.dim() < 2 or not x.numel():
+            got = f'{x.dtype} {tuple(x.shape)} on {x.device}' if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f'example must be float32 tensors [B, ...] on the CPU, got {got}')
     return inputs
 
 

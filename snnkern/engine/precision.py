@@ -40,5 +40,6 @@ def errors(runner: Runner, memory: Mapping[int, Tensor], steps: int) -> dict[str
                 program.run([0], {**memory, place: out}, {}, steps, [1], 1, 1)
                 results.append(out)
             exact, rounded = results
-            found[step.name] = float((rounded - exact).square().mean().sqrt() / exact.square().mean().sqrt())
+            size = float(exact.square().mean().sqrt())
+            found[step.name] = float((rounded - exact).square().mean().sqrt()) / size if size else 0.0
     return found

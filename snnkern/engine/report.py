@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from snnkern.engine.engine import Engine
 
+MANY = 2**20  # images, more than any limit lets through at once
+
 
 @dataclass(frozen=True)
 class Part:
@@ -156,7 +158,6 @@ def _measured(
     plan, runner = engine.plan, engine.runner.twin()
     session = Session(runner, order.images)
     session.begin()
-    session.states.reset()
     seconds = [0.0] * (1 + len(ways))
     works = [density.Work()] * len(ways)
     for start in range(0, engine.T, order.chunk):
@@ -222,7 +223,7 @@ def explain(engine: 'Engine') -> str:
         chosen = zip(runner.steps, blocks, strict=True)
         dense = [step.name for step, block in chosen if block == DENSE]
         lines.append(f'dense for about {count} image{"s" if count > 1 else ""}: {", ".join(dense) or "none"}')
-    order = engine.order(max(engine.choices.blocks))
+    order = engine.order(MANY)
     lines.append(
         f'{order.chunk} of {engine.T} steps at a time, at most {order.images} images in {engine.memory_limit} bytes'
     )

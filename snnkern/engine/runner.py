@@ -100,8 +100,8 @@ class Runner:
             run_dense(stretch.dense, self.plan, memory, steps, start)
             return
         program: Any = self.compiled if stretch.compiled else self.torch
-        more = (images, start == 0) if stretch.compiled else ()
-        program.run(stretch.numbers, memory, states, steps, stretch.blocks, self.native_threads, together, *more)
+        threads, blocks = self.native_threads, stretch.blocks
+        program.run(stretch.numbers, memory, states, steps, blocks, threads, together, images, start == 0)
 
     @property
     def native_threads(self) -> int:

@@ -26,6 +26,7 @@ class Session:
         self.memory: dict[int, dict[int, Tensor]] = {}
         self.constant: dict[int, Tensor] = {}
         self.done = 0
+        self.bytes = 0  # that its owner counts for it
 
     def begin(self) -> None:
         """Forget what was."""
@@ -51,8 +52,6 @@ class Session:
         same at every step.
         """
         memory = self.feed(given, steps)
-        if not self.done and not all(stretch.compiled for stretch in stretches):
-            self.states.reset()
         for stretch in stretches:
             self.runner.run(stretch, memory, self.states.of, steps, self.done, together, self.images)
         self.done += steps

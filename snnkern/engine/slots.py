@@ -34,7 +34,9 @@ def store(slot: Slot, buffer: Tensor | None, x: Tensor, steps: int) -> Tensor:
     Returns the memory of the slot. Raises ValueError for counts that are none, and for another shape.
     """
     if slot.kind == 'constant' and buffer is None:  # on the way of every call
-        return x.reshape(len(x), 1, 1, 1, -1) if slot.flat else x.permute(0, 2, 3, 1).contiguous().unsqueeze(1)
+        if slot.flat:
+            return x.contiguous().view(len(x), 1, 1, 1, -1)
+        return x.permute(0, 2, 3, 1).contiguous().unsqueeze(1)
     time = 1 if slot.kind == 'constant' else steps
     rows = x.unflatten(0, (time, -1))
     rows = rows[..., None, None, :] if slot.flat else rows.movedim(-3, -1)
@@ -48,6 +50,3 @@ def store(slot: Slot, buffer: Tensor | None, x: Tensor, steps: int) -> Tensor:
     if buffer is None:
         return images_first.contiguous()
     return buffer.copy_(images_first)
-
-
-__all__ = ['series', 'shaped', 'store', 'total']

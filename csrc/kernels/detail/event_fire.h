@@ -1,6 +1,7 @@
 // Converted networks' neurons, potentials in registers over the steps, counts packed as they fire: IF with a soft reset
 // and s = clamp(floor(h / theta), least, most), where least is 0 or takes back what was emitted. Spikes are those of
-// math/fire.h but where h is within rounding of a multiple of theta (a product in place of the quotient).
+// math/fire.h but where h is within rounding of a multiple of theta (a product and its remainder in place of the
+// quotient).
 #pragma once
 
 #include "kernels/detail/event_sums.h"
@@ -54,8 +55,10 @@ struct EventFire {
   SNN_HD Vector step(Vector x, Vector& v, Vector& m) const {
     v += x;
     const Vector least = takes_back ? larger(-m, -most - Vector{}) : Vector{};
-    const Vector bounded = larger(smaller(floor_of(v * inverse), most - Vector{}), least);
-    const Vector s = v == v ? bounded : Vector{};  // no spikes of NaN
+    Vector quotient = v * inverse;
+    quotient += (v - quotient * theta) * inverse;  // by a fused multiply-add: v = k * theta gives k
+    const Vector bounded = floor_of(larger(smaller(quotient, most - Vector{}), least));  // of whole numbers
+    const Vector s = v == v ? bounded : Vector{};                                        // no spikes of NaN
     if (takes_back) m += s;
     v -= s * theta;
     return s;

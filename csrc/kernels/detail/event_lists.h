@@ -34,6 +34,11 @@ inline Block block_at(Size t, Size T, int most) {
   return {t, steps};
 }
 
+// The count of one step of a word.
+SNN_HD std::int32_t count_of(std::int32_t word, int step) {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(word) << (24 - 8 * step)) >> 24;
+}
+
 // A word's steps of a block that begins at bit `shift`, lowest first, others 0.
 template <int Steps>
 std::int32_t cut(std::int32_t word, int shift) {
@@ -94,9 +99,7 @@ void widen(const std::int32_t* words, Size n, float* values) {
     for (Size i = 0; i < n * Steps; ++i) values[i] = static_cast<float>(bytes[i]);
   } else {
     for (Size i = 0; i < n; ++i)
-      for (int t = 0; t < Steps; ++t)
-        values[i * Steps + t] =
-            static_cast<float>(static_cast<std::int32_t>(static_cast<std::uint32_t>(words[i]) << (24 - 8 * t)) >> 24);
+      for (int t = 0; t < Steps; ++t) values[i * Steps + t] = static_cast<float>(count_of(words[i], t));
   }
 }
 

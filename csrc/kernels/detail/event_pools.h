@@ -10,10 +10,6 @@
 namespace snn {
 inline namespace SNN_ISA {
 
-SNN_HD std::int32_t count_of(std::int32_t word, int step) {
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(word) << (24 - 8 * step)) >> 24;
-}
-
 // The largest count, or the sum, of a window at every step: bytes of n words.
 template <bool Largest>
 SNN_LOOP fold_bytes(std::int8_t* __restrict__ to, const std::int8_t* __restrict__ from, Size n, bool begin) {
@@ -29,9 +25,7 @@ SNN_LOOP fold_bytes(std::int8_t* __restrict__ to, const std::int8_t* __restrict_
 
 // Adds step `step` of n words to running counts.
 SNN_LOOP count_words(std::int32_t* __restrict__ running, const std::int32_t* __restrict__ words, int step, Size n) {
-  const int shift = 24 - 8 * step;
-  for (Size i = 0; i < n; ++i)
-    running[i] += static_cast<std::int32_t>(static_cast<std::uint32_t>(words[i]) << shift) >> 24;
+  for (Size i = 0; i < n; ++i) running[i] += count_of(words[i], step);
 }
 
 // The largest of running counts. begin: of these alone.
@@ -46,9 +40,8 @@ SNN_LOOP raise(std::int32_t* __restrict__ top, const std::int32_t* __restrict__ 
 // The cell with the largest running count, of equal ones the most spikes of the step.
 SNN_LOOP win(std::int32_t* __restrict__ top, std::int32_t* __restrict__ won, const std::int32_t* __restrict__ running,
              const std::int32_t* __restrict__ words, int step, Size n) {
-  const int shift = 24 - 8 * step;
   for (Size i = 0; i < n; ++i) {
-    const std::int32_t now = static_cast<std::int32_t>(static_cast<std::uint32_t>(words[i]) << shift) >> 24;
+    const std::int32_t now = count_of(words[i], step);
     const bool better = (running[i] > top[i]) | ((running[i] == top[i]) & (now > won[i]));
     top[i] = better ? running[i] : top[i];
     won[i] = better ? now : won[i];
@@ -78,7 +71,7 @@ class EventPool {
         fresh_(run.fresh) {}
 
   void rows(Size y0, Size y1) {
-    const bool plain = step_.pooling == EventPooling::max || step_.pooling == EventPooling::sum;
+    const bool plain = !counts();
     if (y0 == y1) return;
     const Size first = y0 ? map_.rows.at(y0, 0) : 0, end = y1 < to_.height ? map_.rows.at(y1, 0) : from_.height;
     const Size own = (end - first) * from_.row();
@@ -89,6 +82,9 @@ class EventPool {
     for (Size t = 0; t < T_; ++t)
       count_words(running_ + first * from_.row(), words(t) + first * from_.row(), t % 4, own);
   }
+
+  // Whether it keeps running counts.
+  bool counts() const { return step_.pooling == EventPooling::lateral || step_.pooling == EventPooling::gated; }
 
   // Whether no cell belongs to windows of two rows, nor lies in front of them.
   bool apart() const {

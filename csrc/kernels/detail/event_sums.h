@@ -161,7 +161,7 @@ struct EventSums {
 
   // channel: of the first of these sums within the block.
   SNN_HD void land(const Landing& l, Size channel) const {
-    const bool whole = !l.scales && l.steps >= Steps && l.count - channel >= W * kLanes;
+    const bool whole = l.steps >= Steps && l.count - channel >= W * kLanes;
 #pragma GCC unroll 2
     for (int o = 0; o < Outputs; ++o) {
       float* to = l.to + o * l.below + channel;
@@ -170,6 +170,7 @@ struct EventSums {
 #pragma GCC unroll 8
         for (int i = 0; i < W; ++i) {
           Vector sum = total(o, t, i);
+          if (whole && l.scales) sum *= vector_at(l.scales + channel + i * kLanes);
           if (whole)
             *reinterpret_cast<Loose*>(to + i * kLanes) =
                 sum + vector_at(l.base ? l.base + channel + i * kLanes : to + i * kLanes);

@@ -31,7 +31,7 @@ class TileEvents {
 
   // Bytes of all lists, if every channel has events.
   Size room() const {
-    const Size blocks = (t1_ - t0_ + together_ - 1) / together_ + 4;  // a last block in parts
+    const Size blocks = (t1_ - t0_ + together_ - 1) / together_;
     return blocks * list_bytes() + scratch_bytes();
   }
 

@@ -69,13 +69,20 @@ class Program:
         blocks: Sequence[int] = (),
         threads: int = 0,
         together: int = 1,
+        images: int | None = None,
+        fresh: bool = False,
     ) -> None:
         """Run the steps of these numbers, in this order. buffers: by slot; states: by number, changed in place.
 
-        steps: of the call. blocks, threads, together: choices of the native kernels, which mean nothing here.
+        steps: of the call. blocks, threads, together: choices of the native kernels, which mean nothing here; images:
+        all of those that there is memory for. fresh: states start anew.
         """
         for number in numbers:
             step = self.steps[number]
+            if fresh and number in states:
+                first = start(step if isinstance(step, Pool) else step.step, self.slots, 1)
+                assert first is not None
+                states[number].copy_(first)
             if isinstance(step, Pool):
                 _pool(step, buffers, states.get(number), steps)
             else:
@@ -168,6 +175,8 @@ class _Synapse:
         if self.plain:
             return F.linear(x.flatten(2), self.weight).view(T, B, 1, 1, -1)
         planes = x.flatten(0, 1).permute(0, 3, 1, 2)
+        if planes.shape[1] == 1:  # oneDNN is wrong for one channel last
+            planes = planes.contiguous().clone(memory_format=torch.contiguous_format)
         if self.transposed:
             out = self._transposed(planes)
         else:
