@@ -16,7 +16,7 @@ namespace snn {
 
 // The first grows where a call by names that was right is so no longer, the second with everything else that Python can
 // see (docs/backend.md); API in snnkern/backends/native/device.py is the same.
-constexpr int kApiVersion[] = {1, 0};
+constexpr int kApiVersion[] = {1, 1};
 
 using Address = std::uintptr_t;
 

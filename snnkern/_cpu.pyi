@@ -11,6 +11,8 @@ DTYPES: list[str]
 CONNECTS: list[str]
 PACKS: list[str]
 POOLS: list[str]
+EVENT_POOLS: list[str]
+EVENT_WEIGHTS: list[str]
 
 class Block:
     def __init__(self, bytes: int, thrifty: bool = False) -> None: ...

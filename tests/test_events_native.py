@@ -122,7 +122,7 @@ def test_groups_beside_all_channels(order: tuple[int, int], isa: str) -> None:
         Synapse(0, torch.randn(128, 64, 1, 1), one, one),
     )
     slots = [Slot('in', 'counts', 64, 6, 6), Slot('out', 'currents', 128, 6, 6)]
-    layer = Layer('layer', 1, tuple(kinds[i] for i in order), torch.randn(128))
+    layer = Layer('layer', 1, tuple(both_kinds[i] for i in order), torch.randn(128))
     given = {0: pack(drawn(8, 1, 64, 6, 6))}
     for threads in (1, 2, 4):
         (wanted, _), (found, _) = both([layer], slots, given, 8, threads=threads)

@@ -175,12 +175,12 @@ def test_no_cuda(monkeypatch):
 
 def test_a_binary_of_another_version(monkeypatch):
     def load():
-        raise RuntimeError('snnkern._cpu must have API version (1, 0), got (0, 9): rebuild it')
+        raise RuntimeError('snnkern._cpu must have API version (1, 1), got (0, 9): rebuild it')
 
     monkeypatch.setitem(native.DEVICES, 'cpu', native.Device(load, lambda x: (1,)))
     done = command()
     assert done.exit_code == 1
-    assert done.stderr.startswith('error: snnkern._cpu must have API version (1, 0), got (0, 9): rebuild it')
+    assert done.stderr.startswith('error: snnkern._cpu must have API version (1, 1), got (0, 9): rebuild it')
 
 
 def test_absent_index(monkeypatch):

@@ -21,7 +21,7 @@ from snnkern.neurons import AXES
 # What a module must have to run an op, if it is not its name.
 FUNCTIONS = {'multistep': 'multistep_fwd', 'pool2d': 'pool_fwd'}
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-API = (1, 0)  # kApiVersion in csrc/bindings.h
+API = (1, 1)  # kApiVersion in csrc/bindings.h
 LARGE = 1 << 20  # bytes from which page faults make a recycled block worth 5 us
 
 
