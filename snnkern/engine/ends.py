@@ -82,3 +82,28 @@ def ended(walk: 'Walk') -> tuple[Any, Tail | None]:
         return pytree.tree_unflatten(outputs, form), None
     walk.tail.output(pytree.tree_unflatten(ends, form))
     return outputs, Tail(fx.GraphModule(walk.net, walk.tail))
+
+
+def tree(value: Any) -> Any:
+    """What a network returns, as JSON. Raises ValueError for what JSON does not know."""
+    if isinstance(value, Output):
+        return {'output': value.slot}
+    if type(value) in (tuple, list):
+        return {type(value).__name__: [tree(part) for part in value]}
+    if type(value) is dict and all(isinstance(key, str) for key in value):
+        return {'dict': {key: tree(part) for key, part in value.items()}}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f'the network cannot be saved: it returns {type(value).__name__}')
+
+
+def read_tree(found: Any) -> Any:
+    """What `tree` wrote. Raises KeyError, TypeError or ValueError if it is something else."""
+    if not isinstance(found, dict):
+        return found
+    ((kind, inside),) = found.items()
+    if kind == 'output':
+        return Output(int(inside))
+    if kind == 'dict':
+        return {key: read_tree(part) for key, part in inside.items()}
+    return {'tuple': tuple, 'list': list}[kind](map(read_tree, inside))

@@ -86,16 +86,17 @@ class Calls(nn.Module):
         self.eval()
 
     def forward(self, *inputs: Any) -> Any:
-        """What the calls give for these inputs. Raises TypeError for fewer inputs than are asked for."""
+        """What the calls give for these inputs. Raises TypeError for more or fewer than they take."""
         given = iter(inputs)
         values: dict[str, Any] = {}
         for (op, name, target, args, kwargs), unneeded in zip(self.nodes, self.unneeded, strict=True):
-            values[name] = self._called(op, target, _filled(args, values), _filled(kwargs, values), given)
-            if op == 'output':
-                break
+            found = self._called(op, target, _filled(args, values), _filled(kwargs, values), given)
+            values[name] = found
             for old in unneeded:
                 del values[old]
-        return values[name]
+        if any(True for _ in given):
+            raise TypeError(f'there are {len(inputs)} inputs, more than calls take')
+        return found
 
     def _called(self, op: str, target: str, args: Any, kwargs: dict[str, Any], given: Iterator[Any]) -> Any:
         if op == 'placeholder':

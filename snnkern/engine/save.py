@@ -10,20 +10,23 @@ import torch
 from torch import Tensor, nn
 
 import snnkern
-from snnkern._checks import whole
+from snnkern._checks import finite, whole
 from snnkern._files import write
 from snnkern.backends.events import Axis, Layer, Pool, Slot, Synapse
-from snnkern.engine import graphs, valid
+from snnkern.engine import ends, graphs, valid
 from snnkern.engine.choice import CHOICES, Cost
 from snnkern.engine.dense import Folded
 from snnkern.engine.ends import KINDS, Stem, Tail
 from snnkern.engine.engine import WEIGHTS, Engine
-from snnkern.engine.plan import Dense, Output, Plan, Step
+from snnkern.engine.plan import Dense, Plan, Step
 from snnkern.neurons import Neuron
 
 FORMAT = 1
 KEY = 'snnkern.engine'
-BROKEN = (RuntimeError, LookupError, TypeError, ValueError, OverflowError, AttributeError)
+BROKEN = (
+    *(RuntimeError, LookupError, TypeError, ValueError, ArithmeticError),
+    *(AttributeError, AssertionError, MemoryError),
+)
 
 
 def _safetensors() -> Any:
@@ -54,6 +57,7 @@ def save(engine: Engine, path: Path) -> None:
     }
     # Copies: what shares a tensor would share memory, which the format does not hold.
     own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    valid.numbers(own)
     write(path, lambda p: library.torch.save_file(own, p, metadata={KEY: json.dumps(found)}))
 
 
@@ -74,7 +78,9 @@ def load(path: str | Path, threads: int | None = None) -> Engine:
         with library.safe_open(path, 'pt') as file:
             found = json.loads((file.metadata() or {}).get(KEY, 'null'))
             if found is not None and found['format'] <= FORMAT:
-                return _engine(found, {name: file.get_tensor(name) for name in file.keys()}, threads)  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                valid.numbers(tensors)
+                return _engine(found, tensors, threads)
     except (library.SafetensorError, *BROKEN) as error:
         raise ValueError(f'{path} is broken or no safetensors file: {error}') from error
     if found is None:
@@ -97,7 +103,9 @@ def _engine(found: dict[str, Any], tensors: dict[str, Tensor], threads: int | No
     engine.errors = {str(name): float(error) for name, error in found['errors'].items()}
     costs = {int(n): [_cost(cost) for cost in costs] for n, costs in found['costs'].items()}
     shares = {int(slot): _numbers(blocks) for slot, blocks in found['shares'].items()}
+    valid.measured(costs, shares, engine.runner.steps)
     engine.choices.use(costs, shares)
+    valid.tried(engine.runner, engine.T)
     return engine
 
 
@@ -119,7 +127,7 @@ def _plan(plan: Plan, tensors: dict[str, Tensor]) -> dict[str, Any]:
         'stem': _stem(plan.stem, tensors),
         'tail': None if plan.tail is None else _tail(plan.tail, tensors),
         'inputs': plan.inputs,
-        'outputs': _tree(plan.outputs),
+        'outputs': ends.tree(plan.outputs),
         'shapes': plan.shapes,
         'timed': plan.timed,
         'notes': plan.notes,
@@ -128,12 +136,14 @@ def _plan(plan: Plan, tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 def _read_plan(found: dict[str, Any], tensors: dict[str, Tensor]) -> Plan:
     """Raises some of BROKEN if it is no plan."""
-    if found['stem']['kind'] not in KINDS:
-        raise ValueError(f'inputs are {found["stem"]["kind"]!r}')
+    kind, count = found['stem']['kind'], found['stem']['constants']
+    if kind not in KINDS or (kind == 'given') == bool(found['timed']):
+        raise ValueError(f'inputs are {kind!r}')
+    whole('constants', count, at_least=0)
     stem = Stem(
         graphs.Calls(found['stem']['net'], tensors, 'stem'),
-        [_float(tensors[f'constant {i}']) for i in range(found['stem']['constants'])],
-        found['stem']['kind'],
+        [_float(tensors[f'constant {i}']) for i in range(count)],
+        kind,
     )
     tail = None if found['tail'] is None else Tail(graphs.Calls(found['tail'], tensors, 'tail'))
     plan = Plan(
@@ -141,7 +151,7 @@ def _read_plan(found: dict[str, Any], tensors: dict[str, Tensor]) -> Plan:
         [_read_step(step, f'step {i}', tensors) for i, step in enumerate(found['steps'])],
         stem,
         tuple(map(int, found['inputs'])),
-        _read_tree(found['outputs']),
+        ends.read_tree(found['outputs']),
         tuple(tuple(map(int, shape)) for shape in found['shapes']),
         bool(found['timed']),
         tail,
@@ -200,7 +210,10 @@ def _value(value: Tensor | float, name: str, tensors: dict[str, Tensor]) -> floa
 
 
 def _read_value(found: float | None, name: str, tensors: dict[str, Tensor]) -> Tensor | float:
-    return _float(tensors[name]) if found is None else float(found)
+    if found is None:
+        return _float(tensors[name])
+    finite(name, found)
+    return float(found)
 
 
 def _float(tensor: Tensor) -> Tensor:
@@ -265,27 +278,3 @@ def _read_synapse(found: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
 
 def _axis(found: dict[str, Any]) -> Axis:
     return Axis(**{key: int(value) for key, value in found.items() if key != 'exact'}, exact=bool(found['exact']))
-
-
-def _tree(value: Any) -> Any:
-    """What a network returns, as JSON."""
-    if isinstance(value, Output):
-        return {'output': value.slot}
-    if type(value) in (tuple, list):
-        return {type(value).__name__: [_tree(part) for part in value]}
-    if type(value) is dict and all(isinstance(key, str) for key in value):
-        return {'dict': {key: _tree(part) for key, part in value.items()}}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ValueError(f'the network cannot be saved: it returns {type(value).__name__}')
-
-
-def _read_tree(found: Any) -> Any:
-    if not isinstance(found, dict):
-        return found
-    ((kind, inside),) = found.items()
-    if kind == 'output':
-        return Output(int(inside))
-    if kind == 'dict':
-        return {key: _read_tree(part) for key, part in inside.items()}
-    return {'tuple': tuple, 'list': list}[kind](map(_read_tree, inside))
