@@ -185,10 +185,10 @@ WRONG = [
 def test_broken_files(tmp_path: Path, stored: Stored, path: str, value: Any) -> None:
     """Native code trusts the numbers of a plan: none may leave the memory that it names."""
     found, tensors = stored
-    file = tmp_path / 'net.safetensors'
-    safetensors.torch.save_file(tensors, file, {save.KEY: json.dumps(changed(found, path, value))})
+    if path.startswith('costs.1.1') and found['costs']['1'][1] is None:
+        pytest.skip('nothing is measured without compiled kernels')
     with pytest.raises(ValueError, match='is broken'):
-        load(file)
+        load_stored(tmp_path / 'net.safetensors', changed(found, path, value), tensors)
 
 
 def test_tails_are_read(tmp_path: Path, stored: Stored) -> None:
