@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
@@ -17,3 +18,12 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def safetensors(what: str) -> Any:
+    """The library of that name, an optional one. Raises ImportError that says what needs it."""
+    try:
+        import safetensors.torch
+    except ImportError:
+        raise ImportError(f'to save and load {what} needs safetensors: pip install safetensors') from None
+    return safetensors

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 import snnkern
 from snnkern._checks import whole
-from snnkern._files import write
+from snnkern._files import safetensors, write
 from snnkern.convert import affine
 from snnkern.convert.coding import CODINGS
 from snnkern.convert.converter import rebuild
@@ -49,19 +49,11 @@ ORIGIN = {'inputs': list, 'leaves': list, 'gated': bool, 'original_readout': boo
 LAYER = {'path': str, 'class': str, 'neuron': str, 'coefficients': list, 'options': dict}
 
 
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError:
-        raise ImportError('to save and load networks needs safetensors: pip install safetensors') from None
-    return safetensors
-
-
 def save(snn: SNN, path: Path) -> None:
     """What `SNN.save` does."""
     if snn.origin is None:
         raise ValueError('only networks that convert() made by a recipe that can prepare a network again can be saved')
-    library = _safetensors()
+    library = safetensors('networks')
     found = {
         'format': FORMAT,
         'version': snnkern.__version__,
@@ -209,7 +201,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Origin, list[E
     """The JSON of a file, its tensors, and two parts of the JSON. Raises FileNotFoundError and ValueError."""
     if not path.is_file():
         raise FileNotFoundError(f'there is no file {path}')
-    library = _safetensors()
+    library = safetensors('networks')
     try:
         with library.safe_open(path, 'pt') as file:
             found = json.loads((file.metadata() or {}).get(KEY, 'null'))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import snnkern
 from snnkern._checks import finite, whole
-from snnkern._files import write
+from snnkern._files import safetensors, write
 from snnkern.backends.events import Axis, Layer, Pool, Slot, Synapse
 from snnkern.engine import ends, graphs, valid
 from snnkern.engine.choice import CHOICES, Cost
@@ -29,17 +29,9 @@ BROKEN = (
 )
 
 
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError:
-        raise ImportError('to save and load engines needs safetensors: pip install safetensors') from None
-    return safetensors
-
-
 def save(engine: Engine, path: Path) -> None:
     """What `Engine.save` does."""
-    library = _safetensors()
+    library = safetensors('engines')
     tensors: dict[str, Tensor] = {}
     choices = engine.choices
     found = {
@@ -73,7 +65,7 @@ def load(path: str | Path, threads: int | None = None) -> Engine:
         whole('threads', threads)
     if not path.is_file():
         raise FileNotFoundError(f'there is no file {path}')
-    library = _safetensors()
+    library = safetensors('engines')
     try:
         with library.safe_open(path, 'pt') as file:
             found = json.loads((file.metadata() or {}).get(KEY, 'null'))
