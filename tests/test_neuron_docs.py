@@ -65,7 +65,7 @@ def test_every_part_and_module_is_named():
     modules = [f'nn.{name}' for name in nn.__all__ if isinstance(getattr(nn, name), type)]
     missing = [name for name in parts + modules if f'| `{name}` |' not in text]
     others = 'TEP AvgPool2d LateralPool2d LayerWiseConv2d LayerWiseLinear LocalDifference2d MaxPool2d Plastic Rates'
-    others += ' SeqToANNContainer SpikeMaxPool2d'
+    others += ' SeqToANNContainer SpikeConv2d SpikeMaxPool2d'
     assert missing == [f'nn.{name}' for name in others.split()]
 
 

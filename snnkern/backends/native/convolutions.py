@@ -15,7 +15,8 @@ TOGETHER = 8
 
 def refusal() -> str | None:
     """Why these kernels cannot run here, or None."""
-    module = DEVICES['cpu'].load()
+    device = DEVICES['cpu']
+    module = device.load()
     if isinstance(module, str):
         return module
     return None if hasattr(module, 'EventConvolution') else 'no EventConvolution in snnkern._cpu, rebuild it'

@@ -19,7 +19,8 @@ LEVELS = 127  # of an int8 weight
 
 def refusal() -> str | None:
     """Why these kernels cannot run here, or None."""
-    module = DEVICES['cpu'].load()
+    device = DEVICES['cpu']
+    module = device.load()
     return module if isinstance(module, str) else None
 
 
@@ -33,7 +34,8 @@ class Program:
     def __init__(
         self, slots: Sequence[Slot], steps: Sequence[Layer | Pool], weights: torch.dtype = torch.float32
     ) -> None:
-        module = DEVICES['cpu'].load()
+        device = DEVICES['cpu']
+        module = device.load()
         if not isinstance(module, ModuleType):
             raise RuntimeError(module)
         self.weights = weights
