@@ -1,7 +1,7 @@
 """A network as a program of event-driven steps: what the planner makes and the engine runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -17,8 +17,8 @@ class PlanError(ValueError):
 class Dense:
     """Part of a network that runs in torch, on all steps of a call at once.
 
-    call: takes its sources as float32 [T * B, ...], counts times what they are worth ([B, ...] of constant slots, if
-    `constant`), and returns what becomes the target slot's currents. A module of `snnkern.convert.layers` among them
+    call: takes its sources as float32 [T * B, ...], counts times what they are worth, and returns what becomes the
+    target slot's currents. A module of `snnkern.convert.layers` among them
     carries state until `reset()`; its clock says how many steps a call holds. why: it is not run by events.
     """
 
@@ -27,7 +27,6 @@ class Dense:
     sources: tuple[int, ...]
     call: nn.Module
     why: str
-    constant: bool = False
 
 
 Step = Layer | Pool | Dense
@@ -46,8 +45,7 @@ class Plan:
     tensors, float32, one for each of `inputs`, slots that it fills: [B, ...] for kind "constant", [T * B, ...] else.
     timed: inputs of the network are [T, B, ...], and not [B, ...], the same at every step. outputs: what the network
     returns, a pytree with an `Output` for each tensor (the means over time), given to `tail` if there is one (analogue
-    parts at the end, once). shapes: of one sample of each input, [C, H, W] or [F], as planned. notes: what a
-    report says besides.
+    parts at the end, once). shapes: of one sample of each input, [C, H, W] or [F], as planned.
     """
 
     slots: Sequence[Slot]
@@ -58,4 +56,3 @@ class Plan:
     shapes: tuple[tuple[int, ...], ...]
     timed: bool = False
     tail: nn.Module | None = None
-    notes: list[str] = field(default_factory=list)

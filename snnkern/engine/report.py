@@ -57,7 +57,7 @@ class Report:
 
     T, images: of the run that was measured. weights, threads: of event-driven layers. chunk, together: steps that are
     computed at a time, and images that a thread takes through a layer before the next. parts: all steps. changes: what
-    was chosen anew since `compile`, because other inputs came. notes: of the planner.
+    was chosen anew since `compile`, because other inputs came.
     """
 
     T: int
@@ -68,7 +68,6 @@ class Report:
     together: int
     parts: tuple[Part, ...]
     changes: tuple[str, ...]
-    notes: tuple[str, ...]
 
     @property
     def milliseconds(self) -> float:
@@ -110,7 +109,7 @@ class Report:
         errors = [part.error for part in self.parts if part.error is not None]
         if errors:
             lines.append(f'currents by {self.weights} weights are off by at most {max(errors):.2g} of their size')
-        return [*lines, *(f'chosen anew: {change}' for change in self.changes), *self.notes]
+        return [*lines, *(f'chosen anew: {change}' for change in self.changes)]
 
     def __str__(self) -> str:
         return render(self, 120)
@@ -147,7 +146,6 @@ def report(engine: 'Engine', x: Any) -> Report:
         order.together,
         (Part('stem', 'stem', 'once', 1e3 * seconds[0]), *(_part(engine, order.images, *one) for one in steps)),
         tuple(engine.choices.changes),
-        tuple(engine.plan.notes),
     )
 
 
@@ -228,4 +226,4 @@ def explain(engine: 'Engine') -> str:
         f'{order.chunk} of {engine.T} steps at a time, at most {order.images} images in {engine.memory_limit} bytes'
     )
     lines += [f'{step.name} runs in torch: {step.why}' for step in plan.steps if isinstance(step, Dense)]
-    return '\n'.join([*lines, *(f'chosen anew: {change}' for change in engine.choices.changes), *plan.notes])
+    return '\n'.join([*lines, *(f'chosen anew: {change}' for change in engine.choices.changes)])

@@ -155,6 +155,6 @@ def run_dense(step: Dense, plan: Plan, memory: Mapping[int, Tensor], steps: int,
             module.clock.steps, module.clock.start = steps, start
     sources = []
     for slot in step.sources:
-        found = slots.series(plan.slots[slot], memory[slot], 1 if step.constant else steps)
+        found = slots.series(plan.slots[slot], memory[slot], steps)
         sources.append(found.flatten(0, 1))
     slots.store(plan.slots[step.target], memory[step.target], step.call(*sources), steps)

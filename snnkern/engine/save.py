@@ -122,7 +122,6 @@ def _plan(plan: Plan, tensors: dict[str, Tensor]) -> dict[str, Any]:
         'outputs': ends.tree(plan.outputs),
         'shapes': plan.shapes,
         'timed': plan.timed,
-        'notes': plan.notes,
     }
 
 
@@ -147,7 +146,6 @@ def _read_plan(found: dict[str, Any], tensors: dict[str, Tensor]) -> Plan:
         tuple(tuple(map(int, shape)) for shape in found['shapes']),
         bool(found['timed']),
         tail,
-        list(map(str, found['notes'])),
     )
     valid.check(plan)
     return plan
@@ -241,7 +239,7 @@ def _read_step(found: dict[str, Any], name: str, tensors: dict[str, Tensor]) -> 
     if found['kind'] == 'dense':
         sources = tuple(map(int, found['sources']))
         call = _read_folded(found['call'], name, tensors)
-        return Dense(title, target, sources, call, str(found['why']), bool(found['constant']))
+        return Dense(title, target, sources, call, str(found['why']))
     if found['kind'] == 'pool':
         return Pool(title, target, int(found['source']), found['mode'], _axis(found['rows']), _axis(found['cols']))
     return Layer(
